@@ -1,0 +1,169 @@
+//! The one place that touches disk: whole and positioned reads, maps, and atomic replacement.
+//!
+//! Every file we write is written beside its final name, synced, and renamed, so that a half-written file is
+//! never visible under its final name.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+/// A file that is read by position; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PositionedFile {
+    file: Arc<File>,
+    path: Arc<Path>,
+    len: u64,
+}
+
+impl PositionedFile {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Self { len: meta.len(), file: Arc::new(file), path: path.into() })
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fills `buf` from `offset`; an error if the file ends before.
+    pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::FileExt::read_exact_at(&*self.file, buf, offset)
+        }
+        #[cfg(windows)]
+        {
+            use std::os::windows::fs::FileExt;
+            let mut done = 0;
+            while done < buf.len() {
+                let n = self.file.seek_read(&mut buf[done..], offset + done as u64)?;
+                if n == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                done += n;
+            }
+            Ok(())
+        }
+    }
+
+    /// Maps the whole file for reading. Another program that truncates a mapped file may end this process, so small
+    /// files are better read; see `DESIGN` invariant 14 in `ARCHITECTURE.md`.
+    #[allow(unsafe_code)]
+    pub fn map(&self) -> io::Result<Arc<Mmap>> {
+        // SAFETY: the map is only read; the documented risk is a concurrent truncation by another program.
+        unsafe { Mmap::map(&*self.file) }.map(Arc::new)
+    }
+}
+
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
+pub fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+pub fn is_dir(path: &Path) -> bool {
+    path.is_dir()
+}
+
+pub fn len(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
+}
+
+pub fn create_dir_all(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+/// The entries of a folder, sorted by name.
+pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut out = fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
+    out.sort();
+    Ok(out)
+}
+
+pub fn canonical(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
+/// Opens a file for appending, creating it when missing.
+pub fn append(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Shortens an existing file to `len` bytes (a log whose last line was cut off by a crash).
+pub fn truncate(path: &Path, len: u64) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.set_len(len)
+}
+
+/// Writes through `write` into a temporary file beside `path`, syncs it, and renames it over `path`.
+pub fn replace_with<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> Result<(), E>,
+) -> Result<(), E> {
+    replace_checked(path, write, |_| Ok(()))
+}
+
+/// As [`replace_with`], but `check` sees the finished temporary file first and may refuse it; then nothing is replaced.
+pub fn replace_checked<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&mut File>) -> Result<(), E>,
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let folder = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    // The temporary file keeps the extension, so that `check` can read it as what it will be.
+    let suffix = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let mut temp = tempfile::Builder::new().prefix(".regraft-").suffix(&suffix).tempfile_in(folder)?;
+    {
+        let mut out = io::BufWriter::new(temp.as_file_mut());
+        write(&mut out)?;
+        out.flush()?;
+    }
+    temp.as_file().sync_all()?;
+    check(temp.path())?;
+    temp.persist(path).map_err(|e| E::from(e.error))?;
+    sync_folder(folder);
+    Ok(())
+}
+
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, |out| out.write_all(bytes))
+}
+
+/// Makes the rename itself durable where the platform lets folders be synced.
+fn sync_folder(folder: &Path) {
+    if let Ok(f) = File::open(folder) {
+        // A platform that refuses to sync a folder has no weaker guarantee than without the call.
+        let _ = f.sync_all();
+    }
+}

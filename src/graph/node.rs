@@ -1,0 +1,84 @@
+//! Nodes and constants.
+
+use indexmap::IndexMap;
+
+use crate::tensor::Payload;
+
+use super::{Attr, NodeId, NodeKey, Span, ValueId};
+
+/// What a node is to a reader; most are `Op`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeKind {
+    Op,
+    /// Holds a [`Constant`] (Const node, ONNX initializer, checkpoint variable).
+    Constant,
+    /// Somebody outside must feed it (Placeholder, outputs of an input pipeline, ONNX graph input).
+    Placeholder,
+    /// An argument of the function or subgraph that this graph is.
+    Argument,
+}
+
+/// One node with everything that its file says about it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub key: NodeKey,
+    /// The op in the file's own words, without dialect prefix: `FusedBatchNormV3`, `Conv`.
+    pub op: String,
+    /// The op's domain where the dialect has them (`com.microsoft`); empty for the default one.
+    pub domain: String,
+    pub kind: NodeKind,
+    /// Data inputs in order; `None` where an optional input is left out.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Nodes that must run before, without a value passing.
+    pub control_inputs: Vec<NodeId>,
+    pub outputs: Vec<ValueId>,
+    pub attrs: IndexMap<String, Attr>,
+    pub device: String,
+    pub constant: Option<Constant>,
+    /// Where the node's message lies in the file.
+    pub span: Option<Span>,
+}
+
+impl Node {
+    pub fn new(key: NodeKey, op: impl Into<String>, kind: NodeKind) -> Self {
+        Self {
+            key,
+            op: op.into(),
+            domain: String::new(),
+            kind,
+            inputs: Vec::new(),
+            control_inputs: Vec::new(),
+            outputs: Vec::new(),
+            attrs: IndexMap::new(),
+            device: String::new(),
+            constant: None,
+            span: None,
+        }
+    }
+
+    pub fn attr(&self, name: &str) -> Option<&Attr> {
+        self.attrs.get(name)
+    }
+
+    /// Data inputs that are present.
+    pub fn present_inputs(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.inputs.iter().flatten().copied()
+    }
+}
+
+/// A payload and where it came from, so that training can pick it and export can write it back to the same place.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    pub payload: Payload,
+    pub origin: ConstantOrigin,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConstantOrigin {
+    /// A Const node whose TensorProto lies in the node's span.
+    ConstNode,
+    /// An ONNX initializer.
+    Initializer,
+    /// A variable of a checkpoint, by its name there.
+    Variable { name: String, trainable: Option<bool> },
+}

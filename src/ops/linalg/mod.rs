@@ -1,0 +1,6 @@
+//! Ops of the family `linalg`; one file per op.
+
+use crate::program::OpInfo;
+
+/// The catalogue entries of this family.
+pub const ALL: &[&OpInfo] = &[];

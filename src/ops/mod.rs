@@ -1,0 +1,36 @@
+//! The op set: a small number of dialect-free, differentiable primitives, one file per op.
+//!
+//! Adding an op: its file in a family folder, a `mod` line there, and an entry in that family's `ALL`.
+//! Ops never mention a dialect; `formats/*/rules` spell files into them.
+
+pub mod conv;
+pub mod elementwise;
+pub mod fused;
+pub mod index;
+pub mod linalg;
+pub mod norm;
+pub mod pool;
+pub mod random;
+pub mod reduce;
+pub mod shape;
+
+use crate::program::OpInfo;
+
+/// Every op, by family, in the order of the catalogue.
+pub fn all() -> impl Iterator<Item = &'static OpInfo> {
+    [
+        elementwise::ALL,
+        linalg::ALL,
+        conv::ALL,
+        pool::ALL,
+        norm::ALL,
+        reduce::ALL,
+        shape::ALL,
+        index::ALL,
+        random::ALL,
+        fused::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
