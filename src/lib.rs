@@ -11,6 +11,7 @@
 //! [`base::Diagnostic`]; a bug → an error log, never a crash of the window.
 
 pub mod base;
+pub mod formats;
 pub mod graph;
 pub mod lower;
 pub mod ops;

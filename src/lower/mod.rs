@@ -1,6 +1,23 @@
 //! Graph → program ("spelling"): the whole graph in our ops, symbolic shapes, both branches kept, no float folding,
 //! control flow structured, an origin for every node and value.
 
+pub mod dialect;
 pub mod rule;
 
-pub use rule::{Rule, RuleFn, Spelling};
+use std::collections::HashMap;
+
+use crate::base::Diagnostic;
+use crate::graph::ValueKey;
+use crate::program::{Program, Value};
+
+pub use dialect::{Dialect, Structure};
+pub use rule::{Outputs, Rule, RuleFn, Spelling};
+
+/// A spelled graph. `values` also holds aliases (a value behind an Identity is the value before it); values inside
+/// blocks of conditionals and loops are found in their block's program by `ValueInfo::key`.
+#[derive(Clone, Debug, Default)]
+pub struct Spelled {
+    pub program: Program,
+    pub values: HashMap<ValueKey, Value>,
+    pub diagnostics: Vec<Diagnostic>,
+}

@@ -1,0 +1,46 @@
+//! The table of TensorFlow ops that we can spell, by family. Adding one: a row in its family's `RULES`.
+
+mod arrays;
+mod control;
+mod index;
+mod linalg;
+mod math;
+mod nn;
+mod random;
+mod reduce;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::lower::Spelling;
+
+/// Every family's rows, in the order of the coverage table.
+pub const FAMILIES: &[(&str, &[Spelling])] = &[
+    ("math", math::RULES),
+    ("arrays", arrays::RULES),
+    ("index", index::RULES),
+    ("reduce", reduce::RULES),
+    ("nn", nn::RULES),
+    ("linalg", linalg::RULES),
+    ("random", random::RULES),
+    ("control", control::RULES),
+];
+
+static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =
+    LazyLock::new(|| FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|s| (s.op, s)).collect());
+
+/// The row for an op in TensorFlow's words.
+pub fn find(op: &str) -> Option<&'static Spelling> {
+    BY_OP.get(op).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_op_is_spelled_twice() {
+        let rows: usize = FAMILIES.iter().map(|(_, rules)| rules.len()).sum();
+        assert_eq!(rows, BY_OP.len());
+    }
+}

@@ -1,0 +1,5 @@
+//! Spellings of TensorFlow ops: convolution, pooling, normalisation, softmax, losses, activations.
+
+use crate::lower::Spelling;
+
+pub const RULES: &[Spelling] = &[];

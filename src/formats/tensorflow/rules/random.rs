@@ -1,0 +1,5 @@
+//! Spellings of TensorFlow ops: random numbers.
+
+use crate::lower::Spelling;
+
+pub const RULES: &[Spelling] = &[];
