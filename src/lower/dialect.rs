@@ -21,18 +21,31 @@ pub enum Structure {
     /// Output 0 is the input that is alive; output 1 its index.
     Merge,
     /// Opens a loop frame of that name; a constant one gives the same value in every iteration.
-    Enter { frame: String, is_constant: bool },
+    Enter {
+        frame: String,
+        is_constant: bool,
+    },
     Exit,
     NextIteration,
     LoopCond,
     /// Calls a library function with all inputs.
-    Call { function: String },
+    Call {
+        function: String,
+    },
     /// Input 0 decides; the others go to the function that is chosen.
-    If { then_function: String, else_function: String },
+    If {
+        then_function: String,
+        else_function: String,
+    },
     /// Input 0 is an index; the others go to the function that is chosen (the last one where it is out of range).
-    Case { functions: Vec<String> },
+    Case {
+        functions: Vec<String>,
+    },
     /// The inputs are the state; `cond` reads it and gives a boolean, `body` gives the next state.
-    While { cond: String, body: String },
+    While {
+        cond: String,
+        body: String,
+    },
 }
 
 /// See the module doc. Stateless; one static object per format.
