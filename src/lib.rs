@@ -16,4 +16,5 @@ pub mod graph;
 pub mod lower;
 pub mod ops;
 pub mod program;
+pub mod session;
 pub mod tensor;

@@ -1,0 +1,201 @@
+//! Selectors: how a recipe names constants so that it can be replayed on another model of the same family.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::recipe::serde_as_text;
+
+/// Names constants by exact name, pattern or role. `glob:`, `re:` and `role:` are the only prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// What the role recogniser suggests.
+    Suggested,
+    /// Every float constant with more than one element.
+    All,
+    None,
+    Name(String),
+    Glob(String),
+    Regex(String),
+    Role(String),
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let selector = match s {
+            "suggested" => Self::Suggested,
+            "all" => Self::All,
+            "none" => Self::None,
+            _ => {
+                if let Some(p) = s.strip_prefix("glob:") {
+                    Self::Glob(p.to_owned())
+                } else if let Some(p) = s.strip_prefix("re:") {
+                    Self::Regex(p.to_owned())
+                } else if let Some(p) = s.strip_prefix("role:") {
+                    Self::Role(p.to_owned())
+                } else {
+                    Self::Name(s.to_owned())
+                }
+            }
+        };
+        selector.matcher()?;
+        Ok(selector)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suggested => f.write_str("suggested"),
+            Self::All => f.write_str("all"),
+            Self::None => f.write_str("none"),
+            Self::Name(n) => f.write_str(n),
+            Self::Glob(p) => write!(f, "glob:{p}"),
+            Self::Regex(p) => write!(f, "re:{p}"),
+            Self::Role(r) => write!(f, "role:{r}"),
+        }
+    }
+}
+
+serde_as_text!(Selector);
+
+/// What a selector looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub name: &'a str,
+    pub is_float: bool,
+    pub elements: usize,
+    /// The role's name as the command line prints it.
+    pub role: &'a str,
+    pub suggested: bool,
+}
+
+/// A selector with its pattern compiled.
+#[derive(Debug)]
+pub struct Matcher(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Suggested,
+    All,
+    None,
+    Name(String),
+    Glob(globset::GlobMatcher),
+    Regex(regex::Regex),
+    Role(String),
+}
+
+impl Selector {
+    /// Compiles the pattern; the error says what is wrong with it.
+    pub fn matcher(&self) -> Result<Matcher, String> {
+        Ok(Matcher(match self {
+            Self::Suggested => Kind::Suggested,
+            Self::All => Kind::All,
+            Self::None => Kind::None,
+            Self::Name(n) => Kind::Name(n.strip_suffix(":0").unwrap_or(n).to_owned()),
+            Self::Glob(p) => Kind::Glob(
+                globset::Glob::new(p).map_err(|e| format!("the pattern glob:{p} is not valid: {e}"))?.compile_matcher(),
+            ),
+            Self::Regex(p) => {
+                Kind::Regex(regex::Regex::new(p).map_err(|e| format!("the pattern re:{p} is not valid: {e}"))?)
+            }
+            Self::Role(r) => Kind::Role(r.clone()),
+        }))
+    }
+}
+
+impl Matcher {
+    /// Only float constants can train; everything else never matches but by exact name.
+    pub fn matches(&self, c: &Candidate<'_>) -> bool {
+        match &self.0 {
+            Kind::Suggested => c.suggested,
+            Kind::All => c.is_float && c.elements > 1,
+            Kind::None => false,
+            Kind::Name(n) => c.name == n || c.name.strip_suffix(":0") == Some(n),
+            Kind::Glob(g) => c.is_float && g.is_match(c.name),
+            Kind::Regex(r) => c.is_float && r.is_match(c.name),
+            Kind::Role(r) => c.is_float && c.role == r,
+        }
+    }
+}
+
+/// The outcome of choosing: indices into the candidates, selectors that matched nothing.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    pub chosen: Vec<usize>,
+    pub unmatched_include: Vec<Selector>,
+    pub unmatched_exclude: Vec<Selector>,
+    /// Names that were asked for but are not float constants.
+    pub not_float: Vec<String>,
+}
+
+/// Applies a choice to candidates, in their order.
+pub fn choose(include: &[Selector], exclude: &[Selector], candidates: &[Candidate<'_>]) -> Result<Chosen, String> {
+    let mut out = Chosen::default();
+    let mut keep = vec![false; candidates.len()];
+    for selector in include {
+        let m = selector.matcher()?;
+        let mut any = matches!(selector, Selector::None | Selector::Suggested | Selector::All);
+        for (i, c) in candidates.iter().enumerate() {
+            if m.matches(c) {
+                any = true;
+                if c.is_float {
+                    keep[i] = true;
+                } else {
+                    out.not_float.push(c.name.to_owned());
+                }
+            }
+        }
+        if !any {
+            out.unmatched_include.push(selector.clone());
+        }
+    }
+    for selector in exclude {
+        let m = selector.matcher()?;
+        let mut any = false;
+        for (i, c) in candidates.iter().enumerate() {
+            if m.matches(c) {
+                any = true;
+                keep[i] = false;
+            }
+        }
+        if !any {
+            out.unmatched_exclude.push(selector.clone());
+        }
+    }
+    out.chosen = keep.iter().enumerate().filter_map(|(i, &k)| k.then_some(i)).collect();
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(include: &[&str], exclude: &[&str]) -> Vec<String> {
+        let c = |name, role, elements, suggested| Candidate { name, is_float: true, elements, role, suggested };
+        let candidates = [
+            c("a/kernel", "matmul-weight", 64, true),
+            c("a/bias", "bias", 8, true),
+            c("a/eps", "scalar", 1, false),
+            c("ns::odd", "other", 4, false),
+            Candidate { name: "ids", is_float: false, elements: 9, role: "other", suggested: false },
+        ];
+        let parse = |s: &[&str]| s.iter().map(|s| s.parse().unwrap()).collect::<Vec<Selector>>();
+        let chosen = choose(&parse(include), &parse(exclude), &candidates).unwrap();
+        chosen.chosen.iter().map(|&i| candidates[i].name.to_owned()).collect()
+    }
+
+    #[test]
+    fn selectors_choose_by_name_pattern_and_role() {
+        assert_eq!(names(&["suggested"], &[]), ["a/kernel", "a/bias"]);
+        assert_eq!(names(&["all"], &["role:bias"]), ["a/kernel", "ns::odd"]);
+        assert_eq!(names(&["ns::odd"], &[]), ["ns::odd"]);
+        assert_eq!(names(&["glob:a/*"], &["re:eps$"]), ["a/kernel", "a/bias"]);
+        assert_eq!(names(&["a/eps:0"], &[]), ["a/eps"]);
+        assert!(names(&["none"], &[]).is_empty());
+        assert!("re:(".parse::<Selector>().is_err());
+    }
+}
