@@ -8,23 +8,50 @@ use super::select::Selector;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     SetSignature(Option<String>),
-    SetShape { name: String, dims: Option<Vec<usize>> },
-    SetPin { name: String, value: Option<f64> },
+    SetShape {
+        name: String,
+        dims: Option<Vec<usize>>,
+    },
+    SetPin {
+        name: String,
+        value: Option<f64>,
+    },
     SetTrainable(TrainableChoice),
     /// Makes constants trainable (`true`) or frozen, by name, keeping the rest of the choice.
-    Train { names: Vec<String>, on: bool },
+    Train {
+        names: Vec<String>,
+        on: bool,
+    },
     SetDropout(SitePolicy),
-    SetSiteDropout { output: String, policy: Option<SitePolicy> },
-    SetStandIn { node: String, stand_in: Option<StandIn> },
+    SetSiteDropout {
+        output: String,
+        policy: Option<SitePolicy>,
+    },
+    SetStandIn {
+        node: String,
+        stand_in: Option<StandIn>,
+    },
     SetObjective(Option<Objective>),
     SetData(Option<DataChoice>),
     /// `None` goes back to the default.
-    SetSetting { key: String, value: Option<String> },
+    SetSetting {
+        key: String,
+        value: Option<String>,
+    },
     AddEdits(Vec<EditStep>),
     RemoveEdit(usize),
-    EnableEdit { index: usize, enabled: bool },
-    MoveEdit { from: usize, to: usize },
-    NoteEdit { index: usize, note: String },
+    EnableEdit {
+        index: usize,
+        enabled: bool,
+    },
+    MoveEdit {
+        from: usize,
+        to: usize,
+    },
+    NoteEdit {
+        index: usize,
+        note: String,
+    },
     /// The whole recipe (pasted, or applied from another session).
     Replace(Box<Recipe>),
 }

@@ -119,7 +119,9 @@ impl FromStr for SitePolicy {
                 .and_then(|r| r.parse::<f64>().ok())
                 .filter(|r| (0.0..1.0).contains(r))
                 .map(Self::Rate)
-                .ok_or_else(|| format!("{s:?} is not a dropout policy: use train, off, as-in-file or rate=R with 0 ≤ R < 1")),
+                .ok_or_else(|| {
+                    format!("{s:?} is not a dropout policy: use train, off, as-in-file or rate=R with 0 ≤ R < 1")
+                }),
         }
     }
 }
