@@ -13,6 +13,7 @@ pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod shape;
+pub mod simd;
 
 use crate::program::OpInfo;
 
