@@ -11,6 +11,7 @@ pub mod linalg;
 pub mod norm;
 pub mod pool;
 pub mod random;
+pub mod real;
 pub mod reduce;
 pub mod shape;
 pub mod simd;
