@@ -6,12 +6,12 @@
 pub mod conv;
 pub mod elementwise;
 pub mod fused;
+pub mod half;
 pub mod index;
 pub mod linalg;
 pub mod norm;
 pub mod pool;
 pub mod random;
-pub mod real;
 pub mod reduce;
 pub mod shape;
 pub mod simd;

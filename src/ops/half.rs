@@ -1,96 +1,10 @@
-//! The two float types that kernels are written for, `f32` and `f64`; half types compute through `f32`
+//! Float kernels by element type: [`with_real!`](crate::with_real) picks `f32` or `f64`; half types compute through `f32`
 //! ([`through_f32`]).
-
-use std::fmt::Debug;
-use std::iter::Sum;
-use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use half::{bf16, f16};
 
 use crate::program::{Call, Kernel, Misfit, Op, Run, View, ViewMut};
-use crate::tensor::{DType, Element, Fact, Tensor};
-
-/// Arithmetic that generic kernels need.
-pub trait Real:
-    Element
-    + PartialOrd
-    + Debug
-    + Default
-    + Sum
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
-    + AddAssign
-    + SubAssign
-    + MulAssign
-    + DivAssign
-{
-    const ZERO: Self;
-    const ONE: Self;
-    const INFINITY: Self;
-    const NAN: Self;
-
-    fn from_f64(v: f64) -> Self;
-    fn to_f64(self) -> f64;
-    fn exp(self) -> Self;
-    fn ln(self) -> Self;
-    fn sqrt(self) -> Self;
-    fn powf(self, e: Self) -> Self;
-    fn abs(self) -> Self;
-    fn is_nan(self) -> bool;
-
-    fn of_usize(v: usize) -> Self {
-        Self::from_f64(v as f64)
-    }
-}
-
-macro_rules! real {
-    ($t:ty) => {
-        impl Real for $t {
-            const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
-            const INFINITY: Self = <$t>::INFINITY;
-            const NAN: Self = <$t>::NAN;
-
-            #[inline(always)]
-            fn from_f64(v: f64) -> Self {
-                v as $t
-            }
-            #[inline(always)]
-            fn to_f64(self) -> f64 {
-                f64::from(self)
-            }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                <$t>::exp(self)
-            }
-            #[inline(always)]
-            fn ln(self) -> Self {
-                <$t>::ln(self)
-            }
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                <$t>::sqrt(self)
-            }
-            #[inline(always)]
-            fn powf(self, e: Self) -> Self {
-                <$t>::powf(self, e)
-            }
-            #[inline(always)]
-            fn abs(self) -> Self {
-                <$t>::abs(self)
-            }
-            #[inline(always)]
-            fn is_nan(self) -> bool {
-                <$t>::is_nan(self)
-            }
-        }
-    };
-}
-real!(f32);
-real!(f64);
+use crate::tensor::{DType, Fact, Tensor};
 
 /// Runs `$body` with `$t` bound to the Rust type of a float dtype; a [`Misfit`] for other types.
 /// `$body` is an expression of type `Result<_, Misfit>`.
