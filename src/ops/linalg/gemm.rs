@@ -208,10 +208,8 @@ mod tests {
 
     #[test]
     fn broadcast_right_side_becomes_one_product() {
-        let l = Layout::row_major(4, 5, 6, false, false).batch([
-            BatchDim { count: 2, a: 3 * 24, b: 0, c: 3 * 20 },
-            BatchDim { count: 3, a: 24, b: 0, c: 20 },
-        ]);
+        let l = Layout::row_major(4, 5, 6, false, false)
+            .batch([BatchDim { count: 2, a: 3 * 24, b: 0, c: 3 * 20 }, BatchDim { count: 3, a: 24, b: 0, c: 20 }]);
         assert_eq!((l.m, l.batch.len()), (24, 0));
     }
 
@@ -244,8 +242,7 @@ mod tests {
         {
             let fill = |len: usize, f: f32| (0..len).map(|i| ((i as f32) * f).sin()).collect::<Vec<f32>>();
             let (a, b) = (fill(count * m * k, 0.37), fill(count * k * n, 0.73));
-            let dim =
-                BatchDim { count, a: (m * k) as isize, b: (k * n) as isize, c: (m * n) as isize };
+            let dim = BatchDim { count, a: (m * k) as isize, b: (k * n) as isize, c: (m * n) as isize };
             let layout = Layout::row_major(m, n, k, ta, tb).batch([dim]);
             let result = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -78,7 +78,13 @@ impl Op for RandomNormal {
         Flow::Zero("a shape carries no gradient")
     }
 
-    fn vjp(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>], _: &[bool]) -> Result<Vec<Option<Value>>, Misfit> {
+    fn vjp(
+        &self,
+        _: &mut Builder,
+        _: &Site<'_>,
+        _: &[Option<Value>],
+        _: &[bool],
+    ) -> Result<Vec<Option<Value>>, Misfit> {
         Ok(vec![None])
     }
 

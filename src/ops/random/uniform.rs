@@ -84,7 +84,13 @@ impl Op for RandomUniform {
         Flow::Zero("a shape carries no gradient")
     }
 
-    fn vjp(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>], _: &[bool]) -> Result<Vec<Option<Value>>, Misfit> {
+    fn vjp(
+        &self,
+        _: &mut Builder,
+        _: &Site<'_>,
+        _: &[Option<Value>],
+        _: &[bool],
+    ) -> Result<Vec<Option<Value>>, Misfit> {
         Ok(vec![None])
     }
 
@@ -135,7 +141,13 @@ impl Op for RandomUniformInt {
         Flow::Zero("integers carry no gradient")
     }
 
-    fn vjp(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>], _: &[bool]) -> Result<Vec<Option<Value>>, Misfit> {
+    fn vjp(
+        &self,
+        _: &mut Builder,
+        _: &Site<'_>,
+        _: &[Option<Value>],
+        _: &[bool],
+    ) -> Result<Vec<Option<Value>>, Misfit> {
         Ok(vec![None, None, None])
     }
 
