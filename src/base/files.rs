@@ -3,7 +3,8 @@
 //! Every file we write is written beside its final name, synced, and renamed, so that a half-written file is
 //! never visible under its final name.
 
-use std::fs::{self, File};
+use std::fs;
+pub use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 pub mod dtype;
 pub mod fact;
+pub mod io;
 pub mod payload;
 pub mod shape;
 mod value;
