@@ -37,8 +37,9 @@ pub fn read(path: &Path) -> Result<Content, ArrayError> {
     let mut content = Content { metadata: words.into_iter().collect(), ..Content::default() };
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
-        let dtype = from_safetensors(info.dtype)
-            .ok_or_else(|| ArrayError::malformed(format!("element type {:?} is not supported", info.dtype)).of(&name))?;
+        let dtype = from_safetensors(info.dtype).ok_or_else(|| {
+            ArrayError::malformed(format!("element type {:?} is not supported", info.dtype)).of(&name)
+        })?;
         let mut tensor = Tensor::zeros(dtype, &info.shape);
         if tensor.bytes().len() != info.data_offsets.1 - info.data_offsets.0 {
             return Err(ArrayError::malformed("shape and byte range disagree").of(&name));
@@ -75,8 +76,9 @@ pub fn write<'a>(
     }
     let mut offset = 0;
     for (name, t) in &arrays {
-        let dtype = to_safetensors(t.dtype())
-            .ok_or_else(|| ArrayError::malformed(format!("{} cannot be written as .safetensors", t.dtype())).of(name))?;
+        let dtype = to_safetensors(t.dtype()).ok_or_else(|| {
+            ArrayError::malformed(format!("{} cannot be written as .safetensors", t.dtype())).of(name)
+        })?;
         let end = offset + t.bytes().len();
         let entry = json!({"dtype": dtype, "shape": t.shape(), "data_offsets": [offset, end]});
         if header.insert((*name).to_owned(), entry).is_some() {
