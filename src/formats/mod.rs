@@ -1,4 +1,136 @@
-//! The only place that knows file formats: readers make a [`crate::graph::Graph`], dialects spell its nodes, writers
-//! patch the original bytes.
+//! The only place that knows file formats: readers make a [`Graph`], dialects spell its nodes, writers patch the
+//! original bytes.
+//!
+//! Reading order: [`source`] (bytes), [`wire`] (protobuf fields), [`open`] here, [`tensorflow`]. Adding a format: a
+//! folder, a `mod` line, an entry in [`ALL`].
 
+pub mod source;
 pub mod tensorflow;
+pub mod wire;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::{Diagnostic, Reporter, files};
+use crate::graph::{Graph, Span};
+use crate::lower::Dialect;
+
+pub use source::Source;
+
+/// A format that can be opened.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// Stable name, as `inspect --json` shows it.
+    pub name: &'static str,
+    /// What a person calls it.
+    pub label: &'static str,
+    /// Usual endings, without the dot; the content decides.
+    pub extensions: &'static [&'static str],
+    /// Whether the content looks like this format; reads little.
+    pub detect: fn(&Source) -> bool,
+    pub read: fn(&Source, &mut Reporter) -> Result<Read, OpenError>,
+}
+
+impl std::fmt::Debug for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// All formats, in the order in which they are tried.
+pub const ALL: &[&Format] = &[&tensorflow::FROZEN];
+
+/// What a reader gives; [`open`] adds where it came from.
+#[derive(Debug)]
+pub struct Read {
+    pub graph: Graph,
+    pub producer: String,
+    /// Where the graph's message lies in the file, for writers.
+    pub graph_span: Span,
+    pub dialect: &'static dyn Dialect,
+}
+
+/// A file as it was opened; never changed afterwards.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub graph: Arc<Graph>,
+    /// `tensorflow-graphdef`, …
+    pub format: &'static str,
+    /// The program that wrote the file, as far as it says.
+    pub producer: String,
+    pub bytes: u64,
+    pub path: PathBuf,
+    pub diagnostics: Vec<Diagnostic>,
+    source: Source,
+    graph_span: Span,
+    dialect: &'static dyn Dialect,
+}
+
+impl Imported {
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        self.dialect
+    }
+
+    /// The original bytes, for writers.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Where the graph's message lies in the file.
+    pub fn graph_span(&self) -> Span {
+        self.graph_span.clone()
+    }
+}
+
+/// Why a file could not be understood at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path} could not be read: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("{0} is empty")]
+    Empty(String),
+    #[error("{name} is none of the formats that can be opened ({known}); it starts with {start}")]
+    Unrecognised { name: String, known: String, start: String },
+    #[error("{name} looks like {format}, but is damaged: {source}")]
+    Broken { name: String, format: &'static str, source: wire::WireError },
+    #[error("{name}: {what}")]
+    Unsupported { name: String, what: String },
+}
+
+/// Opens a model file, or a folder that holds one. Never reads tensor bytes.
+pub fn open(path: &Path) -> Result<Imported, OpenError> {
+    let io = |source| OpenError::Io { path: path.display().to_string(), source };
+    let file = if files::is_dir(path) { path.join("saved_model.pb") } else { path.to_owned() };
+    let source = Source::open(&file).map_err(io)?;
+    open_source(source, path)
+}
+
+/// As [`open`], from bytes; `path` is only remembered.
+pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
+    let _span = tracing::info_span!("open", name = %source.name).entered();
+    if source.bytes.is_empty() {
+        return Err(OpenError::Empty(source.name));
+    }
+    let Some(format) = ALL.iter().find(|f| (f.detect)(&source)) else {
+        let known = ALL.iter().map(|f| f.label).collect::<Vec<_>>().join(", ");
+        return Err(OpenError::Unrecognised { known, start: first_bytes(&source), name: source.name });
+    };
+    let mut report = Reporter::default();
+    let read = (format.read)(&source, &mut report)?;
+    Ok(Imported {
+        graph: Arc::new(read.graph),
+        format: format.name,
+        producer: read.producer,
+        bytes: source.bytes.len(),
+        path: path.to_owned(),
+        diagnostics: report.into_diagnostics(),
+        graph_span: read.graph_span,
+        dialect: read.dialect,
+        source,
+    })
+}
+
+fn first_bytes(source: &Source) -> String {
+    let bytes = source.bytes.read(0, source.bytes.len().min(16)).unwrap_or_default();
+    bytes.escape_ascii().to_string()
+}

@@ -14,6 +14,8 @@ pub enum Structure {
     Op,
     /// Output `i` is input `i`: no instruction, the values are the same.
     Alias,
+    /// Input 0 is what the value is unless somebody feeds another.
+    Default,
     /// Runs only for its effect (NoOp, Assert, Save): nothing reads a value of it.
     Effect,
     /// Sends input 0 to output 1 where input 1 (the predicate) is true, to output 0 where it is false.

@@ -1,3 +1,72 @@
-//! TensorFlow's files: frozen graphs. Rules spell its ops into ours.
+//! TensorFlow's files. Reading order: [`graph_def`] (a frozen graph), [`node_def`], [`attrs`], [`tensor_proto`],
+//! [`function_def`], [`outputs`] (what the op registry knows and the file does not), then [`dialect`] and [`rules`]
+//! (ops into ours).
 
+pub mod attrs;
+pub mod dialect;
+pub mod function_def;
+pub mod graph_def;
+pub mod node_def;
+pub mod outputs;
 pub mod rules;
+pub mod tensor_proto;
+
+use crate::base::Reporter;
+
+use super::wire::{Content, Scanner};
+use super::{Format, OpenError, Read, Source};
+
+/// A GraphDef in protobuf's binary form.
+pub const FROZEN: Format = Format {
+    name: "tensorflow-graphdef",
+    label: "TensorFlow graph (.pb)",
+    extensions: &["pb", "graphdef"],
+    detect: is_graph_def,
+    read: read_frozen,
+};
+
+/// Nodes (field 1, with a name or op text), a library (2), versions (3, 4), and nothing else at the start.
+fn is_graph_def(source: &Source) -> bool {
+    let mut s = Scanner::new(&source.bytes);
+    let (mut at, end) = (0, source.bytes.len());
+    for _ in 0..4 {
+        let Ok(field) = s.field(&mut at, end) else { return at > 0 };
+        match field {
+            None => return true,
+            Some(f) => match (f.number, &f.content) {
+                (1, Content::Bytes(range)) => {
+                    let (mut inner, mut has_op) = (range.start, false);
+                    while let Ok(Some(f)) = s.field(&mut inner, range.end) {
+                        has_op |= f.number == 2 && matches!(&f.content, Content::Bytes(r) if is_identifier(&mut s, r));
+                    }
+                    return has_op;
+                }
+                (2 | 4 | 5, Content::Bytes(_)) | (3, Content::Varint(_)) => {}
+                _ => return false,
+            },
+        }
+    }
+    true
+}
+
+/// An op's name: a short word of letters, digits, `_`, `>` and `.`.
+fn is_identifier(s: &mut Scanner<'_>, range: &std::ops::Range<u64>) -> bool {
+    let short = range.end - range.start <= 256;
+    short
+        && s.read(range).is_ok_and(|b| !b.is_empty() && b.iter().all(|c| c.is_ascii_alphanumeric() || b"_>.".contains(c)))
+}
+
+fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
+    let mut s = Scanner::new(&source.bytes);
+    let all = s.all();
+    let read = graph_def::read_graph(&mut s, all.clone(), report).map_err(|e| OpenError::Broken {
+        name: source.name.clone(),
+        format: FROZEN.label,
+        source: e,
+    })?;
+    let producer = match read.producer {
+        0 => "TensorFlow (version not stated)".to_owned(),
+        v => format!("TensorFlow (GraphDef version {v})"),
+    };
+    Ok(Read { graph: read.graph, producer, graph_span: all, dialect: &dialect::TENSORFLOW })
+}

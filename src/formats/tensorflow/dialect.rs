@@ -1,0 +1,54 @@
+//! Which TensorFlow nodes are structure (aliases, calls, control flow) and which have a rule.
+
+use crate::graph::{Attr, Node};
+use crate::lower::{Dialect, Spelling, Structure};
+
+use super::rules;
+
+#[derive(Debug)]
+pub struct TensorFlow;
+
+pub static TENSORFLOW: TensorFlow = TensorFlow;
+
+impl Dialect for TensorFlow {
+    fn name(&self) -> &'static str {
+        "tensorflow"
+    }
+
+    fn spelling(&self, node: &Node) -> Option<&'static Spelling> {
+        rules::find(&node.op)
+    }
+
+    fn structure(&self, node: &Node) -> Structure {
+        let function = |name: &str| node.attr(name).and_then(Attr::as_str).unwrap_or_default().to_owned();
+        match node.op.as_str() {
+            "Identity" | "IdentityN" | "Snapshot" | "RefIdentity" | "CheckNumerics" | "CheckNumericsV2" | "Print"
+            | "DebugIdentity" | "DebugIdentityV2" | "EnsureShape" | "ReadVariableOp" | "_Retval" | "_DeviceRetval" => {
+                Structure::Alias
+            }
+            "PlaceholderWithDefault" => Structure::Default,
+            "NoOp" | "Assert" | "ControlTrigger" | "SaveV2" | "MergeV2Checkpoints" | "PrintV2" | "Abort" => {
+                Structure::Effect
+            }
+            "Switch" | "RefSwitch" => Structure::Switch,
+            "Merge" | "RefMerge" => Structure::Merge,
+            "Enter" | "RefEnter" => Structure::Enter {
+                frame: function("frame_name"),
+                is_constant: node.attr("is_constant").and_then(Attr::as_bool).unwrap_or(false),
+            },
+            "Exit" | "RefExit" => Structure::Exit,
+            "NextIteration" | "RefNextIteration" => Structure::NextIteration,
+            "LoopCond" => Structure::LoopCond,
+            "PartitionedCall" | "StatefulPartitionedCall" => Structure::Call { function: function("f") },
+            "If" | "StatelessIf" | "_If" => {
+                Structure::If { then_function: function("then_branch"), else_function: function("else_branch") }
+            }
+            "Case" | "StatelessCase" => {
+                let list = node.attr("branches").and_then(Attr::as_list).unwrap_or_default();
+                Structure::Case { functions: list.iter().filter_map(|a| Some(a.as_str()?.to_owned())).collect() }
+            }
+            "While" | "StatelessWhile" | "_While" => Structure::While { cond: function("cond"), body: function("body") },
+            _ => Structure::Op,
+        }
+    }
+}
