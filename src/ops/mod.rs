@@ -10,11 +10,13 @@ pub mod half;
 pub mod index;
 pub mod linalg;
 pub mod norm;
+pub mod opaque;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod simd;
+pub mod with_default;
 
 use crate::program::OpInfo;
 
@@ -31,8 +33,12 @@ pub fn all() -> impl Iterator<Item = &'static OpInfo> {
         index::ALL,
         random::ALL,
         fused::ALL,
+        OTHERS,
     ]
     .into_iter()
     .flatten()
     .copied()
 }
+
+/// Ops of no family folder.
+const OTHERS: &[&OpInfo] = &[&with_default::INFO, &opaque::INFO];
