@@ -236,7 +236,9 @@ mod tests {
 
     #[test]
     fn refuses_lengths_beyond_the_message_and_endless_numbers() {
-        for bad in [&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0x08, 0x80], &[0xff; 12], &[0x0b], &[0x00, 0x01], &[0x0d, 1]] {
+        for bad in
+            [&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0x08, 0x80], &[0xff; 12], &[0x0b], &[0x00, 0x01], &[0x0d, 1]]
+        {
             let bytes = Bytes::from_memory(bad.to_vec());
             let mut at = 0;
             assert!(Scanner::new(&bytes).field(&mut at, bytes.len()).is_err(), "{bad:?}");

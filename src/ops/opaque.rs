@@ -62,11 +62,7 @@ mod tests {
 
     #[test]
     fn it_blocks_with_its_reason() {
-        let op = Opaque {
-            op: "Foo".into(),
-            reason: "no rule".into(),
-            outputs: vec![Fact::of_dims(DType::F32, &[2])],
-        };
+        let op = Opaque { op: "Foo".into(), reason: "no rule".into(), outputs: vec![Fact::of_dims(DType::F32, &[2])] };
         assert_eq!(op.infer(&[]).unwrap()[0].describe(), "float32 [2]");
         assert!(op.kernel(&[], &[]).unwrap_err().0.contains("no rule"));
         assert!(matches!(op.flow(0, &[]), Flow::Blocked(why) if why.contains("Foo")));

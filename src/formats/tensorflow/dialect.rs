@@ -47,7 +47,9 @@ impl Dialect for TensorFlow {
                 let list = node.attr("branches").and_then(Attr::as_list).unwrap_or_default();
                 Structure::Case { functions: list.iter().filter_map(|a| Some(a.as_str()?.to_owned())).collect() }
             }
-            "While" | "StatelessWhile" | "_While" => Structure::While { cond: function("cond"), body: function("body") },
+            "While" | "StatelessWhile" | "_While" => {
+                Structure::While { cond: function("cond"), body: function("body") }
+            }
             _ => Structure::Op,
         }
     }

@@ -23,11 +23,7 @@ pub struct RawFunction {
     pub returns: Vec<String>,
 }
 
-pub fn read_library(
-    s: &mut Scanner<'_>,
-    range: Range<u64>,
-    out: &mut Vec<RawFunction>,
-) -> Result<(), WireError> {
+pub fn read_library(s: &mut Scanner<'_>, range: Range<u64>, out: &mut Vec<RawFunction>) -> Result<(), WireError> {
     s.each_field(range, |s, field| {
         if field.number == 1 {
             out.push(read_function(s, field.range()?)?);

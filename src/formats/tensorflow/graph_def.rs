@@ -32,11 +32,7 @@ pub struct ReadGraph {
 }
 
 /// Reads a GraphDef that fills `range`.
-pub fn read_graph(
-    s: &mut Scanner<'_>,
-    range: Range<u64>,
-    report: &mut Reporter,
-) -> Result<ReadGraph, WireError> {
+pub fn read_graph(s: &mut Scanner<'_>, range: Range<u64>, report: &mut Reporter) -> Result<ReadGraph, WireError> {
     let mut nodes = Vec::new();
     let mut functions = Vec::new();
     let mut producer = 0;
@@ -76,7 +72,8 @@ fn build_function(function: RawFunction, producer: u64, report: &mut Reporter) -
     let mut graph = resolver.resolve();
     graph.inputs = inputs;
     // A result that nothing gives would shift the others: an empty node stands for it.
-    graph.outputs = outputs.into_iter().enumerate().map(|(i, v)| v.unwrap_or_else(|| missing(&mut graph, &prefix, i))).collect();
+    graph.outputs =
+        outputs.into_iter().enumerate().map(|(i, v)| v.unwrap_or_else(|| missing(&mut graph, &prefix, i))).collect();
     graph
 }
 
@@ -268,12 +265,7 @@ impl<'a> Resolver<'a> {
 }
 
 /// Takes the value of a Const node out of its attributes' reach.
-fn constant(
-    node: &mut Node,
-    attrs: &indexmap::IndexMap<String, Attr>,
-    facts: &mut [Fact],
-    report: &mut Reporter,
-) {
+fn constant(node: &mut Node, attrs: &indexmap::IndexMap<String, Attr>, facts: &mut [Fact], report: &mut Reporter) {
     let place = || Some(node.key.as_str().to_owned());
     let Some(Attr::Tensor(payload)) = attrs.get("value") else {
         let what = "it is a constant without a value, or its shape is larger than any memory";

@@ -53,7 +53,8 @@ fn is_graph_def(source: &Source) -> bool {
 fn is_identifier(s: &mut Scanner<'_>, range: &std::ops::Range<u64>) -> bool {
     let short = range.end - range.start <= 256;
     short
-        && s.read(range).is_ok_and(|b| !b.is_empty() && b.iter().all(|c| c.is_ascii_alphanumeric() || b"_>.".contains(c)))
+        && s.read(range)
+            .is_ok_and(|b| !b.is_empty() && b.iter().all(|c| c.is_ascii_alphanumeric() || b"_>.".contains(c)))
 }
 
 fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
