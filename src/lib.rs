@@ -12,6 +12,7 @@
 
 pub mod base;
 pub mod formats;
+pub mod engine;
 pub mod graph;
 pub mod lower;
 pub mod ops;
