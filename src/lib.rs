@@ -11,8 +11,8 @@
 //! [`base::Diagnostic`]; a bug → an error log, never a crash of the window.
 
 pub mod base;
-pub mod formats;
 pub mod engine;
+pub mod formats;
 pub mod graph;
 pub mod lower;
 pub mod ops;

@@ -101,10 +101,10 @@ impl Block {
                 if params.contains(&i) {
                     return Ok(None);
                 }
-                store.load(c.node.as_ref(), &c.payload).map(Some).map_err(|source| EngineError::Constant {
-                    name: program.describe(c.value),
-                    source,
-                })
+                store
+                    .load(c.node.as_ref(), &c.payload)
+                    .map(Some)
+                    .map_err(|source| EngineError::Constant { name: program.describe(c.value), source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let blocks = program
@@ -157,12 +157,7 @@ impl Block {
         program.outputs.iter().map(|v| get(program, &values, *v)).collect()
     }
 
-    fn step(
-        &self,
-        i: usize,
-        values: &mut [Option<Tensor>],
-        context: &mut Context<'_, '_>,
-    ) -> Result<(), EngineError> {
+    fn step(&self, i: usize, values: &mut [Option<Tensor>], context: &mut Context<'_, '_>) -> Result<(), EngineError> {
         if context.cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(EngineError::Cancelled);
         }

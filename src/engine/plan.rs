@@ -157,8 +157,7 @@ impl Plan {
             }
             Work::Host(f) => {
                 let inputs: Vec<Tensor> = step.inputs.iter().map(|&s| self.tensor(s, base, bind)).collect();
-                let outputs =
-                    f(&inputs).map_err(|source| EngineError::Instruction { at: step.at.clone(), source })?;
+                let outputs = f(&inputs).map_err(|source| EngineError::Instruction { at: step.at.clone(), source })?;
                 for (&slot, tensor) in step.outputs.iter().zip(&outputs) {
                     let s = &self.slots[slot as usize];
                     if tensor.dtype() != s.dtype || tensor.shape() != &s.dims[..] {
@@ -195,7 +194,9 @@ impl Plan {
     #[allow(unsafe_code)]
     fn view_mut<'a>(&'a self, slot: u32, base: *mut u8) -> ViewMut<'a> {
         let s = &self.slots[slot as usize];
-        let Place::Arena(offset) = s.place else { unreachable!("only arena slots are written; `plan_make` sees to it") };
+        let Place::Arena(offset) = s.place else {
+            unreachable!("only arena slots are written; `plan_make` sees to it")
+        };
         // SAFETY: as in `view`; outputs of one step never overlap.
         unsafe { ViewMut::from_raw(base.add(offset), s.bytes, s.dtype) }
     }

@@ -18,11 +18,7 @@ struct Size {
     bytes: usize,
 }
 
-pub(super) fn make(
-    program: &Program,
-    params: &[Value],
-    constants: &mut ConstantStore,
-) -> Result<Plan, EngineError> {
+pub(super) fn make(program: &Program, params: &[Value], constants: &mut ConstantStore) -> Result<Plan, EngineError> {
     let sizes = sizes(program)?;
     let kernels = kernels(program, constants)?;
     let owner = owners(program, &kernels);
@@ -219,10 +215,9 @@ fn add_slots(
         if !used || params.contains(&c.value) {
             continue;
         }
-        let tensor = constants.load(c.node.as_ref(), &c.payload).map_err(|source| EngineError::Constant {
-            name: program.describe(c.value),
-            source,
-        })?;
+        let tensor = constants
+            .load(c.node.as_ref(), &c.payload)
+            .map_err(|source| EngineError::Constant { name: program.describe(c.value), source })?;
         constant_slot[i] = plan.constants.len();
         plan.constants.push(tensor);
     }

@@ -51,12 +51,7 @@ pub fn first_non_finite(
     let result = eager.observe(bind, &mut |program, i, outputs| {
         let instr = &program.instrs[i];
         let Some(what) = outputs.iter().find_map(non_finite) else { return Ok(()) };
-        blame = Some(Blame {
-            instr: Some(i),
-            op: instr.name().to_owned(),
-            node: instr.origin.clone(),
-            what,
-        });
+        blame = Some(Blame { instr: Some(i), op: instr.name().to_owned(), node: instr.origin.clone(), what });
         Err(EngineError::Cancelled)
     });
     match (blame, result) {
@@ -77,9 +72,7 @@ pub fn non_finite(tensor: &Tensor) -> Option<String> {
             }
             values.iter().enumerate().filter(|v| !v.1.is_finite()).map(|(i, &v)| (i, f64::from(v))).collect()
         }
-        d if d.is_float() => {
-            tensor.to_f64s()?.into_iter().enumerate().filter(|v| !v.1.is_finite()).collect()
-        }
+        d if d.is_float() => tensor.to_f64s()?.into_iter().enumerate().filter(|v| !v.1.is_finite()).collect(),
         _ => return None,
     };
     let (first, value) = bad.first()?;
