@@ -1,8 +1,14 @@
 //! Graph → program ("spelling"): the whole graph in our ops, symbolic shapes, both branches kept, no float folding,
 //! control flow structured, an origin for every node and value.
 
+mod blocks;
+mod branches;
+mod calls;
 pub mod dialect;
+mod order;
+mod region;
 pub mod rule;
+mod spell;
 
 use std::collections::HashMap;
 
@@ -12,6 +18,7 @@ use crate::program::{Program, Value};
 
 pub use dialect::{Dialect, Structure};
 pub use rule::{Outputs, Rule, RuleFn, Spelling};
+pub use spell::spell;
 
 /// A spelled graph. `values` also holds aliases (a value behind an Identity is the value before it); values inside
 /// blocks of conditionals and loops are found in their block's program by `ValueInfo::key`.

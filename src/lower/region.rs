@@ -1,0 +1,198 @@
+//! Divides nodes into straight-line items: single nodes, and conditionals with the nodes of both sides.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+
+use crate::graph::{Graph, NodeId, NodeKind, ValueId};
+
+use super::branches::Branches;
+use super::order::Order;
+use super::{Dialect, Structure};
+
+/// What is spelled at one place, in order.
+#[derive(Clone, Debug)]
+pub enum Item {
+    Node(NodeId),
+    Cond(Cond),
+}
+
+/// A conditional: the Merges that close it, and what only its sides need. Nodes are in order.
+#[derive(Clone, Debug)]
+pub struct Cond {
+    pub predicate: ValueId,
+    pub merges: Vec<NodeId>,
+    pub then_nodes: Vec<NodeId>,
+    pub else_nodes: Vec<NodeId>,
+}
+
+/// Everything about a graph that dividing needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<'a> {
+    pub graph: &'a Graph,
+    pub dialect: &'a dyn Dialect,
+    pub order: &'a Order,
+    pub branches: &'a Branches,
+}
+
+impl Layout<'_> {
+    /// The items of `nodes` (in order), which are spelled at one place.
+    pub fn divide(&self, nodes: &[NodeId]) -> Vec<Item> {
+        let merges: Vec<NodeId> =
+            nodes.iter().copied().filter(|n| self.branches.joins.contains_key(n)).collect();
+        if merges.is_empty() {
+            return nodes.iter().map(|&n| Item::Node(n)).collect();
+        }
+        let slices: Vec<Slices> = merges.iter().map(|&m| self.slices(m)).collect();
+        let mut inside: HashSet<NodeId> = HashSet::new();
+        for s in &slices {
+            inside.extend(s.then_nodes.iter().chain(&s.else_nodes));
+        }
+        let outer: Vec<usize> = (0..merges.len()).filter(|&i| !inside.contains(&merges[i])).collect();
+        let outer_slices: Vec<(NodeId, &Slices)> = outer.iter().map(|&i| (merges[i], &slices[i])).collect();
+        let plain: Vec<NodeId> =
+            nodes.iter().copied().filter(|n| !inside.contains(n) && !self.branches.joins.contains_key(n)).collect();
+        let grouped = self.conds(&outer_slices, true);
+        self.sort(&plain, grouped)
+            .or_else(|| self.sort(&plain, self.conds(&outer_slices, false)))
+            .unwrap_or_else(|| nodes.iter().map(|&n| Item::Node(n)).collect())
+    }
+
+    /// What the inputs of a Merge need on their own side, nested conditionals included.
+    fn slices(&self, merge: NodeId) -> Slices {
+        let join = self.branches.joins[&merge];
+        let inputs = &self.graph.node(merge).inputs;
+        let slice = |input: usize, side: bool| {
+            let mut seen = HashSet::new();
+            let mut todo: Vec<ValueId> = inputs.get(input).copied().flatten().into_iter().collect();
+            while let Some(v) = todo.pop() {
+                let node = self.graph.value(v).producer;
+                if self.branches.needs(node, (join.predicate, side)) && seen.insert(node) {
+                    todo.extend(self.graph.node(node).present_inputs());
+                }
+            }
+            seen
+        };
+        Slices { then_nodes: slice(join.then_input, true), else_nodes: slice(join.else_input, false) }
+    }
+
+    /// One conditional per Merge, or one for all Merges of a predicate whose sides share computations.
+    fn conds(&self, merges: &[(NodeId, &Slices)], group: bool) -> Vec<Cond> {
+        let mut leader: Vec<usize> = (0..merges.len()).collect();
+        if group {
+            let mut first_with: HashMap<(ValueId, NodeId), usize> = HashMap::new();
+            for (i, (merge, slices)) in merges.iter().enumerate() {
+                let predicate = self.branches.joins[merge].predicate;
+                for &node in slices.then_nodes.iter().chain(&slices.else_nodes).filter(|n| self.computes(**n)) {
+                    let j = *first_with.entry((predicate, node)).or_insert(i);
+                    let (a, b) = (root(&leader, i), root(&leader, j));
+                    leader[a.max(b)] = a.min(b);
+                }
+            }
+        }
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for i in 0..merges.len() {
+            groups.entry(root(&leader, i)).or_default().push(i);
+        }
+        groups.into_values().map(|members| self.cond(merges, &members)).collect()
+    }
+
+    fn cond(&self, merges: &[(NodeId, &Slices)], members: &[usize]) -> Cond {
+        let sorted = |side: fn(&Slices) -> &HashSet<NodeId>| {
+            let all: HashSet<NodeId> = members.iter().flat_map(|&i| side(merges[i].1).iter().copied()).collect();
+            let mut all: Vec<NodeId> = all.into_iter().collect();
+            all.sort_unstable_by_key(|n| self.order.position[n.idx()]);
+            all
+        };
+        Cond {
+            predicate: self.branches.joins[&merges[members[0]].0].predicate,
+            merges: members.iter().map(|&i| merges[i].0).collect(),
+            then_nodes: sorted(|s| &s.then_nodes),
+            else_nodes: sorted(|s| &s.else_nodes),
+        }
+    }
+
+    /// Neither a constant nor mere wiring.
+    fn computes(&self, node: NodeId) -> bool {
+        let node = self.graph.node(node);
+        node.kind == NodeKind::Op
+            && !matches!(self.dialect.structure(node), Structure::Alias | Structure::Switch | Structure::Effect)
+    }
+
+    /// Items in an order in which each comes after what it reads; `None` where conditionals wait for each other.
+    fn sort(&self, plain: &[NodeId], conds: Vec<Cond>) -> Option<Vec<Item>> {
+        let mut items: Vec<Item> = plain.iter().map(|&n| Item::Node(n)).collect();
+        items.extend(conds.into_iter().map(Item::Cond));
+        let mut maker: HashMap<NodeId, usize> = HashMap::new();
+        for (i, item) in items.iter().enumerate() {
+            match item {
+                Item::Node(n) => _ = maker.insert(*n, i),
+                Item::Cond(c) => maker.extend(c.merges.iter().map(|m| (*m, i))),
+            }
+        }
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
+        let mut waiting = vec![0usize; items.len()];
+        for (i, item) in items.iter().enumerate() {
+            let mut needs: Vec<usize> = self.reads(item).filter_map(|p| maker.get(&p).copied()).collect();
+            needs.sort_unstable();
+            needs.dedup();
+            if matches!(item, Item::Cond(_)) && needs.contains(&i) {
+                return None;
+            }
+            for n in needs.into_iter().filter(|&n| n != i) {
+                // A plain node that comes later in the order is the back edge of a cycle or a loop.
+                if self.position(&items[n]) < self.position(&items[i]) || matches!(items[n], Item::Cond(_)) {
+                    readers[n].push(i);
+                    waiting[i] += 1;
+                }
+            }
+        }
+        let key = |i: usize| Reverse((self.position(&items[i]), i));
+        let mut ready: BinaryHeap<_> = (0..items.len()).filter(|&i| waiting[i] == 0).map(key).collect();
+        let mut sorted = Vec::with_capacity(items.len());
+        while let Some(Reverse((_, i))) = ready.pop() {
+            sorted.push(i);
+            for &r in &readers[i] {
+                waiting[r] -= 1;
+                if waiting[r] == 0 {
+                    ready.push(key(r));
+                }
+            }
+        }
+        (sorted.len() == items.len()).then(|| sorted.iter().map(|&i| items[i].clone()).collect())
+    }
+
+    fn position(&self, item: &Item) -> usize {
+        match item {
+            Item::Node(n) => self.order.position[n.idx()],
+            Item::Cond(c) => c.merges.iter().map(|m| self.order.position[m.idx()]).max().unwrap_or(0),
+        }
+    }
+
+    /// Producers of everything that an item reads, those inside a conditional included.
+    fn reads<'s>(&'s self, item: &'s Item) -> Box<dyn Iterator<Item = NodeId> + 's> {
+        let of = |n: &NodeId| self.graph.node(*n).present_inputs().map(|v| self.graph.value(v).producer);
+        match item {
+            Item::Node(n) => Box::new(of(n)),
+            Item::Cond(c) => Box::new(
+                c.then_nodes
+                    .iter()
+                    .chain(&c.else_nodes)
+                    .chain(&c.merges)
+                    .flat_map(of)
+                    .chain([self.graph.value(c.predicate).producer]),
+            ),
+        }
+    }
+}
+
+struct Slices {
+    then_nodes: HashSet<NodeId>,
+    else_nodes: HashSet<NodeId>,
+}
+
+fn root(leader: &[usize], mut i: usize) -> usize {
+    while leader[i] != i {
+        i = leader[i];
+    }
+    i
+}
