@@ -37,8 +37,7 @@ pub struct Layout<'a> {
 impl Layout<'_> {
     /// The items of `nodes` (in order), which are spelled at one place.
     pub fn divide(&self, nodes: &[NodeId]) -> Vec<Item> {
-        let merges: Vec<NodeId> =
-            nodes.iter().copied().filter(|n| self.branches.joins.contains_key(n)).collect();
+        let merges: Vec<NodeId> = nodes.iter().copied().filter(|n| self.branches.joins.contains_key(n)).collect();
         if merges.is_empty() {
             return nodes.iter().map(|&n| Item::Node(n)).collect();
         }

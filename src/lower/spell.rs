@@ -321,8 +321,7 @@ impl<'g> Speller<'g> {
             match info.fact.shape.merge(&declared.shape) {
                 Some(shape) => info.fact.shape = shape,
                 None => {
-                    let what =
-                        format!("the file declares the shape {}, it is {}", declared.shape, info.fact.shape);
+                    let what = format!("the file declares the shape {}, it is {}", declared.shape, info.fact.shape);
                     let node = env.graph.node(env.graph.value(out).producer);
                     self.report(Severity::Warning, "declared-shape", what, env, node);
                 }
