@@ -11,6 +11,7 @@
 //! [`base::Diagnostic`]; a bug → an error log, never a crash of the window.
 
 pub mod base;
+pub mod data;
 pub mod engine;
 pub mod formats;
 pub mod graph;
@@ -19,3 +20,4 @@ pub mod ops;
 pub mod program;
 pub mod session;
 pub mod tensor;
+pub mod train;

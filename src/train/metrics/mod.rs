@@ -1,0 +1,254 @@
+//! Metrics over a whole evaluation, equal to scikit-learn's: classification from the confusion matrix, ranking, regression,
+//! and whole entities for token labels.
+
+pub mod classification;
+pub mod entities;
+mod ranking;
+mod regression;
+
+use crate::tensor::Tensor;
+
+use super::protocol::Metrics;
+
+pub use classification::ClassRow;
+
+/// What predictions and labels mean.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Task {
+    /// No metrics besides the loss.
+    #[default]
+    None,
+    /// Predictions `[…, classes]` (logits or probabilities), labels `[…]` of class indices.
+    Classes {
+        names: Vec<String>,
+        /// Positions with this label do not count.
+        ignore: i64,
+        /// Labels are `B-x`, `I-x`, `O` over positions of a sequence; whole entities are scored too.
+        entities: bool,
+    },
+    /// Predictions `[n, labels]` (logits), labels of the same shape, 0 or 1.
+    MultiLabel { names: Vec<String> },
+    /// Predictions and labels of the same number of elements.
+    Regression,
+}
+
+/// One metric as data, for plots, tables and the choice of the best checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricInfo {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub help: &'static str,
+    pub higher_is_better: bool,
+}
+
+const fn metric(
+    name: &'static str,
+    label: &'static str,
+    higher_is_better: bool,
+    help: &'static str,
+) -> MetricInfo {
+    MetricInfo { name, label, help, higher_is_better }
+}
+
+/// Every metric, in the order in which they are shown.
+pub const ALL: &[MetricInfo] = &[
+    metric("loss", "Loss", false, "Mean of the objective over examples."),
+    metric("accuracy", "Accuracy", true, "Share of correct predictions."),
+    metric("f1", "F1", true, "Of class 1 where there are two classes, else the macro mean."),
+    metric("f1_macro", "F1 (macro)", true, "Mean of the classes' F1; each class counts the same."),
+    metric("f1_micro", "F1 (micro)", true, "From counts over all classes together."),
+    metric("f1_weighted", "F1 (weighted)", true, "Mean of the classes' F1, weighted by their size."),
+    metric("precision", "Precision", true, "Of class 1 where there are two classes, else the macro mean."),
+    metric("recall", "Recall", true, "Of class 1 where there are two classes, else the macro mean."),
+    metric("precision_macro", "Precision (macro)", true, "Mean of the classes' precision."),
+    metric("recall_macro", "Recall (macro)", true, "Mean of the classes' recall."),
+    metric("precision_weighted", "Precision (weighted)", true, "Mean, weighted by the classes' size."),
+    metric("recall_weighted", "Recall (weighted)", true, "Mean, weighted by the classes' size."),
+    metric("mcc", "MCC", true, "Matthews correlation coefficient."),
+    metric("auc", "AUC", true, "Area under the ROC curve; with several classes the mean of one against the rest."),
+    metric("entity_f1", "Entity F1", true, "F1 of whole entities (micro), as seqeval."),
+    metric("entity_precision", "Entity precision", true, "Precision of whole entities."),
+    metric("entity_recall", "Entity recall", true, "Recall of whole entities."),
+    metric("exact_match", "Exact match", true, "Share of examples with every label right."),
+    metric("mse", "MSE", false, "Mean squared error."),
+    metric("rmse", "RMSE", false, "Root of the mean squared error."),
+    metric("mae", "MAE", false, "Mean absolute error."),
+    metric("r2", "R²", true, "Share of the variance that is explained."),
+];
+
+pub fn find(name: &str) -> Option<&'static MetricInfo> {
+    ALL.iter().find(|m| m.name == name)
+}
+
+/// The result of an evaluation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    pub metrics: Metrics,
+    /// Rows are true classes, columns predicted ones; empty for other tasks.
+    pub confusion: Vec<Vec<u64>>,
+    pub classes: Vec<ClassRow>,
+}
+
+/// Collects predictions and labels of an evaluation.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    task: Task,
+    classes: classification::Counts,
+    scores: ranking::Scores,
+    values: regression::Sums,
+    labels: Vec<classification::Counts>,
+    exact: (u64, u64),
+    sequences: entities::Sequences,
+}
+
+impl Collector {
+    pub fn new(task: Task) -> Self {
+        let (n_classes, n_labels) = match &task {
+            Task::Classes { names, .. } => (names.len(), 0),
+            Task::MultiLabel { names } => (2, names.len()),
+            _ => (0, 0),
+        };
+        Self {
+            classes: classification::Counts::new(n_classes),
+            scores: ranking::Scores::new(n_classes),
+            values: regression::Sums::default(),
+            labels: vec![classification::Counts::new(2); n_labels],
+            exact: (0, 0),
+            sequences: entities::Sequences::default(),
+            task,
+        }
+    }
+
+    /// Takes one batch; the first `n_rows` of the leading axis count. Predictions that do not fit the labels are left out.
+    pub fn add(&mut self, prediction: &Tensor, labels: &Tensor, n_rows: usize) {
+        let (Some(p), Some(l)) = (prediction.to_f64s(), labels.to_f64s()) else { return };
+        let share = |t: &Tensor| {
+            let rows = t.shape().first().copied().unwrap_or(1).max(1);
+            t.len() / rows * n_rows.min(rows)
+        };
+        let (p, l) = (&p[..share(prediction)], &l[..share(labels)]);
+        match self.task.clone() {
+            Task::None => {}
+            Task::Classes { names, ignore, entities } => {
+                let width = prediction.shape().last().copied().unwrap_or(0);
+                if width == 0 || p.len() != l.len() * width {
+                    return;
+                }
+                let per_row = l.len() / n_rows.max(1);
+                self.add_classes(p, l, width, ignore, entities.then_some((names.as_slice(), per_row)));
+            }
+            Task::MultiLabel { names } => self.add_labels(p, l, names.len()),
+            Task::Regression => p.iter().zip(l).for_each(|(&p, &l)| self.values.add(l, p)),
+        }
+    }
+
+    fn add_classes(&mut self, p: &[f64], l: &[f64], width: usize, ignore: i64, entities: Option<(&[String], usize)>) {
+        let mut rows: Vec<(usize, usize)> = Vec::new();
+        for (position, (scores, &label)) in p.chunks_exact(width).zip(l).enumerate() {
+            if let Some((names, per_row)) = entities
+                && per_row > 0
+                && position % per_row == 0
+                && !rows.is_empty()
+            {
+                self.sequences.add(names, &std::mem::take(&mut rows));
+            }
+            let label = label as i64;
+            let Ok(truth) = usize::try_from(label) else { continue };
+            if label == ignore || truth >= width {
+                continue;
+            }
+            let predicted = argmax(scores);
+            self.classes.add(truth, predicted);
+            self.scores.add(truth, scores);
+            rows.push((truth, predicted));
+        }
+        if let Some((names, _)) = entities {
+            self.sequences.add(names, &rows);
+        }
+    }
+
+    fn add_labels(&mut self, p: &[f64], l: &[f64], n_labels: usize) {
+        if n_labels == 0 || p.len() != l.len() {
+            return;
+        }
+        for (p, l) in p.chunks_exact(n_labels).zip(l.chunks_exact(n_labels)) {
+            let mut all = true;
+            for ((counts, &p), &l) in self.labels.iter_mut().zip(p).zip(l) {
+                let (truth, predicted) = (usize::from(l > 0.5), usize::from(p > 0.0));
+                counts.add(truth, predicted);
+                self.classes.add(truth, predicted);
+                all &= truth == predicted;
+            }
+            self.exact.0 += u64::from(all);
+            self.exact.1 += 1;
+        }
+    }
+
+    pub fn finish(&self) -> Report {
+        let mut m = Metrics::new();
+        let mut put = |name: &str, value: Option<f64>| {
+            if let Some(v) = value {
+                m.insert(name.to_owned(), v);
+            }
+        };
+        match &self.task {
+            Task::None => {}
+            Task::Classes { names, entities, .. } => {
+                if self.classes.total() == 0 {
+                    return Report::default();
+                }
+                for (name, value) in self.classes.metrics() {
+                    put(name, Some(value));
+                }
+                put("auc", self.scores.auc());
+                if *entities {
+                    let (precision, recall, f1) = self.sequences.scores();
+                    put("entity_precision", Some(precision));
+                    put("entity_recall", Some(recall));
+                    put("entity_f1", Some(f1));
+                }
+                return Report {
+                    metrics: m,
+                    confusion: self.classes.matrix().to_vec(),
+                    classes: self.classes.rows(names),
+                };
+            }
+            Task::MultiLabel { names } => {
+                if self.exact.1 == 0 {
+                    return Report::default();
+                }
+                put("accuracy", Some(self.classes.accuracy()));
+                put("exact_match", Some(self.exact.0 as f64 / self.exact.1 as f64));
+                put("f1_micro", Some(self.classes.row(1).f1));
+                let macro_f1 = self.labels.iter().map(|c| c.row(1).f1).sum::<f64>() / names.len().max(1) as f64;
+                put("f1_macro", Some(macro_f1));
+                put("f1", Some(macro_f1));
+                let rows = self.labels.iter().zip(names).map(|(c, n)| ClassRow { name: n.clone(), ..c.row(1) });
+                return Report { classes: rows.collect(), metrics: m, confusion: Vec::new() };
+            }
+            Task::Regression => {
+                for (name, value) in self.values.metrics() {
+                    put(name, Some(value));
+                }
+            }
+        }
+        Report { metrics: m, ..Report::default() }
+    }
+}
+
+/// The cheap metrics that a training step shows.
+pub fn for_step(report: &Report) -> Metrics {
+    let keep = ["accuracy", "mse"];
+    report.metrics.iter().filter(|(k, _)| keep.contains(&k.as_str())).map(|(k, v)| (k.clone(), *v)).collect()
+}
+
+/// Index of the largest number; the first one where several are.
+pub fn argmax(values: &[f64]) -> usize {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] {
+            best = i;
+        }
+    }
+    best
+}

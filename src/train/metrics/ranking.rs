@@ -1,0 +1,68 @@
+//! Area under the ROC curve from scores, by ranks (Mann–Whitney), ties counting half.
+
+/// Scores are kept only up to this many classes: beyond, one-against-the-rest says little and costs much memory.
+const MAX_CLASSES: usize = 50;
+
+/// Class probabilities and truths.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scores {
+    n_classes: usize,
+    truth: Vec<u32>,
+    /// `[example, class]`; logits become probabilities where they are not already.
+    probabilities: Vec<f32>,
+}
+
+impl Scores {
+    pub(super) fn new(n_classes: usize) -> Self {
+        Self { n_classes, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, truth: usize, scores: &[f64]) {
+        if self.n_classes > MAX_CLASSES || scores.len() != self.n_classes {
+            return;
+        }
+        self.truth.push(truth as u32);
+        let sum: f64 = scores.iter().sum();
+        if scores.iter().all(|s| (0.0..=1.0).contains(s)) && (sum - 1.0).abs() < 1e-3 {
+            self.probabilities.extend(scores.iter().map(|&s| s as f32));
+        } else {
+            let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|s| (s - most).exp()).sum();
+            self.probabilities.extend(scores.iter().map(|s| ((s - most).exp() / total) as f32));
+        }
+    }
+
+    /// Two classes: of class 1. More: the mean of one against the rest. `None` where a class has no or only true examples.
+    pub(super) fn auc(&self) -> Option<f64> {
+        match self.n_classes {
+            0 | 1 => None,
+            2 => self.one_against_rest(1),
+            n => (0..n).map(|c| self.one_against_rest(c)).sum::<Option<f64>>().map(|s| s / n as f64),
+        }
+    }
+
+    fn one_against_rest(&self, class: usize) -> Option<f64> {
+        let mut scored: Vec<(f32, bool)> = self
+            .probabilities
+            .chunks_exact(self.n_classes.max(1))
+            .zip(&self.truth)
+            .map(|(p, &t)| (p[class], t as usize == class))
+            .collect();
+        let positives = scored.iter().filter(|s| s.1).count() as f64;
+        let negatives = scored.len() as f64 - positives;
+        if positives == 0.0 || negatives == 0.0 || scored.iter().any(|s| s.0.is_nan()) {
+            return None;
+        }
+        scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Sum of the ranks of positives, tied scores sharing their mean rank.
+        let mut rank_sum = 0.0;
+        let mut start = 0;
+        while start < scored.len() {
+            let tied = scored[start..].iter().take_while(|s| s.0 == scored[start].0).count();
+            let hits = scored[start..start + tied].iter().filter(|s| s.1).count();
+            rank_sum += hits as f64 * (start as f64 + (tied as f64 + 1.0) / 2.0);
+            start += tied;
+        }
+        Some((rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+    }
+}
