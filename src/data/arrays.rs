@@ -55,7 +55,10 @@ impl ArrayFeeds {
     }
 
     /// Renames, converts or drops feeds (`None`), once, before training.
-    pub fn map(self, f: impl Fn(&str, Tensor) -> Result<Option<(String, Tensor)>, DataError>) -> Result<Self, DataError> {
+    pub fn map(
+        self,
+        f: impl Fn(&str, Tensor) -> Result<Option<(String, Tensor)>, DataError>,
+    ) -> Result<Self, DataError> {
         let mut arrays = Arrays::new();
         for (name, t) in self.arrays {
             if let Some((name, t)) = f(&name, t)? {

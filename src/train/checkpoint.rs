@@ -135,9 +135,8 @@ impl Loaded {
 
 /// The checkpoints of a run folder, oldest first: (step, path).
 pub fn list(folder: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
-    let step = |p: &Path| -> Option<u64> {
-        p.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
-    };
+    let step =
+        |p: &Path| -> Option<u64> { p.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok() };
     let mut found: Vec<(u64, PathBuf)> =
         files::list(folder)?.into_iter().filter_map(|p| Some((step(&p)?, p))).collect();
     found.sort();

@@ -283,9 +283,10 @@ impl<'a> Run<'a> {
     /// Says which node first gave something that is not finite, and what to do.
     fn blame(&mut self, placed: &Placed, random: Random, what: &str, value: f64) -> String {
         let step_idx = self.progress.step;
-        let found = self.executables.get(Phase::Train, &placed.batch.feeds).ok().and_then(|step| {
-            step.first_non_finite(&placed.batch.feeds, self.store.values(), random).ok().flatten()
-        });
+        let found =
+            self.executables.get(Phase::Train, &placed.batch.feeds).ok().and_then(|step| {
+                step.first_non_finite(&placed.batch.feeds, self.store.values(), random).ok().flatten()
+            });
         let origin = match found {
             Some(node) => format!("the first value that is not finite comes from '{node}'"),
             None => "no single node could be named".to_owned(),
@@ -352,7 +353,8 @@ impl<'a> Run<'a> {
     /// Evaluates on the validation data; whether the watched metric improved. `None` where a stop came in between.
     fn evaluate(&mut self, epoch: usize) -> Result<Option<bool>, String> {
         let Some(mut source) = self.validation.take() else { return Ok(None) };
-        let result = evaluate(&mut self.executables, &self.store, &mut *source, &self.task, self.settings.training.seed);
+        let result =
+            evaluate(&mut self.executables, &self.store, &mut *source, &self.task, self.settings.training.seed);
         self.validation = Some(source);
         let (loss, report) = result?;
         let watched = self.settings.training.best_metric.clone();

@@ -63,12 +63,9 @@ impl RunLog {
                     self.epoch = *epoch;
                 }
                 self.last_step = Some(*step);
-                for (name, value) in [
-                    ("loss", *loss),
-                    ("lr", *lr),
-                    ("grad_norm", *grad_norm),
-                    ("examples_per_sec", *examples_per_sec),
-                ] {
+                for (name, value) in
+                    [("loss", *loss), ("lr", *lr), ("grad_norm", *grad_norm), ("examples_per_sec", *examples_per_sec)]
+                {
                     self.point("train", name, *step, value);
                 }
                 metrics.iter().for_each(|(name, value)| self.point("train", name, *step, *value));

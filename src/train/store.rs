@@ -61,9 +61,11 @@ impl Store {
             }
             let state_type = if p.value.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
             let slots = settings.info.slots.iter().map(|_| Tensor::zeros(state_type, p.value.shape())).collect();
-            let master = p.value.dtype().is_half().then(|| {
-                Tensor::from_f64s(DType::F32, p.value.shape(), p.value.to_f64s().unwrap_or_default())
-            });
+            let master = p
+                .value
+                .dtype()
+                .is_half()
+                .then(|| Tensor::from_f64s(DType::F32, p.value.shape(), p.value.to_f64s().unwrap_or_default()));
             let decay = if exempt.covers(&p.name, &p.role) { 0.0 } else { settings.weight_decay };
             store.states.push(State { slots, master, decay });
             store.names.push(p.name);

@@ -86,12 +86,8 @@ impl Counts {
     /// All scalars that follow, by name.
     pub fn metrics(&self) -> Vec<(&'static str, f64)> {
         let rows: Vec<ClassRow> = (0..self.matrix.len()).map(|i| self.row(i)).collect();
-        let present: Vec<&ClassRow> = rows
-            .iter()
-            .enumerate()
-            .filter(|(i, r)| r.support > 0 || self.predicted(*i) > 0)
-            .map(|(_, r)| r)
-            .collect();
+        let present: Vec<&ClassRow> =
+            rows.iter().enumerate().filter(|(i, r)| r.support > 0 || self.predicted(*i) > 0).map(|(_, r)| r).collect();
         let mean = |f: fn(&ClassRow) -> f64| present.iter().map(|r| f(r)).sum::<f64>() / present.len().max(1) as f64;
         let total = self.total().max(1) as f64;
         let weighted = |f: fn(&ClassRow) -> f64| rows.iter().map(|r| f(r) * r.support as f64).sum::<f64>() / total;

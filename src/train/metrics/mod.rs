@@ -41,12 +41,7 @@ pub struct MetricInfo {
     pub higher_is_better: bool,
 }
 
-const fn metric(
-    name: &'static str,
-    label: &'static str,
-    higher_is_better: bool,
-    help: &'static str,
-) -> MetricInfo {
+const fn metric(name: &'static str, label: &'static str, higher_is_better: bool, help: &'static str) -> MetricInfo {
     MetricInfo { name, label, help, higher_is_better }
 }
 

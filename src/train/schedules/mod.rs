@@ -55,8 +55,7 @@ impl PartialEq for ScheduleInfo {
 }
 
 /// Every schedule, in the order of the form.
-pub const ALL: &[&ScheduleInfo] =
-    &[&constant::INFO, &linear::INFO, &cosine::INFO, &polynomial::INFO, &one_cycle::INFO];
+pub const ALL: &[&ScheduleInfo] = &[&constant::INFO, &linear::INFO, &cosine::INFO, &polynomial::INFO, &one_cycle::INFO];
 
 pub fn find(kind: &str) -> Option<&'static ScheduleInfo> {
     ALL.iter().copied().find(|s| s.kind == kind)

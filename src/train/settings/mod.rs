@@ -135,10 +135,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The table's defaults, then those of the optimizer, then the preset's, then `pairs`.
-    pub fn new<'a>(
-        preset: Preset,
-        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, SettingError> {
+    pub fn new<'a>(preset: Preset, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, SettingError> {
         let pairs: Vec<(&str, &str)> = pairs.into_iter().collect();
         let raw = effective(preset, &pairs)?;
         let get = |key: &str| raw.get(key).copied().unwrap_or_default();

@@ -7,11 +7,21 @@ use crate::train::{optimizers, schedules};
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A number within the bounds, both included.
-    Float { min: f64, max: f64 },
+    Float {
+        min: f64,
+        max: f64,
+    },
     /// A whole number within the bounds; `optional` may be left empty (automatic).
-    Int { min: u64, max: u64, optional: bool },
+    Int {
+        min: u64,
+        max: u64,
+        optional: bool,
+    },
     /// As `Float`, or empty.
-    OptionalFloat { min: f64, max: f64 },
+    OptionalFloat {
+        min: f64,
+        max: f64,
+    },
     Bool,
     /// One of several words.
     Choice(fn() -> Vec<&'static str>),
@@ -100,14 +110,7 @@ pub const ALL: &[Setting] = &[
         Kind::Patterns,
         "Parameters that do not decay: regexes over names, or roles such as role:bias, separated by commas.",
     ),
-    expert(
-        "optimizer.beta1",
-        "β1",
-        "0.9",
-        "",
-        BETA,
-        "Decay of the mean of gradients (Adam and its relatives).",
-    ),
+    expert("optimizer.beta1", "β1", "0.9", "", BETA, "Decay of the mean of gradients (Adam and its relatives)."),
     expert("optimizer.beta2", "β2", "0.999", "", BETA, "Decay of the mean of squared gradients."),
     expert(
         "optimizer.epsilon",
@@ -143,7 +146,14 @@ pub const ALL: &[Setting] = &[
         MAYBE_ZERO,
         "Steps in which the rate rises from 0; empty: the fraction below.",
     ),
-    basic("schedule.warmup_fraction", "Warm-up", "0", "of all steps", UNIT, "Share of the run in which the rate rises."),
+    basic(
+        "schedule.warmup_fraction",
+        "Warm-up",
+        "0",
+        "of all steps",
+        UNIT,
+        "Share of the run in which the rate rises.",
+    ),
     expert(
         "schedule.total_steps",
         "Schedule length",
@@ -224,8 +234,22 @@ pub const ALL: &[Setting] = &[
         MAYBE_COUNT,
         "Longer texts are cut; empty: chosen from the data and the graph.",
     ),
-    basic("data.split", "Validation share", "0", "of the rows", Kind::Float { min: 0.0, max: 0.9 }, "Kept out of training, the same share of every class."),
-    expert("data.buckets", "Length buckets", "false", "", Kind::Bool, "Batches of texts of similar length: less padding."),
+    basic(
+        "data.split",
+        "Validation share",
+        "0",
+        "of the rows",
+        Kind::Float { min: 0.0, max: 0.9 },
+        "Kept out of training, the same share of every class.",
+    ),
+    expert(
+        "data.buckets",
+        "Length buckets",
+        "false",
+        "",
+        Kind::Bool,
+        "Batches of texts of similar length: less padding.",
+    ),
     expert(
         "data.bad_rows",
         "Malformed rows",
@@ -240,9 +264,8 @@ impl Setting {
     /// Whether `text` may be this setting's value.
     pub fn check(&self, text: &str) -> Result<(), SettingError> {
         let text = text.trim();
-        let wrong = |expected: String| {
-            Err(SettingError(format!("{} = '{text}' does not fit: expected {expected}", self.key)))
-        };
+        let wrong =
+            |expected: String| Err(SettingError(format!("{} = '{text}' does not fit: expected {expected}", self.key)));
         let empty = text.is_empty() || text == "auto";
         match self.kind {
             Kind::OptionalFloat { .. } if empty => Ok(()),
