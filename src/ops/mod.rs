@@ -9,6 +9,7 @@ pub mod fused;
 pub mod half;
 pub mod index;
 pub mod linalg;
+pub mod make;
 pub mod norm;
 pub mod opaque;
 pub mod pool;
@@ -23,11 +24,14 @@ use crate::program::OpInfo;
 /// Every op, by family, in the order of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static OpInfo> {
     [
+        elementwise::UNARY,
+        elementwise::BINARY,
         elementwise::ALL,
         linalg::ALL,
         conv::ALL,
         pool::ALL,
         norm::ALL,
+        reduce::REDUCTIONS,
         reduce::ALL,
         shape::ALL,
         index::ALL,

@@ -1,6 +1,28 @@
-//! Ops of the family `elementwise`; one file per op.
+//! Ops of the family `elementwise`: one value from each element, with NumPy broadcasting.
+//!
+//! Functions are rows of two tables ([`unary`], [`binary`]); [`driver`] runs them over any storage type.
+
+mod binary;
+mod binary_gradient;
+mod binary_kernel;
+mod cast;
+pub mod driver;
+mod select;
+mod special;
+mod stop;
+pub(crate) mod stored;
+mod unary;
+mod unary_gradient;
+mod unary_kernel;
+pub(crate) mod walk;
 
 use crate::program::OpInfo;
 
-/// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[];
+pub use binary::{Binary, BinaryFn, INFOS as BINARY};
+pub use cast::Cast;
+pub use select::Select;
+pub use stop::{PreventGradient, StopGradient};
+pub use unary::{INFOS as UNARY, Unary, UnaryFn};
+
+/// The catalogue entries of this family besides the tables [`UNARY`] and [`BINARY`].
+pub const ALL: &[&OpInfo] = &[&select::INFO, &cast::INFO, &stop::STOP, &stop::PREVENT];
