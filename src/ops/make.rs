@@ -9,9 +9,7 @@ use crate::tensor::{DType, Tensor};
 use super::elementwise::{Binary, BinaryFn, Cast, Select, Unary, UnaryFn};
 use super::index::{Gather, Range};
 use super::reduce::{Reduce, ReduceFn};
-use super::shape::{
-    BroadcastTo, Concat, Pad, PadMode, Reshape, ShapeOf, Slice, SumTo, Tile, Transpose, squeeze,
-};
+use super::shape::{BroadcastTo, Concat, Pad, PadMode, Reshape, ShapeOf, Slice, SumTo, Tile, Transpose, squeeze};
 
 /// A one-dimensional `int64` literal.
 pub fn ints(b: &mut Builder, values: &[i64]) -> Value {
@@ -198,10 +196,8 @@ pub fn sum_to(b: &mut Builder, g: Value, like: Value) -> Result<Value, Misfit> {
         return Ok(g);
     }
     let lead = from.len().saturating_sub(to.len());
-    let axes: Vec<i64> = (0..from.len())
-        .filter(|&a| a < lead || (to[a - lead] == 1 && from[a] != 1))
-        .map(|a| a as i64)
-        .collect();
+    let axes: Vec<i64> =
+        (0..from.len()).filter(|&a| a < lead || (to[a - lead] == 1 && from[a] != 1)).map(|a| a as i64).collect();
     let summed = reduce_sum(b, g, &axes, true)?;
     reshape(b, summed, &to.iter().map(|&d| d as i64).collect::<Vec<_>>())
 }

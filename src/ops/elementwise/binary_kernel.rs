@@ -335,12 +335,8 @@ pub(super) fn kernel(f: BinaryFn, dtype: DType, a: &[usize], b: &[usize], out: &
         };
     }
     let found = match dtype {
-        DType::F32 if f == BinaryFn::NextAfter => {
-            Some(driver::binary::<f32, f32, f32, f32>(next_f32, a, b, out, c))
-        }
-        DType::F64 if f == BinaryFn::NextAfter => {
-            Some(driver::binary::<f64, f64, f64, f64>(next_f64, a, b, out, c))
-        }
+        DType::F32 if f == BinaryFn::NextAfter => Some(driver::binary::<f32, f32, f32, f32>(next_f32, a, b, out, c)),
+        DType::F64 if f == BinaryFn::NextAfter => Some(driver::binary::<f64, f64, f64, f64>(next_f64, a, b, out, c)),
         DType::F32 if f == BinaryFn::Pow => Some(driver::binary::<f32, f32, f32, f32>(pow_block, a, b, out, c)),
         DType::F64 if f == BinaryFn::Pow => Some(driver::binary::<f64, f64, f64, f64>(pow_block, a, b, out, c)),
         DType::F32 => arithmetic!(f32, f32, float_block::<f32>(f)),

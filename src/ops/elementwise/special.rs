@@ -39,11 +39,7 @@ pub fn erfinv(y: f64) -> f64 {
     let mut x = ((t * t - l / 0.147).sqrt() - t).max(0.0).sqrt().copysign(y);
     for _ in 0..3 {
         // Through erfc where erf is close to 1 and would cancel.
-        let miss = if y.abs() > 0.5 {
-            ((1.0 - y.abs()) - libm::erfc(x.abs())) * y.signum()
-        } else {
-            libm::erf(x) - y
-        };
+        let miss = if y.abs() > 0.5 { ((1.0 - y.abs()) - libm::erfc(x.abs())) * y.signum() } else { libm::erf(x) - y };
         let step = miss / (2.0 / PI.sqrt() * (-x * x).exp());
         x -= step / (1.0 + x * step);
     }

@@ -27,8 +27,8 @@ impl<const N: usize> Walk<N> {
                 continue;
             }
             // Joins with the dimension before where every operand is contiguous across both (0 stays 0).
-            let joins = !dims.is_empty()
-                && (0..N).all(|k| strides[k].last().copied() == Some(full[k][axis] * out[axis]));
+            let joins =
+                !dims.is_empty() && (0..N).all(|k| strides[k].last().copied() == Some(full[k][axis] * out[axis]));
             if joins {
                 *dims.last_mut().unwrap_or(&mut 1) *= out[axis];
                 for k in 0..N {

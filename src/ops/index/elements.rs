@@ -99,8 +99,7 @@ impl Op for GatherElements {
     fn kernel(&self, inputs: &[&Fact], _outputs: &[&Fact]) -> Result<Kernel, Misfit> {
         let known = || Misfit::new("the shape is not known");
         movable(inputs[0].dtype)?;
-        let grid =
-            Grid::new(&inputs[0].dims().ok_or_else(known)?, &inputs[1].dims().ok_or_else(known)?, self.axis)?;
+        let grid = Grid::new(&inputs[0].dims().ok_or_else(known)?, &inputs[1].dims().ok_or_else(known)?, self.axis)?;
         let size = inputs[0].dtype.size();
         Ok(Kernel::compute(move |call| {
             let x = call.inputs[0].bytes();
@@ -154,8 +153,7 @@ impl Op for ScatterElements {
 
     fn kernel(&self, inputs: &[&Fact], _outputs: &[&Fact]) -> Result<Kernel, Misfit> {
         let known = || Misfit::new("the shape is not known");
-        let grid =
-            Grid::new(&inputs[0].dims().ok_or_else(known)?, &inputs[1].dims().ok_or_else(known)?, self.axis)?;
+        let grid = Grid::new(&inputs[0].dims().ok_or_else(known)?, &inputs[1].dims().ok_or_else(known)?, self.axis)?;
         let f = self.f;
         for_storage!(inputs[0].dtype, T => scatter::<T>(grid, f))
     }

@@ -102,7 +102,9 @@ impl Op for Gather {
         let mut out = Vec::with_capacity(dims.len() + at.len());
         for b in 0..self.batch_dims {
             match (dims[b], at[b]) {
-                (Some(x), Some(y)) if x != y => return Err(Misfit(format!("batch dimension {b} differs: {x} and {y}"))),
+                (Some(x), Some(y)) if x != y => {
+                    return Err(Misfit(format!("batch dimension {b} differs: {x} and {y}")));
+                }
                 (x, y) => out.push(x.or(y)),
             }
         }

@@ -136,18 +136,54 @@ macro_rules! for_storage {
     ($dtype:expr, $t:ident => $body:expr) => {{
         use half::{bf16, f16};
         match $dtype {
-            DType::F32 => { type $t = f32; Ok($body) }
-            DType::F64 => { type $t = f64; Ok($body) }
-            DType::F16 => { type $t = f16; Ok($body) }
-            DType::BF16 => { type $t = bf16; Ok($body) }
-            DType::I8 => { type $t = i8; Ok($body) }
-            DType::I16 => { type $t = i16; Ok($body) }
-            DType::I32 => { type $t = i32; Ok($body) }
-            DType::I64 => { type $t = i64; Ok($body) }
-            DType::U8 | DType::Bool => { type $t = u8; Ok($body) }
-            DType::U16 => { type $t = u16; Ok($body) }
-            DType::U32 => { type $t = u32; Ok($body) }
-            DType::U64 => { type $t = u64; Ok($body) }
+            DType::F32 => {
+                type $t = f32;
+                Ok($body)
+            }
+            DType::F64 => {
+                type $t = f64;
+                Ok($body)
+            }
+            DType::F16 => {
+                type $t = f16;
+                Ok($body)
+            }
+            DType::BF16 => {
+                type $t = bf16;
+                Ok($body)
+            }
+            DType::I8 => {
+                type $t = i8;
+                Ok($body)
+            }
+            DType::I16 => {
+                type $t = i16;
+                Ok($body)
+            }
+            DType::I32 => {
+                type $t = i32;
+                Ok($body)
+            }
+            DType::I64 => {
+                type $t = i64;
+                Ok($body)
+            }
+            DType::U8 | DType::Bool => {
+                type $t = u8;
+                Ok($body)
+            }
+            DType::U16 => {
+                type $t = u16;
+                Ok($body)
+            }
+            DType::U32 => {
+                type $t = u32;
+                Ok($body)
+            }
+            DType::U64 => {
+                type $t = u64;
+                Ok($body)
+            }
             d => Err(crate::program::Misfit(format!("not defined for {d}"))),
         }
     }};

@@ -239,4 +239,3 @@ fn examples(f: ReduceFn) -> Vec<Example> {
     }
     out
 }
-

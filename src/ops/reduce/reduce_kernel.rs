@@ -118,13 +118,9 @@ fn float_fold<T: Float>(f: ReduceFn) -> Option<Fold<T, f64>> {
             combine: |a, b| a.smaller(b),
             ..sum
         },
-        ReduceFn::Prod => Fold {
-            identity: T::ONE,
-            run: product_run::<T>,
-            row: product_row::<T>,
-            combine: |a, b| a * b,
-            ..sum
-        },
+        ReduceFn::Prod => {
+            Fold { identity: T::ONE, run: product_run::<T>, row: product_row::<T>, combine: |a, b| a * b, ..sum }
+        }
         ReduceFn::All | ReduceFn::Any => return None,
     })
 }

@@ -204,8 +204,20 @@ impl Rows {
             for (i, (y, &total)) in y.iter_mut().zip(&totals).enumerate() {
                 let count = counts[i / self.inner.max(1)];
                 *y = S::store(match (count, f) {
-                    (0, SegmentFn::Max) => if zero { T::default() } else { empty[0] },
-                    (0, SegmentFn::Min) => if zero { T::default() } else { empty[1] },
+                    (0, SegmentFn::Max) => {
+                        if zero {
+                            T::default()
+                        } else {
+                            empty[0]
+                        }
+                    }
+                    (0, SegmentFn::Min) => {
+                        if zero {
+                            T::default()
+                        } else {
+                            empty[1]
+                        }
+                    }
                     (0, _) => total,
                     (n, SegmentFn::Mean) => total.share(n),
                     _ => total,
@@ -232,8 +244,20 @@ macro_rules! total {
                 match f {
                     SegmentFn::Sum | SegmentFn::Mean => $add(self, x),
                     SegmentFn::Prod => $mul(self, x),
-                    SegmentFn::Max => if x > self { x } else { self },
-                    SegmentFn::Min => if x < self { x } else { self },
+                    SegmentFn::Max => {
+                        if x > self {
+                            x
+                        } else {
+                            self
+                        }
+                    }
+                    SegmentFn::Min => {
+                        if x < self {
+                            x
+                        } else {
+                            self
+                        }
+                    }
                 }
             }
             fn share(self, n: usize) -> Self {

@@ -42,10 +42,7 @@ impl Op for TopK {
         arity(inputs, 2)?;
         let x = inputs[0];
         let Some(dims) = x.shape.partial() else {
-            return Ok(vec![
-                Fact::new(x.dtype, PartialShape::unknown()),
-                Fact::new(self.to, PartialShape::unknown()),
-            ]);
+            return Ok(vec![Fact::new(x.dtype, PartialShape::unknown()), Fact::new(self.to, PartialShape::unknown())]);
         };
         let axis = shape::normalize_axis(self.axis, dims.len())
             .ok_or_else(|| Misfit(format!("axis {} is outside rank {}", self.axis, dims.len())))?;
@@ -161,8 +158,5 @@ fn examples() -> Vec<Example> {
         inputs: vec![x.clone(), Tensor::scalar(2i32)],
         outputs: Some(vec![Tensor::from_slice(&[2, 2], values), Tensor::from_slice(&[2, 2], positions)]),
     };
-    vec![
-        case(true, &[5.5, 5.0, 0.5, -0.2], &[3, 1, 2, 3]),
-        case(false, &[1.0, 3.0, -2.0, -1.0], &[0, 2, 1, 0]),
-    ]
+    vec![case(true, &[5.5, 5.0, 0.5, -0.2], &[3, 1, 2, 3]), case(false, &[1.0, 3.0, -2.0, -1.0], &[0, 2, 1, 0])]
 }

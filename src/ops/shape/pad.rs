@@ -237,9 +237,8 @@ fn mirror_table(mode: PadMode, from: &Dims, out: &Dims, pairs: &[(i64, i64)]) ->
     let mut table = vec![0usize];
     let strides = shape::strides(from);
     for a in 0..out.len() {
-        let along: Vec<usize> = (0..out[a] as i64)
-            .map(|i| mode.source(i - pairs[a].0, from[a] as i64) as usize * strides[a])
-            .collect();
+        let along: Vec<usize> =
+            (0..out[a] as i64).map(|i| mode.source(i - pairs[a].0, from[a] as i64) as usize * strides[a]).collect();
         table = table.iter().flat_map(|&base| along.iter().map(move |&s| base + s)).collect();
     }
     table
