@@ -124,6 +124,10 @@ impl<'a> View<'a> {
         Self { ptr: b.as_ptr(), bytes: b.len(), dtype: tensor.dtype(), marker: PhantomData }
     }
 
+    pub fn of_slice<T: Element>(elements: &'a [T]) -> Self {
+        Self { ptr: elements.as_ptr().cast(), bytes: size_of_val(elements), dtype: T::DTYPE, marker: PhantomData }
+    }
+
     pub fn dtype(&self) -> DType {
         self.dtype
     }

@@ -1,32 +1,45 @@
-//! A bounded cache of executables by shape, so that batches of changing length share parameters but not plans.
+//! A bounded cache of executables by shape, so that batches of changing length share parameters and working memory but not
+//! plans.
+
+use crate::engine::{Engine, Workspace};
+use crate::program::{Random, View};
+use crate::tensor::Tensor;
 
 use super::step::{Phase, ShapeKey, Step, StepFactory};
 
 /// How many executables are kept. Lengths are rounded up by the data layer, so few are in use at a time.
-const CAPACITY: usize = 12;
+const CAPACITY: usize = 24;
 
-/// See the module doc; the most recently used one is last.
+/// See the module doc. What was run last is at the end.
 #[derive(Debug)]
 pub struct Executables {
     factory: Box<dyn StepFactory>,
+    engine: Engine,
+    space: Workspace,
     made: Vec<(ShapeKey, Box<dyn Step>)>,
 }
 
 impl Executables {
-    pub fn new(factory: Box<dyn StepFactory>) -> Self {
-        Self { factory, made: Vec::new() }
+    pub fn new(factory: Box<dyn StepFactory>, engine: Engine) -> Self {
+        Self { factory, engine, space: Workspace::new(), made: Vec::new() }
     }
 
-    /// The executable for feeds of these shapes, made where it is not there.
-    pub fn get(&mut self, phase: Phase, feeds: &[(String, crate::tensor::Tensor)]) -> Result<&mut dyn Step, String> {
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Makes the executable for feeds of these shapes where it is not there, and gives the bytes that it needs.
+    pub fn prepare(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<usize, String> {
+        self.bring(phase, feeds).map(|step| step.memory_bytes())
+    }
+
+    /// Puts the executable for these feeds at the end.
+    fn bring(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<&mut Box<dyn Step>, String> {
         let key = self.factory.key(phase, feeds);
         match self.made.iter().position(|(k, _)| *k == key) {
-            Some(at) => {
-                let last = self.made.len() - 1;
-                self.made[at..=last].rotate_left(1);
-            }
+            Some(at) => self.made[at..].rotate_left(1),
             None => {
-                // Room is made first, so that two large arenas do not meet needlessly.
+                // Room is made first, so that two large plans do not meet needlessly.
                 if self.made.len() >= CAPACITY {
                     self.made.remove(0);
                 }
@@ -34,14 +47,45 @@ impl Executables {
                 self.made.push((key, step));
             }
         }
-        match self.made.last_mut() {
-            Some((_, step)) => Ok(&mut **step),
-            None => Err("no executable was made".to_owned()),
-        }
+        self.made.last_mut().map(|(_, s)| s).ok_or_else(|| "no executable was made".to_owned())
     }
 
-    /// The one used last.
-    pub fn latest(&self) -> Option<&dyn Step> {
-        self.made.last().map(|(_, s)| &**s)
+    /// Runs a batch on the engine's threads and gives its loss.
+    pub fn run(
+        &mut self,
+        phase: Phase,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+        random: Random,
+    ) -> Result<f64, String> {
+        self.bring(phase, feeds)?;
+        let Self { engine, space, made, .. } = self;
+        let Some((_, step)) = made.last_mut() else { return Err("no executable was made".to_owned()) };
+        engine.install(|| step.run(space, feeds, parameters, random)).map_err(|e| e.0)
+    }
+
+    /// The gradient of parameter `index` from the last run.
+    pub fn gradient(&self, index: usize) -> Option<View<'_>> {
+        self.made.last()?.1.gradient(&self.space, index)
+    }
+
+    /// What metrics read, from the last run.
+    pub fn prediction(&self) -> Option<Tensor> {
+        self.made.last()?.1.prediction(&self.space)
+    }
+
+    /// Replays the batch of the last run and says in words where the first value that is not finite comes from.
+    pub fn first_non_finite(
+        &mut self,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+        random: Random,
+    ) -> Option<String> {
+        let Self { engine, made, .. } = self;
+        let (_, step) = made.last_mut()?;
+        engine.install(|| step.first_non_finite(feeds, parameters, random)).unwrap_or_else(|e| {
+            tracing::warn!("the step could not be replayed: {e}");
+            None
+        })
     }
 }

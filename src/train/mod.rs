@@ -9,6 +9,7 @@ pub mod executables;
 pub mod metrics;
 pub mod optimizers;
 mod outbox;
+pub mod program_step;
 pub mod protocol;
 pub mod run;
 pub mod run_log;
@@ -18,6 +19,7 @@ pub mod step;
 pub mod store;
 pub mod trainer;
 
+pub use program_step::{ProgramStep, StepProgram};
 pub use protocol::{Delivery, EndReason, TrainCommand, TrainEvent};
 pub use run_log::RunLog;
 pub use settings::{Preset, Settings};

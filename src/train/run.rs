@@ -19,7 +19,7 @@ use super::outbox::Outbox;
 use super::protocol::{EndReason, Metrics, TrainCommand, TrainEvent};
 use super::run_log::{self, LogFile};
 use super::settings::Settings;
-use super::step::{Phase, Step};
+use super::step::Phase;
 use super::store::Store;
 use super::trainer::Job;
 
@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
         let mut run = Self {
             name: job.name,
             sums: vec![None; store.len()],
-            executables: Executables::new(job.steps),
+            executables: Executables::new(job.steps, job.engine),
             store,
             batches,
             first: None,
@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
         let mut memory = run.store.memory_bytes();
         if run.progress.step < n_steps {
             let first = run.batches.next_batch().map_err(|e| e.to_string())?;
-            memory += run.executables.get(Phase::Train, &first.batch.feeds)?.memory_bytes();
+            memory += run.executables.prepare(Phase::Train, &first.batch.feeds)?;
             run.first = Some(first);
         }
         run.outbox.emit(TrainEvent::Start {
@@ -234,13 +234,12 @@ impl<'a> Run<'a> {
                 None => self.batches.next_batch().map_err(|e| e.to_string())?,
             };
             let random = self.random(micro);
-            let step = self.executables.get(Phase::Train, &placed.batch.feeds)?;
-            let loss = step.run(&placed.batch.feeds, self.store.values(), random).map_err(|e| e.0)?;
+            let loss = self.executables.run(Phase::Train, &placed.batch.feeds, self.store.values(), random)?;
             let weight = placed.batch.n_examples.max(1);
             if !loss.is_finite() {
                 return Err(self.blame(&placed, random, "the loss", loss));
             }
-            if let (Some(c), Some(p), Some(l)) = (&mut metrics, step.prediction(), &placed.batch.labels) {
+            if let (Some(c), Some(p), Some(l)) = (&mut metrics, self.executables.prediction(), &placed.batch.labels) {
                 c.add(&p, l, placed.batch.n_examples);
             }
             out.epoch_ended = placed.index + 1 >= placed.n_batches;
@@ -249,12 +248,12 @@ impl<'a> Run<'a> {
             out.loss += loss * weight as f64;
             out.n_examples += weight;
             if accumulate > 1 {
-                add_gradients(&mut self.sums, &*step, self.store.values(), weight, micro == 0);
+                add_gradients(&mut self.sums, &self.executables, self.store.values(), weight, micro == 0);
             }
             let last = micro + 1 == accumulate || out.epoch_ended;
             if last {
                 out.mean = if accumulate > 1 { 1.0 / out.n_examples as f64 } else { 1.0 };
-                out.norm = self.norm(&placed)?.sqrt() * out.mean;
+                out.norm = self.squared_norm().sqrt() * out.mean;
                 if !out.norm.is_finite() {
                     return Err(self.blame(&placed, random, "the gradient's norm", out.norm));
                 }
@@ -271,24 +270,26 @@ impl<'a> Run<'a> {
         Random { seed: self.settings.training.seed, step: self.progress.step.wrapping_mul(per_step) + micro as u64 }
     }
 
-    /// Sum of squares of all gradients, in the order of the parameters.
-    fn norm(&mut self, placed: &Placed) -> Result<f64, String> {
+    /// The gradients (or their sums over accumulated batches) of the last backward pass.
+    fn gradients(&self, n: usize) -> Vec<Option<View<'_>>> {
         if self.settings.training.accumulate > 1 {
-            return Ok(self.sums.iter().flatten().map(|t| apply::squared_norm(View::of(t))).sum());
+            self.sums.iter().map(|t| t.as_ref().map(View::of)).collect()
+        } else {
+            (0..n).map(|i| self.executables.gradient(i)).collect()
         }
-        let step = self.executables.get(Phase::Train, &placed.batch.feeds)?;
-        Ok((0..self.store.len()).filter_map(|i| step.gradient(i)).map(apply::squared_norm).sum())
+    }
+
+    /// Sum of squares of all gradients, in the order of the parameters.
+    fn squared_norm(&self) -> f64 {
+        let views = self.gradients(self.store.len());
+        self.executables.engine().install(|| views.iter().flatten().map(|v| apply::squared_norm(*v)).sum())
     }
 
     /// Says which node first gave something that is not finite, and what to do.
     fn blame(&mut self, placed: &Placed, random: Random, what: &str, value: f64) -> String {
         let step_idx = self.progress.step;
-        let found =
-            self.executables.get(Phase::Train, &placed.batch.feeds).ok().and_then(|step| {
-                step.first_non_finite(&placed.batch.feeds, self.store.values(), random).ok().flatten()
-            });
-        let origin = match found {
-            Some(node) => format!("the first value that is not finite comes from '{node}'"),
+        let origin = match self.executables.first_non_finite(&placed.batch.feeds, self.store.values(), random) {
+            Some(found) => format!("first, {found}"),
             None => "no single node could be named".to_owned(),
         };
         let rescue = match &self.saved {
@@ -307,12 +308,11 @@ impl<'a> Run<'a> {
             None => 1.0,
         };
         let c = self.store.coefficients(&self.settings.optimizer, rate, computed.mean * clip);
-        if self.settings.training.accumulate > 1 {
-            let sums = &self.sums;
-            self.store.update(&c, |i| sums[i].as_ref().map(View::of));
-        } else if let Some(step) = self.executables.latest() {
-            self.store.update(&c, |i| step.gradient(i));
-        }
+        // Taken out for the call, because the views borrow the run.
+        let mut store = std::mem::take(&mut self.store);
+        let views = self.gradients(store.len());
+        self.executables.engine().install(|| store.update(&c, |i| views[i]));
+        self.store = store;
     }
 
     fn report(&mut self, computed: &Computed, lr: f64, took: Duration) {
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self, epoch: usize) -> Result<Option<bool>, String> {
         let Some(mut source) = self.validation.take() else { return Ok(None) };
         let result =
-            evaluate(&mut self.executables, &self.store, &mut *source, &self.task, self.settings.training.seed);
+            evaluate(&mut self.executables, self.store.values(), &mut *source, &self.task, self.settings.training.seed);
         self.validation = Some(source);
         let (loss, report) = result?;
         let watched = self.settings.training.best_metric.clone();
@@ -460,13 +460,13 @@ fn open_folder(
 }
 
 /// `sums[i] += weight · gradient[i]`, from zero where `fresh`.
-fn add_gradients(sums: &mut [Option<Tensor>], step: &dyn Step, values: &[Tensor], weight: usize, fresh: bool) {
+fn add_gradients(sums: &mut [Option<Tensor>], made: &Executables, values: &[Tensor], weight: usize, fresh: bool) {
     for (i, sum) in sums.iter_mut().enumerate() {
         let dtype = if values[i].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         if fresh && let Some(t) = sum {
             t.bytes_mut().fill(0);
         }
-        if let Some(g) = step.gradient(i) {
+        if let Some(g) = made.gradient(i) {
             let sum = sum.get_or_insert_with(|| Tensor::zeros(dtype, values[i].shape()));
             apply::accumulate(sum, g, weight as f64);
         }
@@ -476,7 +476,7 @@ fn add_gradients(sums: &mut [Option<Tensor>], step: &dyn Step, values: &[Tensor]
 /// Loss (mean over examples) and metrics of a whole data set in [`Phase::Eval`].
 pub fn evaluate(
     executables: &mut Executables,
-    store: &Store,
+    parameters: &[Tensor],
     source: &mut dyn BatchSource,
     task: &Task,
     seed: u64,
@@ -485,11 +485,11 @@ pub fn evaluate(
     let (mut loss, mut examples) = (0.0, 0.0);
     for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
         let batch = source.batch(0, index).map_err(|e| e.to_string())?;
-        let step = executables.get(Phase::Eval, &batch.feeds)?;
         let random = Random { seed, step: index as u64 };
-        loss += step.run(&batch.feeds, store.values(), random).map_err(|e| e.0)? * batch.n_examples as f64;
+        let mean = executables.run(Phase::Eval, &batch.feeds, parameters, random)?;
+        loss += mean * batch.n_examples as f64;
         examples += batch.n_examples as f64;
-        if let (Some(p), Some(l)) = (step.prediction(), &batch.labels) {
+        if let (Some(p), Some(l)) = (executables.prediction(), &batch.labels) {
             collector.add(&p, l, batch.n_examples);
         }
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 
+use crate::engine::Workspace;
 use crate::program::{Random, View};
 use crate::tensor::{DType, Dims, Tensor};
 
@@ -48,24 +49,31 @@ pub trait StepFactory: Debug + Send {
     fn make(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<Box<dyn Step>, StepError>;
 }
 
-/// One executable. Parameters come from outside at each run, in the order of the trainer's store; an implementation must
-/// not keep clones of them beyond the run (the update would then have to copy them).
+/// One executable. Working memory and parameters come from outside at each run, the latter in the order of the trainer's
+/// store; an implementation must not keep clones of them beyond the run (the update would then have to copy them).
 pub trait Step: Debug + Send {
     /// Runs one batch and gives the loss: forward and backward in [`Phase::Train`], forward alone in [`Phase::Eval`].
-    fn run(&mut self, feeds: &[(String, Tensor)], parameters: &[Tensor], random: Random) -> Result<f64, StepError>;
+    fn run(
+        &mut self,
+        space: &mut Workspace,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+        random: Random,
+    ) -> Result<f64, StepError>;
 
-    /// The gradient of parameter `index` from the last run, in its shape and element type; `None` where none arrives.
-    fn gradient(&self, index: usize) -> Option<View<'_>>;
+    /// The gradient of parameter `index` from the last run in `space`, in its shape and element type; `None` where none
+    /// arrives.
+    fn gradient<'a>(&'a self, space: &'a Workspace, index: usize) -> Option<View<'a>>;
 
     /// What metrics read (logits or another output), from the last run; `None` where the job names none.
-    fn prediction(&self) -> Option<Tensor>;
+    fn prediction(&self, space: &Workspace) -> Option<Tensor>;
 
-    /// Bytes that the executable holds, for the estimate shown before the start.
+    /// Bytes that a run needs, for the estimate shown before the start.
     fn memory_bytes(&self) -> usize {
         0
     }
 
-    /// Runs again and names the first node whose result is not finite, if one is.
+    /// Runs again and says in words which node's result is the first that is not finite, if one is.
     fn first_non_finite(
         &mut self,
         feeds: &[(String, Tensor)],

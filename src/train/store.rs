@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::program::View;
 use crate::tensor::{DType, Tensor};
 
-use super::optimizers::{Coefficients, OptimizerInfo, apply};
+use super::optimizers::{self, Coefficients, OptimizerInfo, apply};
 use super::settings::{OptimizerSettings, SettingError};
 
 /// What training starts from: a trainable constant of the graph.
@@ -36,6 +36,14 @@ pub struct Store {
     optimizer: &'static OptimizerInfo,
     /// Updates done.
     updates: u64,
+}
+
+impl Default for Store {
+    /// Nothing to train.
+    fn default() -> Self {
+        let optimizer = optimizers::ALL[0];
+        Self { names: Vec::new(), values: Vec::new(), states: Vec::new(), optimizer, updates: 0 }
+    }
 }
 
 impl fmt::Debug for Store {

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::data::BatchSource;
+use crate::engine::Engine;
 
 use super::metrics::Task;
 use super::outbox::{Outbox, Waker};
@@ -20,14 +21,13 @@ use super::store::{Parameter, Store};
 /// Events that may wait in the channel.
 const CHANNEL: usize = 256;
 
-/// Runs the trainer's body, for instance inside a thread pool.
-pub type Around = Box<dyn FnOnce(&mut (dyn FnMut() + Send)) + Send>;
-
 /// Everything a run needs.
 pub struct Job {
     /// Name of the run, for messages.
     pub name: String,
     pub steps: Box<dyn StepFactory>,
+    /// The threads that steps and updates run on.
+    pub engine: Engine,
     /// In the order in which [`super::Step::run`] gets them.
     pub parameters: Vec<Parameter>,
     pub train: Box<dyn BatchSource>,
@@ -40,7 +40,6 @@ pub struct Job {
     pub resume: bool,
     pub delivery: Delivery,
     pub waker: Option<Waker>,
-    pub around: Option<Around>,
 }
 
 impl fmt::Debug for Job {
@@ -59,6 +58,7 @@ impl Job {
     pub fn new(
         name: impl Into<String>,
         steps: Box<dyn StepFactory>,
+        engine: Engine,
         parameters: Vec<Parameter>,
         train: Box<dyn BatchSource>,
         settings: Settings,
@@ -66,6 +66,7 @@ impl Job {
         Self {
             name: name.into(),
             steps,
+            engine,
             parameters,
             train,
             validation: None,
@@ -75,7 +76,6 @@ impl Job {
             resume: false,
             delivery: Delivery::Every,
             waker: None,
-            around: None,
         }
     }
 }
@@ -148,18 +148,7 @@ impl Drop for Trainer {
 
 fn body(mut job: Job, inbox: Receiver<TrainCommand>, sender: Sender<TrainEvent>) -> Outcome {
     let mut outbox = Outbox::new(sender, job.delivery, job.waker.take());
-    let around = job.around.take();
-    let mut job = Some(job);
-    let mut outcome = None;
-    let mut go = || {
-        let Some(job) = job.take() else { return };
-        outcome = Some(guarded(job, &inbox, &mut outbox));
-    };
-    match around {
-        Some(around) => around(&mut go),
-        None => go(),
-    }
-    let (outcome, elapsed_secs) = outcome.unwrap_or_else(|| (failed("the run was not started".to_owned()), 0.0));
+    let (outcome, elapsed_secs) = guarded(job, &inbox, &mut outbox);
     outbox.emit(TrainEvent::End {
         reason: outcome.reason,
         step: outcome.step,
