@@ -44,9 +44,8 @@ impl ProgramStep {
             return Err(StepError(format!("the loss must be one floating-point number, it is {}", loss.describe())));
         }
         let executable = Executable::new(given.program.clone(), &given.parameters, constants).map_err(step_error)?;
-        let type_of = |i: &Option<usize>| {
-            i.map_or(DType::Unknown, |i| given.program.fact(given.program.outputs[i]).dtype)
-        };
+        let type_of =
+            |i: &Option<usize>| i.map_or(DType::Unknown, |i| given.program.fact(given.program.outputs[i]).dtype);
         Ok(Self {
             executable,
             feed_names: given.program.feeds.iter().map(|f| f.name.clone()).collect(),
