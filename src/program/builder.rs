@@ -37,6 +37,10 @@ impl<'p> Builder<'p> {
         self.origin = origin;
     }
 
+    pub fn origin(&self) -> Option<NodeKey> {
+        self.origin.clone()
+    }
+
     pub fn fact(&self, v: Value) -> &Fact {
         self.program.fact(v)
     }

@@ -6,6 +6,7 @@
 
 pub mod builder;
 pub mod eval;
+pub mod inline;
 pub mod kernel;
 pub mod op;
 pub mod text;
