@@ -5,6 +5,7 @@
 //! loop walks the stack from its end, recomputes one iteration from the saved state and differentiates it.
 
 use crate::ops::make;
+use crate::ops::shape::Slice;
 use crate::program::inline::{inline, prune};
 use crate::program::{Builder, Def, IfBlocks, Instr, InstrKind, LoopBlocks, Misfit, Program, Value, ValueInfo};
 use crate::tensor::{DType, Dims, Fact, PartialShape, Tensor};
@@ -159,7 +160,7 @@ fn record(b: &mut Builder, instr: &Instr, blocks: &LoopBlocks, dims: &[Dims]) ->
         let mut out = vec![make::add(b, extra[0], one)?];
         for k in 0..n {
             let row: Vec<i64> = std::iter::once(1).chain(dims[k].iter().map(|&d| d as i64)).collect();
-            let row = make::reshape_to(b, states[k], &row)?;
+            let row = make::reshape(b, states[k], &row)?;
             out.push(make::concat(b, &[extra[1 + k], row], 0)?);
         }
         Ok(out)
@@ -268,13 +269,13 @@ impl Backward<'_> {
 
 /// `stack[at]`, for a stack of shape `[iterations, dims…]` and an `int64` scalar.
 fn row(b: &mut Builder, stack: Value, at: Value, dims: &[usize]) -> Result<Value, Misfit> {
-    let at = make::reshape_to(b, at, &[1])?;
+    let at = make::reshape(b, at, &[1])?;
     let rest = b.literal(Tensor::from_slice(&[dims.len()], &vec![0i64; dims.len()]));
     let begin = make::concat(b, &[at, rest], 0)?;
     let size: Vec<i64> = std::iter::once(1).chain(dims.iter().map(|&d| d as i64)).collect();
     let size = b.literal(Tensor::from_slice(&[size.len()], &size));
-    let row = make::slice(b, stack, begin, size)?;
-    make::reshape_to(b, row, &dims.iter().map(|&d| d as i64).collect::<Vec<_>>())
+    let row = b.op(Slice, &[stack, begin, size])?;
+    make::reshape(b, row, &dims.iter().map(|&d| d as i64).collect::<Vec<_>>())
 }
 
 fn stack_fact(dtype: DType, dims: &[usize]) -> Fact {

@@ -73,6 +73,11 @@ fn copy_key(b: &mut Builder, block: &Program, old: Value, new: Value) {
 /// The same program without instructions and constants that its outputs do not need; feeds stay, all of them.
 /// Gives the new value of each old one.
 pub fn prune(program: &Program) -> (Program, Vec<Option<Value>>) {
+    prune_with(program, true)
+}
+
+/// As [`prune`]; unless `keep_feeds`, feeds that nothing needs go too.
+pub fn prune_with(program: &Program, keep_feeds: bool) -> (Program, Vec<Option<Value>>) {
     let live = live_values(program);
     let mut out = Program::default();
     let mut map: Vec<Option<Value>> = vec![None; program.values.len()];
@@ -83,7 +88,7 @@ pub fn prune(program: &Program) -> (Program, Vec<Option<Value>>) {
         out.values.push(info);
         new
     };
-    for feed in &program.feeds {
+    for feed in program.feeds.iter().filter(|f| keep_feeds || live[f.value.idx()]) {
         let def = Def::Feed(out.feeds.len());
         let value = push(&mut out, feed.value, def);
         map[feed.value.idx()] = Some(value);
@@ -112,4 +117,45 @@ pub fn prune(program: &Program) -> (Program, Vec<Option<Value>>) {
     }
     out.outputs = program.outputs.iter().filter_map(|v| map[v.idx()]).collect();
     (out, map)
+}
+
+/// Copies a whole program, feeds in order, and lets `after` extend the copy behind each instruction (given its index in
+/// the old program): it may put another value in the place of one in the map. Gives the new value of each old one.
+/// A value that is replaced hands its key to the replacement.
+pub fn rebuild(
+    program: &Program,
+    mut after: impl FnMut(&mut Builder, usize, &mut [Option<Value>]) -> Result<(), Misfit>,
+) -> Result<(Program, Vec<Option<Value>>), Misfit> {
+    let mut out = Program::default();
+    let mut map: Vec<Option<Value>> = vec![None; program.values.len()];
+    let mut b = Builder::new(&mut out);
+    for feed in &program.feeds {
+        let v = b.feed(feed.name.clone(), program.fact(feed.value).clone());
+        copy_key(&mut b, program, feed.value, v);
+        map[feed.value.idx()] = Some(v);
+    }
+    for constant in &program.constants {
+        let known = program.fact(constant.value).value.clone();
+        let v = b.constant(constant.node.clone(), constant.payload.clone(), known);
+        copy_key(&mut b, program, constant.value, v);
+        map[constant.value.idx()] = Some(v);
+    }
+    for (idx, instr) in program.instrs.iter().enumerate() {
+        let inputs = instr.inputs.iter().map(|v| map[v.idx()]).collect::<Option<Vec<_>>>();
+        let Some(inputs) = inputs else { return Err(Misfit::new("a value is read before it is defined")) };
+        b.set_origin(instr.origin.clone());
+        let facts = instr.outputs.iter().map(|&v| program.fact(v).clone()).collect();
+        let outputs = b.push(instr.kind.clone(), &inputs, facts);
+        for (&old, &new) in instr.outputs.iter().zip(&outputs) {
+            map[old.idx()] = Some(new);
+        }
+        after(&mut b, idx, &mut map)?;
+        for &old in &instr.outputs {
+            if let Some(new) = map[old.idx()] {
+                copy_key(&mut b, program, old, new);
+            }
+        }
+    }
+    out.outputs = program.outputs.iter().filter_map(|v| map[v.idx()]).collect();
+    Ok((out, map))
 }

@@ -1,0 +1,469 @@
+//! Where a gradient arrives and where it ends, decided from the rules of ops alone: works on the spelled program, with
+//! unknown shapes and both branches of every conditional.
+//!
+//! The walk goes from the objective backwards once and keeps, for every value, the best news of all its readers:
+//! a gradient arrives; or it was lost, and where; or the value does not lead to the objective at all.
+
+use indexmap::IndexMap;
+
+use crate::graph::NodeKey;
+use crate::program::{Def, Flow, IfBlocks, Instr, InstrKind, LoopBlocks, Program, Value};
+
+use super::StandIn;
+use super::walk::place;
+
+/// What becomes of the gradient of a constant or node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It arrives.
+    Flows,
+    /// Zero by rule: comparison, rounding, integer index.
+    Zero,
+    /// Lost for want of a derivative rule. Also where only a part of it is lost: the rest would be a wrong sum.
+    Blocked,
+    /// Stopped on purpose; `benign` where mathematics makes it zero anyway.
+    Stopped { benign: bool },
+    /// The value does not lead to the objective.
+    OffPath,
+    /// Integers, booleans and strings carry no gradient.
+    NotFloat,
+    /// Leads to the objective only through a branch that is never taken.
+    DeadBranch,
+}
+
+impl Verdict {
+    /// The word that reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flows => "flows",
+            Self::Zero => "zero",
+            Self::Blocked => "blocked",
+            Self::Stopped { .. } => "stopped",
+            Self::OffPath => "off-path",
+            Self::NotFloat => "not-float",
+            Self::DeadBranch => "dead-branch",
+        }
+    }
+
+    /// Which of several ways decides: a loss outweighs an arrival, an arrival everything else.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Blocked => 6,
+            Self::Flows => 5,
+            Self::Stopped { .. } => 4,
+            Self::Zero => 3,
+            Self::DeadBranch => 2,
+            Self::NotFloat => 1,
+            Self::OffPath => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a person can do about a gradient that does not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    StandIn { node: NodeKey, stand_in: StandIn },
+    /// Readers of the node's output read its input instead.
+    Bypass { node: NodeKey },
+    /// Decide the conditional by pinning what its predicate reads.
+    PinPredicate { value: String },
+}
+
+impl std::fmt::Display for Cure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::StandIn { stand_in, .. } => write!(f, "stand-in {stand_in}"),
+            Self::Bypass { .. } => f.write_str("bypass"),
+            Self::PinPredicate { value } => write!(f, "pin {value}"),
+        }
+    }
+}
+
+/// The verdict about one constant.
+#[derive(Clone, Debug)]
+pub struct ConstantVerdict {
+    pub value: Value,
+    /// The graph's constant; `None` for a literal or an intermediate value that was asked for.
+    pub node: Option<NodeKey>,
+    pub name: String,
+    pub verdict: Verdict,
+    pub why: Option<String>,
+    /// Graph nodes from the constant to the objective, or to the node where the gradient ends.
+    pub path: Vec<NodeKey>,
+    pub cures: Vec<Cure>,
+}
+
+/// The verdict about one graph node.
+#[derive(Clone, Debug)]
+pub struct NodeVerdict {
+    pub node: NodeKey,
+    pub op: &'static str,
+    pub verdict: Verdict,
+    pub why: Option<String>,
+    /// From the node to the objective, or to where the gradient ends.
+    pub path: Vec<NodeKey>,
+    /// Constants whose gradient ends here.
+    pub blocks: Vec<String>,
+    pub cures: Vec<Cure>,
+}
+
+/// See the module doc. `nodes` are in program order and hold every node that has instructions, blocks included; an
+/// alias (Identity) has the verdict of its value, which `value_verdict` gives.
+#[derive(Clone, Debug, Default)]
+pub struct GradReport {
+    pub objective: Vec<String>,
+    pub constants: Vec<ConstantVerdict>,
+    pub nodes: IndexMap<NodeKey, NodeVerdict>,
+    values: Vec<(Verdict, Option<String>)>,
+}
+
+impl GradReport {
+    /// How many of the constants asked for a gradient reaches.
+    pub fn reached(&self) -> usize {
+        self.constants.iter().filter(|c| c.verdict == Verdict::Flows).count()
+    }
+
+    /// The verdict about a value of the program itself (not of its blocks), with the reason.
+    pub fn value_verdict(&self, v: Value) -> (Verdict, Option<&str>) {
+        self.values.get(v.idx()).map_or((Verdict::OffPath, None), |(verdict, why)| (*verdict, why.as_deref()))
+    }
+
+    /// Nodes at which the gradient of some constant ends.
+    pub fn blockers(&self) -> impl Iterator<Item = &NodeVerdict> {
+        self.nodes.values().filter(|n| !n.blocks.is_empty())
+    }
+}
+
+/// Explains the gradient of the (sum of the) objective with respect to `wrt`; an empty `wrt` means every float constant
+/// of the graph.
+pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradReport {
+    let mut walk = Walk::default();
+    let initial: Vec<(Value, News)> = objective.iter().map(|&v| (v, News::arrived())).collect();
+    let news = walk.block(program, &initial, true);
+    let mut report = GradReport {
+        objective: objective.iter().map(|&v| program.describe(v)).collect(),
+        values: news.iter().map(|n| (n.verdict, walk.reason(n))).collect(),
+        ..GradReport::default()
+    };
+    let targets: Vec<Value> = if wrt.is_empty() {
+        let of_graph = program.constants.iter().filter(|c| c.node.is_some() && c.payload.dtype.is_float());
+        of_graph.map(|c| c.value).collect()
+    } else {
+        wrt.to_vec()
+    };
+    for v in targets {
+        report.constants.push(walk.constant(program, v, &news[v.idx()]));
+    }
+    report.nodes = std::mem::take(&mut walk.nodes);
+    for (constant, end) in report.constants.iter().map(|c| (c, c.path.last())) {
+        let is_lost = !matches!(constant.verdict, Verdict::Flows | Verdict::OffPath);
+        if let Some(node) = end.filter(|_| is_lost).and_then(|n| report.nodes.get_mut(n)) {
+            node.blocks.push(constant.name.clone());
+        }
+    }
+    report
+}
+
+/// What is known about the gradient at a value.
+#[derive(Clone, Debug)]
+struct News {
+    verdict: Verdict,
+    /// A gradient arrives, though part of it may have been lost on another way.
+    arrives: bool,
+    /// First node on the way to the objective or to the end.
+    step: Option<u32>,
+    end: Option<u32>,
+}
+
+impl News {
+    fn arrived() -> Self {
+        Self { verdict: Verdict::Flows, arrives: true, step: None, end: None }
+    }
+
+    fn off_path() -> Self {
+        Self { verdict: Verdict::OffPath, arrives: false, step: None, end: None }
+    }
+
+    fn join(&mut self, other: &Self) {
+        let arrives = self.arrives || other.arrives;
+        if other.verdict.rank() > self.verdict.rank() {
+            *self = other.clone();
+        }
+        self.arrives = arrives;
+    }
+}
+
+/// Where a gradient ends.
+#[derive(Debug)]
+struct End {
+    place: String,
+    op: &'static str,
+    why: String,
+    cures: Vec<Cure>,
+}
+
+#[derive(Debug)]
+struct Step {
+    node: Option<NodeKey>,
+    next: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    steps: Vec<Step>,
+    ends: Vec<End>,
+    nodes: IndexMap<NodeKey, NodeVerdict>,
+}
+
+impl Walk {
+    /// News for every value of a program whose listed values have the given news. `record` fills `self.nodes`.
+    fn block(&mut self, program: &Program, initial: &[(Value, News)], record: bool) -> Vec<News> {
+        let mut news = vec![News::off_path(); program.values.len()];
+        for (v, n) in initial {
+            let n = if program.fact(*v).dtype.is_float() || n.verdict == Verdict::OffPath {
+                n.clone()
+            } else {
+                News { verdict: Verdict::NotFloat, arrives: false, ..n.clone() }
+            };
+            news[v.idx()].join(&n);
+        }
+        for idx in (0..program.instrs.len()).rev() {
+            let instr = &program.instrs[idx];
+            let mut out = News::off_path();
+            instr.outputs.iter().for_each(|v| out.join(&news[v.idx()]));
+            if out.verdict == Verdict::OffPath {
+                continue;
+            }
+            let ways = match &instr.kind {
+                InstrKind::Op(_) => self.op(program, instr, &out),
+                InstrKind::If(blocks) => self.conditional(program, instr, blocks, &news, record),
+                InstrKind::Loop(blocks) => self.repeated(instr, blocks, &news, record),
+            };
+            for (v, way) in instr.inputs.iter().zip(&ways) {
+                news[v.idx()].join(way);
+            }
+        }
+        if record {
+            self.record_nodes(program, &news);
+        }
+        news
+    }
+
+    /// The news that each input of an op gets from this reader.
+    fn op(&mut self, program: &Program, instr: &Instr, out: &News) -> Vec<News> {
+        let Some(op) = instr.op() else { return Vec::new() };
+        let facts = program.input_facts(instr);
+        let through = self.step(instr, out.step);
+        let mut ways = Vec::with_capacity(facts.len());
+        for (i, fact) in facts.iter().enumerate() {
+            let passed = News { step: through, ..out.clone() };
+            let way = if !fact.dtype.is_float() {
+                News { verdict: Verdict::NotFloat, arrives: false, step: through, end: None }
+            } else if out.arrives || out.verdict == Verdict::NotFloat {
+                match op.flow(i, &facts) {
+                    Flow::Flows => passed,
+                    Flow::Zero(why) => self.ended(program, instr, i, Verdict::Zero, why),
+                    Flow::Stopped { exact, why } => {
+                        self.ended(program, instr, i, Verdict::Stopped { benign: exact }, why)
+                    }
+                    Flow::Blocked(why) => self.ended(program, instr, i, Verdict::Blocked, &why),
+                }
+            } else {
+                passed
+            };
+            ways.push(way);
+        }
+        ways
+    }
+
+    fn conditional(
+        &mut self,
+        program: &Program,
+        instr: &Instr,
+        blocks: &IfBlocks,
+        news: &[News],
+        record: bool,
+    ) -> Vec<News> {
+        let decided = program.fact(instr.inputs[0]).scalar().map(|p| p != 0.0);
+        let mut ways = vec![News::off_path(); instr.inputs.len()];
+        ways[0] = self.ended(program, instr, 0, Verdict::NotFloat, "it decides which branch runs");
+        for (block, is_then) in [(&blocks.then_block, true), (&blocks.else_block, false)] {
+            let mut initial: Vec<(Value, News)> =
+                block.outputs.iter().zip(&instr.outputs).map(|(&b, o)| (b, news[o.idx()].clone())).collect();
+            if decided.is_some_and(|d| d != is_then) {
+                let why = format!("it is only read where {} is {is_then}", program.describe(instr.inputs[0]));
+                let dead = self.ended(program, instr, 0, Verdict::DeadBranch, &why);
+                initial.iter_mut().filter(|(_, n)| n.verdict != Verdict::OffPath).for_each(|(_, n)| *n = dead.clone());
+            }
+            let inner = self.block(block, &initial, record);
+            for (way, feed) in ways[1..].iter_mut().zip(&block.feeds) {
+                way.join(&inner[feed.value.idx()]);
+            }
+        }
+        ways
+    }
+
+    fn repeated(&mut self, instr: &Instr, blocks: &LoopBlocks, news: &[News], record: bool) -> Vec<News> {
+        let mut outs: Vec<News> = instr.outputs.iter().map(|o| news[o.idx()].clone()).collect();
+        let seeds = |outs: &[News]| -> Vec<(Value, News)> {
+            blocks.body.outputs.iter().zip(outs).map(|(&v, n)| (v, n.clone())).collect()
+        };
+        loop {
+            let inner = self.block(&blocks.body, &seeds(&outs), false);
+            let mut grew = false;
+            for (out, feed) in outs.iter_mut().zip(&blocks.body.feeds) {
+                let before = (out.verdict.rank(), out.arrives);
+                out.join(&inner[feed.value.idx()]);
+                grew |= before != (out.verdict.rank(), out.arrives);
+            }
+            if !grew {
+                break;
+            }
+        }
+        let inner = self.block(&blocks.body, &seeds(&outs), record);
+        let mut ways: Vec<News> = blocks.body.feeds.iter().map(|f| inner[f.value.idx()].clone()).collect();
+        // Without a single iteration the final state is the initial one.
+        ways.iter_mut().zip(&outs).for_each(|(way, out)| way.join(out));
+        ways
+    }
+
+    fn step(&mut self, instr: &Instr, next: Option<u32>) -> Option<u32> {
+        self.steps.push(Step { node: instr.origin.clone(), next });
+        Some((self.steps.len() - 1) as u32)
+    }
+
+    fn ended(&mut self, program: &Program, instr: &Instr, input: usize, verdict: Verdict, why: &str) -> News {
+        let cures = cures(program, instr, input, verdict);
+        self.ends.push(End { place: place(instr), op: instr.name(), why: why.to_owned(), cures });
+        let end = Some((self.ends.len() - 1) as u32);
+        News { verdict, arrives: false, step: self.step(instr, None), end }
+    }
+
+    fn path(&self, news: &News) -> Vec<NodeKey> {
+        let mut path: Vec<NodeKey> = Vec::new();
+        let mut at = news.step;
+        while let Some(i) = at {
+            let step = &self.steps[i as usize];
+            if let Some(node) = step.node.as_ref().filter(|n| path.last() != Some(n)) {
+                path.push(node.clone());
+            }
+            at = step.next;
+        }
+        path
+    }
+
+    fn reason(&self, news: &News) -> Option<String> {
+        match news.verdict {
+            Verdict::Flows => None,
+            Verdict::OffPath => Some("it does not lead to the objective".to_owned()),
+            _ => Some(match news.end.map(|e| &self.ends[e as usize]) {
+                Some(e) => format!("the gradient ends at {} ({}): {}", e.place, e.op, e.why),
+                None => "integers, booleans and strings carry no gradient".to_owned(),
+            }),
+        }
+    }
+
+    fn cures(&self, news: &News) -> Vec<Cure> {
+        news.end.map(|e| self.ends[e as usize].cures.clone()).unwrap_or_default()
+    }
+
+    fn constant(&self, program: &Program, v: Value, news: &News) -> ConstantVerdict {
+        let node = match program.def(v) {
+            Def::Constant(i) => program.constants[i].node.clone(),
+            _ => None,
+        };
+        let name = node.as_ref().map_or_else(|| program.describe(v), NodeKey::to_string);
+        let (mut verdict, mut why) = (news.verdict, self.reason(news));
+        if !program.fact(v).dtype.is_float() && verdict != Verdict::OffPath {
+            (verdict, why) = (Verdict::NotFloat, Some(format!("it is {}", program.fact(v).describe())));
+        }
+        ConstantVerdict { value: v, node, name, verdict, why, path: self.path(news), cures: self.cures(news) }
+    }
+
+    /// Verdicts of the nodes that a program's instructions come from.
+    fn record_nodes(&mut self, program: &Program, news: &[News]) {
+        let mut groups: IndexMap<&NodeKey, Vec<usize>> = IndexMap::new();
+        for (i, instr) in program.instrs.iter().enumerate() {
+            if let Some(node) = &instr.origin {
+                groups.entry(node).or_default().push(i);
+            }
+        }
+        for (node, members) in groups {
+            let found = self.node(program, node, &members, news);
+            match self.nodes.get_mut(node) {
+                // A function that is called twice, or a block of a loop: the weightier verdict counts.
+                Some(old) if old.verdict.rank() >= found.verdict.rank() => {}
+                _ => {
+                    self.nodes.insert(node.clone(), found);
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, program: &Program, node: &NodeKey, members: &[usize], news: &[News]) -> NodeVerdict {
+        let outside = |v: Value| program.producer(v).is_none_or(|(_, p)| p.origin.as_ref() != Some(node));
+        let mut best = News::off_path();
+        let mut arrived = News::off_path();
+        for &i in members {
+            let instr = &program.instrs[i];
+            let mut out = News::off_path();
+            instr.outputs.iter().for_each(|v| out.join(&news[v.idx()]));
+            arrived.join(&out);
+            if out.verdict == Verdict::OffPath {
+                continue;
+            }
+            if instr.op().is_some() {
+                for (v, way) in instr.inputs.iter().zip(self.op(program, instr, &out)) {
+                    if outside(*v) && program.fact(*v).dtype.is_float() {
+                        best.join(&way);
+                    }
+                }
+            } else {
+                best.join(&out);
+            }
+        }
+        // A node without float inputs is a source: what arrives at its output counts.
+        let decisive = if best.verdict == Verdict::OffPath { &arrived } else { &best };
+        let verdict = decisive.verdict;
+        NodeVerdict {
+            node: node.clone(),
+            op: program.instrs[members[0]].name(),
+            verdict,
+            why: self.reason(decisive),
+            path: self.path(decisive),
+            blocks: Vec::new(),
+            cures: self.cures(decisive),
+        }
+    }
+}
+
+fn cures(program: &Program, instr: &Instr, input: usize, verdict: Verdict) -> Vec<Cure> {
+    let Some(node) = &instr.origin else { return Vec::new() };
+    if verdict == Verdict::DeadBranch {
+        return vec![Cure::PinPredicate { value: program.describe(instr.inputs[0]) }];
+    }
+    let fits = instr.outputs.first().is_some_and(|&o| {
+        let (from, to) = (program.fact(instr.inputs[input]), program.fact(o));
+        from.dtype == to.dtype && from.shape.merge(&to.shape).is_some()
+    });
+    let stand_in = |stand_in| Cure::StandIn { node: node.clone(), stand_in };
+    match verdict {
+        Verdict::Stopped { benign: true } | Verdict::NotFloat => Vec::new(),
+        _ if fits => {
+            vec![
+                stand_in(StandIn::StraightThrough),
+                stand_in(StandIn::Identity),
+                stand_in(StandIn::Stop),
+                Cure::Bypass { node: node.clone() },
+            ]
+        }
+        Verdict::Blocked => vec![stand_in(StandIn::Stop)],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,520 @@
+//! Instruction by instruction from the spelled program into the new one.
+//!
+//! A value that cannot be had (a feed is missing, an op is not understood, shapes do not fit) is kept as a reason and
+//! passed on to whatever reads it; it becomes an error only where a fetch needs it.
+
+use std::collections::HashMap;
+
+use crate::graph::NodeKey;
+use crate::ops::make;
+use crate::program::verify::live_values;
+use crate::program::{Builder, ConstantDef, Def, Instr, InstrKind, Misfit, Op, Program, Value};
+use crate::recognize::DropoutSite;
+use crate::recognize::dropout::BlockPath;
+use crate::tensor::{Fact, PartialShape, Tensor};
+
+use super::fold::{Known, evaluate};
+use super::{DropoutPolicy, Mode, Request, SpecialiseError};
+
+/// Contents up to this many elements may be built into a program when they decide shapes or branches.
+const MAX_BUILT_IN: usize = 1024;
+
+/// What has become of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Slot {
+    Unset,
+    Is(Value),
+    /// Index of a reason why it cannot be had.
+    Bad(u32),
+}
+
+impl Slot {
+    pub(super) fn value(self) -> Option<Value> {
+        match self {
+            Self::Is(v) => Some(v),
+            _ => None,
+        }
+    }
+}
+
+/// A constant of the graph is the same one wherever it is read; a literal belongs to its block.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum ConstantKey {
+    Node(NodeKey),
+    Literal(BlockPath, usize),
+}
+
+/// A program that is being written: the result, or a block of it that stays a block.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub(super) program: Program,
+    pub(super) known: Known,
+    constants: HashMap<ConstantKey, Value>,
+    /// In a block: constants of the graph that may train enter from outside, so that they can be differentiated for.
+    pub(super) is_block: bool,
+    pub(super) hoisted: Vec<(ConstantDef, Value)>,
+}
+
+/// A state of a target to return to.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    instrs: usize,
+    values: usize,
+    constants: HashMap<ConstantKey, Value>,
+    n_constants: usize,
+    n_feeds: usize,
+    n_hoisted: usize,
+}
+
+impl Target {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            instrs: self.program.instrs.len(),
+            values: self.program.values.len(),
+            constants: self.constants.clone(),
+            n_constants: self.program.constants.len(),
+            n_feeds: self.program.feeds.len(),
+            n_hoisted: self.hoisted.len(),
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, to: Checkpoint) {
+        self.program.instrs.truncate(to.instrs);
+        self.program.values.truncate(to.values);
+        self.program.constants.truncate(to.n_constants);
+        self.program.feeds.truncate(to.n_feeds);
+        self.hoisted.truncate(to.n_hoisted);
+        self.constants = to.constants;
+        self.known.truncate(to.values);
+    }
+
+    /// The value of a constant, made at its first use.
+    pub(super) fn constant(&mut self, def: &ConstantDef, fact: &Fact, path: &BlockPath, idx: usize) -> Value {
+        let key = match &def.node {
+            Some(node) => ConstantKey::Node(node.clone()),
+            None => ConstantKey::Literal(path.clone(), idx),
+        };
+        if let Some(&v) = self.constants.get(&key) {
+            return v;
+        }
+        let may_train = def.node.is_some() && def.payload.dtype.is_float() && def.payload.element_count() > 1;
+        let mut b = Builder::new(&mut self.program);
+        let v = if self.is_block && may_train {
+            let name = def.node.as_ref().map(NodeKey::to_string).unwrap_or_default();
+            let v = b.feed(name, Fact::new(fact.dtype, fact.shape.clone()));
+            self.hoisted.push((def.clone(), v));
+            v
+        } else {
+            b.constant(def.node.clone(), def.payload.clone(), fact.value.clone())
+        };
+        self.constants.insert(key, v);
+        v
+    }
+}
+
+/// What a pass over the spelled program gives.
+#[derive(Debug)]
+pub(super) struct Emitted {
+    pub(super) program: Program,
+    pub(super) map: Vec<Option<Value>>,
+    /// Fed values whose content would decide a shape or a branch that is still open.
+    pub(super) deciding: Vec<Value>,
+}
+
+#[derive(Debug)]
+pub(super) struct Emitter<'a> {
+    pub(super) request: &'a Request,
+    sites: HashMap<(BlockPath, Value), (&'a DropoutSite, DropoutPolicy)>,
+    pub(super) reasons: Vec<SpecialiseError>,
+    /// Fed value here → fed value of the spelled program, where its content could be built in.
+    feeds: HashMap<Value, Value>,
+    pub(super) deciding: Vec<Value>,
+    /// Which iteration of unrolled loops is being written; makes their random sites differ.
+    pub(super) iteration: u64,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn run(
+        spelled: &Program,
+        sites: &'a [DropoutSite],
+        request: &'a Request,
+        built_in: &[Value],
+    ) -> Result<Emitted, SpecialiseError> {
+        let policy = |i: usize| request.dropout.get(i).copied().unwrap_or_default();
+        let mut emitter = Self {
+            request,
+            sites: sites
+                .iter()
+                .enumerate()
+                .filter(|&(i, _)| policy(i) != DropoutPolicy::AsInFile)
+                .map(|(i, s)| ((s.block.clone(), s.output), (s, policy(i))))
+                .collect(),
+            reasons: Vec::new(),
+            feeds: HashMap::new(),
+            deciding: Vec::new(),
+            iteration: 0,
+        };
+        let mut target = Target::default();
+        let mut map = vec![Slot::Unset; spelled.values.len()];
+        emitter.given(spelled, &mut target, &mut map, built_in)?;
+        let needed = emitter.needed(spelled, &Vec::new(), &request.fetches, &map);
+        emitter.write(&mut target, spelled, &Vec::new(), &mut map, &needed);
+        for &fetch in &request.fetches {
+            match map[fetch.idx()] {
+                Slot::Is(v) => target.program.outputs.push(v),
+                Slot::Bad(reason) => return Err(emitter.reasons[reason as usize].clone()),
+                Slot::Unset => {
+                    let expected = spelled.fact(fetch).describe();
+                    return Err(SpecialiseError::MissingFeed { name: spelled.describe(fetch), expected });
+                }
+            }
+        }
+        emitter.find_open_shapes(&target.program);
+        let map = map.into_iter().map(Slot::value).collect();
+        Ok(Emitted { program: target.program, map, deciding: emitter.deciding })
+    }
+
+    /// Puts pins and feeds in the place of the values that they replace.
+    fn given(
+        &mut self,
+        spelled: &Program,
+        target: &mut Target,
+        map: &mut [Slot],
+        built_in: &[Value],
+    ) -> Result<(), SpecialiseError> {
+        let mut b = Builder::new(&mut target.program);
+        for (v, content) in &self.request.pins {
+            check(spelled, *v, &Fact::of_tensor(content))?;
+            let new = b.literal(content.clone());
+            copy_key(&mut b, spelled, *v, new);
+            map[v.idx()] = Slot::Is(new);
+        }
+        for feed in &self.request.feeds {
+            if map[feed.value.idx()] != Slot::Unset {
+                continue;
+            }
+            let mut fact = Fact::of_dims(feed.dtype, &feed.dims);
+            check(spelled, feed.value, &fact)?;
+            if built_in.contains(&feed.value) {
+                fact.value = feed.tensor.clone();
+            }
+            let new = b.feed(spelled.describe(feed.value), fact);
+            copy_key(&mut b, spelled, feed.value, new);
+            map[feed.value.idx()] = Slot::Is(new);
+            let is_small = feed.dtype.is_exact() && feed.tensor.as_ref().is_some_and(|t| t.len() <= MAX_BUILT_IN);
+            if is_small {
+                self.feeds.insert(new, feed.value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The values that `wanted` need, given what is already there and what dropout sites bypass.
+    fn needed(&self, program: &Program, path: &BlockPath, wanted: &[Value], map: &[Slot]) -> Vec<bool> {
+        if self.sites.is_empty() && map.iter().all(|s| *s == Slot::Unset) && wanted == program.outputs {
+            return live_values(program);
+        }
+        let mut needed = vec![false; program.values.len()];
+        let mut todo: Vec<Value> = wanted.to_vec();
+        while let Some(v) = todo.pop() {
+            if std::mem::replace(&mut needed[v.idx()], true) || map[v.idx()] != Slot::Unset {
+                continue;
+            }
+            if let Some((site, policy)) = self.site(path, v) {
+                todo.push(site.input);
+                todo.extend(self.rate_source(site, policy));
+            } else if let Some((_, instr)) = program.producer(v) {
+                todo.extend(instr.inputs.iter().copied());
+            }
+        }
+        needed
+    }
+
+    fn site(&self, path: &BlockPath, output: Value) -> Option<(&'a DropoutSite, DropoutPolicy)> {
+        if self.sites.is_empty() { None } else { self.sites.get(&(path.clone(), output)).copied() }
+    }
+
+    /// The value that the rate is computed from, where it is needed at all.
+    fn rate_source(&self, site: &DropoutSite, policy: DropoutPolicy) -> Option<Value> {
+        let is_read = self.request.mode == Mode::Train && policy == DropoutPolicy::Train && site.rate.is_none();
+        site.rate_source.filter(|_| is_read).map(|s| s.value)
+    }
+
+    /// Writes a whole program (or a block in place) into the target.
+    fn write(&mut self, t: &mut Target, program: &Program, path: &BlockPath, map: &mut [Slot], needed: &[bool]) {
+        for feed in &program.feeds {
+            let slot = &mut map[feed.value.idx()];
+            if *slot == Slot::Unset && needed[feed.value.idx()] {
+                let expected = program.fact(feed.value).describe();
+                self.reasons.push(SpecialiseError::MissingFeed { name: feed.name.clone(), expected });
+                *slot = Slot::Bad((self.reasons.len() - 1) as u32);
+            }
+        }
+        for (i, constant) in program.constants.iter().enumerate() {
+            let v = constant.value;
+            if map[v.idx()] == Slot::Unset && needed[v.idx()] {
+                let new = t.constant(constant, program.fact(v), path, i);
+                copy_key(&mut Builder::new(&mut t.program), program, v, new);
+                map[v.idx()] = Slot::Is(new);
+            }
+        }
+        for idx in 0..program.instrs.len() {
+            let open = |v: &Value| needed[v.idx()] && map[v.idx()] == Slot::Unset;
+            if program.instrs[idx].outputs.iter().any(open) {
+                self.instr(t, program, path, idx, map, needed);
+            }
+        }
+    }
+
+    /// A block in place: its instructions in the target, with `inputs` as its feeds.
+    pub(super) fn write_block(
+        &mut self,
+        t: &mut Target,
+        block: &Program,
+        path: &BlockPath,
+        inputs: &[Slot],
+    ) -> Vec<Slot> {
+        let mut map = vec![Slot::Unset; block.values.len()];
+        for (feed, slot) in block.feeds.iter().zip(inputs) {
+            map[feed.value.idx()] = *slot;
+        }
+        let needed = self.needed(block, path, &block.outputs, &map);
+        self.write(t, block, path, &mut map, &needed);
+        block.outputs.iter().map(|v| map[v.idx()]).collect()
+    }
+
+    fn instr(
+        &mut self,
+        t: &mut Target,
+        program: &Program,
+        path: &BlockPath,
+        idx: usize,
+        map: &mut [Slot],
+        needed: &[bool],
+    ) {
+        let instr = &program.instrs[idx];
+        let mut replaced: Vec<(Value, Slot)> = Vec::new();
+        for &v in instr.outputs.iter().filter(|v| needed[v.idx()]) {
+            if let Some((site, policy)) = self.site(path, v) {
+                replaced.push((v, self.dropout(t, instr, site, policy, map)));
+            }
+        }
+        let rest = |v: &Value| needed[v.idx()] && map[v.idx()] == Slot::Unset && replaced.iter().all(|(r, _)| r != v);
+        if instr.outputs.iter().any(rest) {
+            let inputs: Vec<Slot> = instr.inputs.iter().map(|v| map[v.idx()]).collect();
+            let outputs = match &instr.kind {
+                InstrKind::Op(op) => self.op(t, instr, &**op, &inputs),
+                InstrKind::If(blocks) => self.conditional(t, program, instr, blocks, &inputs, &step(path, idx, 0)),
+                InstrKind::Loop(blocks) => self.repeated(t, instr, blocks, &inputs, &step(path, idx, 0)),
+            };
+            for (&v, slot) in instr.outputs.iter().zip(outputs) {
+                if map[v.idx()] == Slot::Unset {
+                    map[v.idx()] = slot;
+                }
+            }
+        }
+        for (v, slot) in replaced {
+            map[v.idx()] = slot;
+        }
+        let mut b = Builder::new(&mut t.program);
+        for &v in &instr.outputs {
+            if let Slot::Is(new) = map[v.idx()] {
+                copy_key(&mut b, program, v, new);
+            }
+        }
+    }
+
+    fn op(&mut self, t: &mut Target, instr: &Instr, op: &dyn Op, inputs: &[Slot]) -> Vec<Slot> {
+        if let Some(bad) = inputs.iter().find(|s| s.value().is_none()) {
+            return vec![*bad; instr.outputs.len()];
+        }
+        let inputs: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
+        let facts: Vec<Fact> = inputs.iter().map(|&v| t.program.fact(v).clone()).collect();
+        let refs: Vec<&Fact> = facts.iter().collect();
+        if let Some(why) = opaque_reason(op) {
+            let (node, op) = (place(instr), op.info().name.to_owned());
+            return self.bad(SpecialiseError::Opaque { node, op, why }, instr.outputs.len());
+        }
+        let out_facts = match op.infer(&refs) {
+            Ok(facts) if facts.len() == instr.outputs.len() => facts,
+            Ok(facts) => {
+                let m = Misfit(format!("{} outputs inferred, {} expected", facts.len(), instr.outputs.len()));
+                return self.misfit(instr, &m);
+            }
+            Err(m) => {
+                let found = facts.iter().map(Fact::describe).collect::<Vec<_>>().join(", ");
+                return self.misfit(instr, &Misfit(format!("{m} (inputs: {found})")));
+            }
+        };
+        let folded = evaluate(&t.program, &t.known, op, &inputs, &out_facts);
+        let is_exact = out_facts.iter().all(|f| f.dtype.is_exact());
+        let InstrKind::Op(shared) = &instr.kind else { return Vec::new() };
+        let mut b = Builder::new(&mut t.program);
+        b.set_origin(instr.origin.clone());
+        match folded {
+            Some(contents) if is_exact => contents.into_iter().map(|c| Slot::Is(b.literal(c))).collect(),
+            contents => {
+                let outputs = b.push(InstrKind::Op(shared.clone()), &inputs, out_facts);
+                for (&v, content) in outputs.iter().zip(contents.into_iter().flatten()) {
+                    t.known.remember(v, content);
+                }
+                outputs.into_iter().map(Slot::Is).collect()
+            }
+        }
+    }
+
+    /// What stands in the place of a recognised site: the input itself, or one dropout instruction.
+    fn dropout(
+        &mut self,
+        t: &mut Target,
+        instr: &Instr,
+        site: &DropoutSite,
+        policy: DropoutPolicy,
+        map: &[Slot],
+    ) -> Slot {
+        let input = map[site.input.idx()];
+        let rate = match policy {
+            _ if self.request.mode == Mode::Eval => return input,
+            DropoutPolicy::Off | DropoutPolicy::AsInFile => return input,
+            DropoutPolicy::Rate(r) => Some(r),
+            DropoutPolicy::Train => site.rate,
+        };
+        let Slot::Is(x) = input else { return input };
+        let source = match (rate, site.rate_source) {
+            (Some(r), _) if r <= 0.0 => return input,
+            // An unknown rate cannot be applied; the session warns about such a site.
+            (None, None) => return input,
+            (Some(_), _) => None,
+            (None, Some(s)) => match map[s.value.idx()] {
+                Slot::Is(v) => Some((v, s.is_keep)),
+                bad => return bad,
+            },
+        };
+        let number = mix(site.site, self.iteration);
+        let mut b = Builder::new(&mut t.program);
+        b.set_origin(instr.origin.clone());
+        match dropout_instr(&mut b, x, rate, source, number, site) {
+            Ok(v) => Slot::Is(v),
+            Err(m) => self.misfit(instr, &m)[0],
+        }
+    }
+
+    pub(super) fn bad(&mut self, reason: SpecialiseError, n: usize) -> Vec<Slot> {
+        self.reasons.push(reason);
+        vec![Slot::Bad((self.reasons.len() - 1) as u32); n]
+    }
+
+    pub(super) fn misfit(&mut self, instr: &Instr, m: &Misfit) -> Vec<Slot> {
+        let reason = SpecialiseError::Misfit { node: place(instr), op: instr.name().to_owned(), why: m.0.clone() };
+        self.bad(reason, instr.outputs.len().max(1))
+    }
+
+    /// Notes the fed integers that an open decision is computed from.
+    pub(super) fn note_deciding(&mut self, program: &Program, from: Value) {
+        let mut seen = vec![false; program.values.len()];
+        let mut todo = vec![from];
+        while let Some(v) = todo.pop() {
+            if std::mem::replace(&mut seen[v.idx()], true) || !program.fact(v).dtype.is_exact() {
+                continue;
+            }
+            match program.def(v) {
+                Def::Feed(_) => match self.feeds.get(&v) {
+                    Some(&spelled) if !self.deciding.contains(&spelled) => self.deciding.push(spelled),
+                    _ => {}
+                },
+                Def::Output { instr, .. } => todo.extend(program.instrs[instr].inputs.iter().copied()),
+                Def::Constant(_) => {}
+            }
+        }
+    }
+
+    /// Shapes that are still open although all input shapes are known depend on contents.
+    fn find_open_shapes(&mut self, program: &Program) {
+        let live = live_values(program);
+        for instr in &program.instrs {
+            let is_open = |v: &Value| live[v.idx()] && program.fact(*v).dims().is_none();
+            if instr.outputs.iter().any(is_open) && instr.inputs.iter().all(|&v| program.fact(v).dims().is_some()) {
+                for &v in &instr.inputs {
+                    self.note_deciding(program, v);
+                }
+            }
+        }
+    }
+}
+
+fn dropout_instr(
+    b: &mut Builder,
+    x: Value,
+    rate: Option<f64>,
+    source: Option<(Value, bool)>,
+    number: u64,
+    site: &DropoutSite,
+) -> Result<Value, Misfit> {
+    let dtype = b.fact(x).dtype;
+    let rate = match (rate, source) {
+        (Some(r), _) => b.literal(Tensor::filled(dtype, &[], r)),
+        (None, Some((v, is_keep))) => {
+            let v = make::cast(b, v, dtype)?;
+            let v = if b.fact(v).rank() == Some(0) { v } else { make::reshape(b, v, &[])? };
+            let one = b.literal(Tensor::filled(dtype, &[], 1.0));
+            if is_keep { make::sub(b, one, v)? } else { v }
+        }
+        (None, None) => return Ok(x),
+    };
+    let mut op = crate::ops::random::Dropout::new(number);
+    op.shared_axes.extend(site.shared_axes.iter().copied());
+    b.op(op, &[x, rate])
+}
+
+/// Spreads an iteration number over a site number (Stafford's mix 13 of the sum; iteration 0 keeps the number).
+fn mix(site: u64, iteration: u64) -> u64 {
+    if iteration == 0 {
+        return site;
+    }
+    let mut z = site.wrapping_add(iteration.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The path of block `which` of instruction `idx`.
+pub(super) fn step(path: &BlockPath, idx: usize, which: u8) -> BlockPath {
+    let mut out = path.clone();
+    out.push((idx, which));
+    out
+}
+
+pub(super) fn copy_key(b: &mut Builder, program: &Program, old: Value, new: Value) {
+    if let Some(key) = &program.value(old).key {
+        // A value that already is a graph value (an alias, a bypassed site) keeps its own name.
+        if b.program().value(new).key.is_none() {
+            b.set_key(new, key.clone());
+        }
+    }
+}
+
+pub(super) fn place(instr: &Instr) -> String {
+    instr.origin.as_ref().map_or_else(|| instr.name().to_owned(), NodeKey::to_string)
+}
+
+fn check(spelled: &Program, v: Value, found: &Fact) -> Result<(), SpecialiseError> {
+    let expected = spelled.fact(v);
+    let dims = found.dims().unwrap_or_default();
+    let dtype_fits = expected.dtype == found.dtype || expected.dtype == crate::tensor::DType::Unknown;
+    if dtype_fits && expected.shape.admits(&dims) {
+        return Ok(());
+    }
+    Err(SpecialiseError::FeedMismatch {
+        name: spelled.describe(v),
+        expected: expected.describe(),
+        found: Fact::new(found.dtype, PartialShape::from_dims(&dims)).describe(),
+    })
+}
+
+/// Why an op stands for something that could not be understood, if it does.
+fn opaque_reason(op: &dyn Op) -> Option<String> {
+    (op.info().name == "opaque").then(|| match op.kernel(&[], &[]) {
+        Err(m) => m.0,
+        Ok(_) => "it could not be understood".to_owned(),
+    })
+}
