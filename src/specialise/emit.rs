@@ -7,10 +7,12 @@ use std::collections::HashMap;
 
 use crate::graph::NodeKey;
 use crate::ops::make;
+use crate::ops::opaque::Opaque;
+use crate::ops::random::Dropout;
+use crate::ops::with_default::WithDefault;
 use crate::program::verify::live_values;
-use crate::program::{Builder, ConstantDef, Def, Instr, InstrKind, Misfit, Op, Program, Value};
-use crate::recognize::DropoutSite;
-use crate::recognize::dropout::BlockPath;
+use crate::program::{Builder, ConstantDef, Def, Instr, InstrKind, Misfit, Op, Program, Value, op};
+use crate::recognize::dropout::{BlockPath, DropoutSite, RateSource};
 use crate::tensor::{Fact, PartialShape, Tensor};
 
 use super::fold::{Known, evaluate};
@@ -222,7 +224,7 @@ impl<'a> Emitter<'a> {
             }
             if let Some((site, policy)) = self.site(path, v) {
                 todo.push(site.input);
-                todo.extend(self.rate_source(site, policy));
+                todo.extend(self.rate_source(site, policy).map(|s| s.value));
             } else if let Some((_, instr)) = program.producer(v) {
                 todo.extend(instr.inputs.iter().copied());
             }
@@ -234,10 +236,15 @@ impl<'a> Emitter<'a> {
         if self.sites.is_empty() { None } else { self.sites.get(&(path.clone(), output)).copied() }
     }
 
-    /// The value that the rate is computed from, where it is needed at all.
-    fn rate_source(&self, site: &DropoutSite, policy: DropoutPolicy) -> Option<Value> {
-        let is_read = self.request.mode == Mode::Train && policy == DropoutPolicy::Train && site.rate.is_none();
-        site.rate_source.filter(|_| is_read).map(|s| s.value)
+    /// Where the rate is read from, where it is needed at all: in training, and then instead of a default if it is fed.
+    fn rate_source(&self, site: &DropoutSite, policy: DropoutPolicy) -> Option<RateSource> {
+        let source = site.rate_source?;
+        let is_given = self.request.feeds.iter().any(|f| f.value == source.value)
+            || self.request.pins.iter().any(|(v, _)| *v == source.value);
+        let is_read = self.request.mode == Mode::Train
+            && policy == DropoutPolicy::Train
+            && (site.rate.is_none() || is_given && site.block.is_empty());
+        is_read.then_some(source)
     }
 
     /// Writes a whole program (or a block in place) into the target.
@@ -329,12 +336,16 @@ impl<'a> Emitter<'a> {
             return vec![*bad; instr.outputs.len()];
         }
         let inputs: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
+        if op::downcast::<WithDefault>(op).is_some() {
+            // Not fed, else it would not be computed: the default it is.
+            return inputs.into_iter().map(Slot::Is).collect();
+        }
+        if let Some(opaque) = op::downcast::<Opaque>(op) {
+            let reason = SpecialiseError::Opaque { node: place(instr), op: opaque.op.clone(), why: opaque.reason.clone() };
+            return self.bad(reason, instr.outputs.len());
+        }
         let facts: Vec<Fact> = inputs.iter().map(|&v| t.program.fact(v).clone()).collect();
         let refs: Vec<&Fact> = facts.iter().collect();
-        if let Some(why) = opaque_reason(op) {
-            let (node, op) = (place(instr), op.info().name.to_owned());
-            return self.bad(SpecialiseError::Opaque { node, op, why }, instr.outputs.len());
-        }
         let out_facts = match op.infer(&refs) {
             Ok(facts) if facts.len() == instr.outputs.len() => facts,
             Ok(facts) => {
@@ -380,15 +391,14 @@ impl<'a> Emitter<'a> {
             DropoutPolicy::Train => site.rate,
         };
         let Slot::Is(x) = input else { return input };
-        let source = match (rate, site.rate_source) {
-            (Some(r), _) if r <= 0.0 => return input,
-            // An unknown rate cannot be applied; the session warns about such a site.
-            (None, None) => return input,
-            (Some(_), _) => None,
-            (None, Some(s)) => match map[s.value.idx()] {
-                Slot::Is(v) => Some((v, s.is_keep)),
+        let source = match (rate, self.rate_source(site, policy)) {
+            (_, Some(s)) => match map[s.value.idx()] {
+                Slot::Is(v) => Some(RateSource { value: v, ..s }),
                 bad => return bad,
             },
+            (Some(r), None) if r > 0.0 => None,
+            // An unknown rate cannot be applied; the session warns about such a site.
+            (_, None) => return input,
         };
         let number = mix(site.site, self.iteration);
         let mut b = Builder::new(&mut t.program);
@@ -446,22 +456,22 @@ fn dropout_instr(
     b: &mut Builder,
     x: Value,
     rate: Option<f64>,
-    source: Option<(Value, bool)>,
+    source: Option<RateSource>,
     number: u64,
     site: &DropoutSite,
 ) -> Result<Value, Misfit> {
     let dtype = b.fact(x).dtype;
-    let rate = match (rate, source) {
-        (Some(r), _) => b.literal(Tensor::filled(dtype, &[], r)),
-        (None, Some((v, is_keep))) => {
-            let v = make::cast(b, v, dtype)?;
+    let rate = match (source, rate) {
+        (Some(s), _) => {
+            let v = make::cast(b, s.value, dtype)?;
             let v = if b.fact(v).rank() == Some(0) { v } else { make::reshape(b, v, &[])? };
-            let one = b.literal(Tensor::filled(dtype, &[], 1.0));
-            if is_keep { make::sub(b, one, v)? } else { v }
+            let v = if s.scale == 1.0 { v } else { make::mul_scalar(b, v, s.scale)? };
+            if s.offset == 0.0 { v } else { make::add_scalar(b, v, s.offset)? }
         }
+        (None, Some(r)) => make::scalar(b, dtype, r),
         (None, None) => return Ok(x),
     };
-    let mut op = crate::ops::random::Dropout::new(number);
+    let mut op = Dropout::new(number);
     op.shared_axes.extend(site.shared_axes.iter().copied());
     b.op(op, &[x, rate])
 }
@@ -508,13 +518,5 @@ fn check(spelled: &Program, v: Value, found: &Fact) -> Result<(), SpecialiseErro
         name: spelled.describe(v),
         expected: expected.describe(),
         found: Fact::new(found.dtype, PartialShape::from_dims(&dims)).describe(),
-    })
-}
-
-/// Why an op stands for something that could not be understood, if it does.
-fn opaque_reason(op: &dyn Op) -> Option<String> {
-    (op.info().name == "opaque").then(|| match op.kernel(&[], &[]) {
-        Err(m) => m.0,
-        Ok(_) => "it could not be understood".to_owned(),
     })
 }
