@@ -95,8 +95,7 @@ pub(super) fn loop_gradients(
         .filter(|&(k, on)| on && is_float(b, k))
         .map(|(k, _)| k)
         .collect();
-    let invariants: Vec<usize> =
-        (blocks.n_state..flags.len()).filter(|&i| flags[i] && is_float(b, i)).collect();
+    let invariants: Vec<usize> = (blocks.n_state..flags.len()).filter(|&i| flags[i] && is_float(b, i)).collect();
     let dims = state_dims(b, instr, blocks).map_err(fail)?;
     let saved = record(b, instr, blocks, &dims).map_err(fail)?;
     let plan = Backward { blocks, dims: &dims, states: &states, invariants: &invariants };
@@ -192,8 +191,7 @@ fn with_extra_state(
 ) -> Result<Program, Misfit> {
     let mut out = Program::default();
     let mut b = Builder::new(&mut out);
-    let old: Vec<(String, Fact)> =
-        block.feeds.iter().map(|f| (f.name.clone(), bare(block.fact(f.value)))).collect();
+    let old: Vec<(String, Fact)> = block.feeds.iter().map(|f| (f.name.clone(), bare(block.fact(f.value)))).collect();
     let feed = |b: &mut Builder, (name, fact): &(String, Fact)| b.feed(name.clone(), fact.clone());
     let states: Vec<Value> = old[..n].iter().map(|f| feed(&mut b, f)).collect();
     let extra: Vec<Value> = facts.iter().enumerate().map(|(i, f)| b.feed(format!("kept {i}"), f.clone())).collect();
@@ -227,8 +225,7 @@ impl Backward<'_> {
         let sums: Vec<Value> = self.invariants.iter().map(|&i| b.feed(format!("sum {i}"), fact(i))).collect();
         let stacks: Vec<Value> =
             (0..n).map(|k| b.feed(format!("stack {k}"), stack_fact(fact(k).dtype, &self.dims[k]))).collect();
-        let fixed: Vec<Value> =
-            (n..instr.inputs.len()).map(|i| b.feed(format!("invariant {i}"), fact(i))).collect();
+        let fixed: Vec<Value> = (n..instr.inputs.len()).map(|i| b.feed(format!("invariant {i}"), fact(i))).collect();
         let one = b.literal(Tensor::scalar(1i64));
         let at = make::sub(&mut b, count, one).map_err(fail)?;
         let mut inputs = Vec::new();
@@ -258,8 +255,7 @@ impl Backward<'_> {
     fn cond(&self, body: &Program) -> Result<Program, Misfit> {
         let mut program = Program::default();
         let mut b = Builder::new(&mut program);
-        let feeds: Vec<Value> =
-            body.feeds.iter().map(|f| b.feed(f.name.clone(), bare(body.fact(f.value)))).collect();
+        let feeds: Vec<Value> = body.feeds.iter().map(|f| b.feed(f.name.clone(), bare(body.fact(f.value)))).collect();
         let zero = b.literal(Tensor::scalar(0i64));
         let more = make::greater(&mut b, feeds[0], zero)?;
         program.outputs = vec![more];

@@ -68,11 +68,18 @@ impl std::fmt::Display for Verdict {
 /// What a person can do about a gradient that does not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cure {
-    StandIn { node: NodeKey, stand_in: StandIn },
+    StandIn {
+        node: NodeKey,
+        stand_in: StandIn,
+    },
     /// Readers of the node's output read its input instead.
-    Bypass { node: NodeKey },
+    Bypass {
+        node: NodeKey,
+    },
     /// Decide the conditional by pinning what its predicate reads.
-    PinPredicate { value: String },
+    PinPredicate {
+        value: String,
+    },
 }
 
 impl std::fmt::Display for Cure {

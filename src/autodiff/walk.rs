@@ -111,9 +111,7 @@ fn op_gradients(
         return Ok(vec![None; facts.len()]);
     }
     let site = Site { inputs: &instr.inputs, outputs: &instr.outputs };
-    let grads = op
-        .vjp(b, &site, out_grads, &wanted)
-        .map_err(|m| rule_error(&place(instr), op.info().name, &m))?;
+    let grads = op.vjp(b, &site, out_grads, &wanted).map_err(|m| rule_error(&place(instr), op.info().name, &m))?;
     if grads.len() != wanted.len() {
         let why = format!("its rule gives {} gradients for {} inputs", grads.len(), wanted.len());
         return Err(AutodiffError::Rule { node: place(instr), op: op.info().name.to_owned(), why });

@@ -3,5 +3,10 @@
 //! By structure only, never by a name; dialect-free; works where parts could not be spelled.
 
 pub mod dropout;
+mod masks;
+mod normalisation;
+pub mod roles;
+mod uses;
 
-pub use dropout::DropoutSite;
+pub use dropout::{DropoutSite, Predicate, RateSource};
+pub use roles::{ConstantRole, Role};

@@ -4,8 +4,8 @@ use crate::program::{Builder, Def, Feed, IfBlocks, Instr, InstrKind, LoopBlocks,
 use crate::recognize::dropout::BlockPath;
 use crate::tensor::{Fact, PartialShape};
 
-use super::emit::{Emitter, Slot, Target, copy_key, place};
 use super::SpecialiseError;
+use super::emit::{Emitter, Slot, Target, copy_key, place};
 
 /// Unrolling ends here; such a loop stays a loop.
 const MAX_ITERATIONS: u64 = 4096;
@@ -88,7 +88,8 @@ impl Emitter<'_> {
     /// A block that stays a block: a program of its own with feeds of the given facts; `None` for inputs that cannot be
     /// had, which get no feed.
     fn block(&mut self, block: &Program, path: &BlockPath, facts: &[Result<Fact, Slot>]) -> (Target, Vec<Slot>) {
-        let mut t = Target { is_block: true, ..Target::default() };
+        let mut t = Target::default();
+        t.is_block = true;
         let mut slots = Vec::with_capacity(facts.len());
         let mut b = Builder::new(&mut t.program);
         for (feed, fact) in block.feeds.iter().zip(facts) {

@@ -13,7 +13,7 @@ use crate::ops::with_default::WithDefault;
 use crate::program::verify::live_values;
 use crate::program::{Builder, ConstantDef, Def, Instr, InstrKind, Misfit, Op, Program, Value, op};
 use crate::recognize::dropout::{BlockPath, DropoutSite, RateSource};
-use crate::tensor::{Fact, PartialShape, Tensor};
+use crate::tensor::{Fact, PartialShape};
 
 use super::fold::{Known, evaluate};
 use super::{DropoutPolicy, Mode, Request, SpecialiseError};
@@ -341,7 +341,8 @@ impl<'a> Emitter<'a> {
             return inputs.into_iter().map(Slot::Is).collect();
         }
         if let Some(opaque) = op::downcast::<Opaque>(op) {
-            let reason = SpecialiseError::Opaque { node: place(instr), op: opaque.op.clone(), why: opaque.reason.clone() };
+            let reason =
+                SpecialiseError::Opaque { node: place(instr), op: opaque.op.clone(), why: opaque.reason.clone() };
             return self.bad(reason, instr.outputs.len());
         }
         let facts: Vec<Fact> = inputs.iter().map(|&v| t.program.fact(v).clone()).collect();

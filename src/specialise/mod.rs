@@ -83,11 +83,7 @@ impl Specialised {
 }
 
 /// See the module doc. Errors name what is missing or does not fit.
-pub fn specialise(
-    spelled: &Program,
-    sites: &[DropoutSite],
-    request: &Request,
-) -> Result<Specialised, SpecialiseError> {
+pub fn specialise(spelled: &Program, sites: &[DropoutSite], request: &Request) -> Result<Specialised, SpecialiseError> {
     let mut built_in: Vec<Value> = Vec::new();
     loop {
         let emitted = Emitter::run(spelled, sites, request, &built_in)?;

@@ -96,9 +96,10 @@ fn threshold(
     let is_computed = program.producer(limit_value).is_some();
     if f == BinaryFn::Add && limit.source.is_some() && low == 0.0 && high == 1.0 {
         // u + keep with a fed keep: rounded down by its reader.
-        let floor = readers[out.idx()].iter().map(|&r| &program.instrs[r]).find(|r| {
-            matches!(r.op_as::<Unary>(), Some(Unary { f: UnaryFn::Floor }))
-        })?;
+        let floor = readers[out.idx()]
+            .iter()
+            .map(|&r| &program.instrs[r])
+            .find(|r| matches!(r.op_as::<Unary>(), Some(Unary { f: UnaryFn::Floor })))?;
         return Some((floor.outputs[0], limit, true, is_computed));
     }
     let above = match f {
@@ -116,9 +117,7 @@ fn threshold(
 fn is_computed_sum(program: &Program, u: Value) -> bool {
     program.producer(u).is_some_and(|(_, add)| {
         add.inputs.iter().any(|&v| {
-            program
-                .producer(v)
-                .is_some_and(|(_, i)| matches!(i.op_as::<Binary>(), Some(Binary { f: BinaryFn::Sub })))
+            program.producer(v).is_some_and(|(_, i)| matches!(i.op_as::<Binary>(), Some(Binary { f: BinaryFn::Sub })))
                 && program.fact(v).rank() == Some(0)
         })
     })

@@ -15,9 +15,10 @@ pub(super) fn of(program: &Program, input: Value, output: Value) -> Vec<NodeKey>
     // Readers come after what they read, so one walk backwards sees every reader first.
     for idx in (0..last).rev() {
         let instr = &program.instrs[idx];
-        let only_inside = instr.outputs.iter().all(|&v| {
-            v != input && !outputs.contains(&v) && readers[v.idx()].iter().all(|r| inside.contains(r))
-        });
+        let only_inside = instr
+            .outputs
+            .iter()
+            .all(|&v| v != input && !outputs.contains(&v) && readers[v.idx()].iter().all(|r| inside.contains(r)));
         let is_read = instr.outputs.iter().any(|v| !readers[v.idx()].is_empty());
         if only_inside && is_read {
             inside.insert(idx);

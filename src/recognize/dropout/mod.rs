@@ -92,14 +92,12 @@ struct Candidate {
 impl Candidate {
     fn finish(self, _program: &Program) -> Option<DropoutSite> {
         let (input_key, output_key) = (self.input_key?, self.output_key?);
-        let site = output_key.as_str().bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let rate_source = self.keep.source.map(|value| RateSource {
-            value,
-            scale: -self.keep.scale,
-            offset: 1.0 - self.keep.offset,
-        });
+        let site = output_key
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let rate_source =
+            self.keep.source.map(|value| RateSource { value, scale: -self.keep.scale, offset: 1.0 - self.keep.offset });
         Some(DropoutSite {
             block: self.block,
             input: self.input,
@@ -210,14 +208,14 @@ fn variant(mask: &Mask, product: &scale::Product) -> &'static str {
         return if mask.keep.source.is_some() { "tensor-rate/select" } else { "select" }; // D5, D6
     }
     match (mask.is_floor, mask.keep.source.is_some(), product.form, mask.is_computed) {
-        (true, true, ..) => "fed-keep-prob/floor",              // D7
-        (true, false, Divided, false) => "keep-prob/floor",     // D1, D8
-        (true, false, Divided, true) => "rate/floor",           // D2
-        (true, false, Multiplied, _) => "folded-scale/floor",   // D1 after constant folding
-        (false, true, ..) => "tensor-rate/compare",             // D6
+        (true, true, ..) => "fed-keep-prob/floor",            // D7
+        (true, false, Divided, false) => "keep-prob/floor",   // D1, D8
+        (true, false, Divided, true) => "rate/floor",         // D2
+        (true, false, Multiplied, _) => "folded-scale/floor", // D1 after constant folding
+        (false, true, ..) => "tensor-rate/compare",           // D6
         (false, false, Divided, _) => "divided/compare",
         (false, false, Multiplied, _) if product.is_computed => "rate/compare", // D3
-        (false, false, Multiplied, _) => "const-scale/compare", // D4
+        (false, false, Multiplied, _) => "const-scale/compare",                 // D4
     }
 }
 

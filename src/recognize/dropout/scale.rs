@@ -38,12 +38,7 @@ struct Peeled {
 }
 
 /// The first product of the mask that is scaled as dropout is.
-pub(super) fn product(
-    program: &Program,
-    scalars: &Scalars<'_>,
-    readers: &Readers,
-    mask: &Mask,
-) -> Option<Product> {
+pub(super) fn product(program: &Program, scalars: &Scalars<'_>, readers: &Readers, mask: &Mask) -> Option<Product> {
     // The scale may already stand on the mask.
     let scaled_mask = scaled_readers(program, scalars, readers, mask.value);
     let forms = std::iter::once((mask.value, None)).chain(scaled_mask.into_iter().map(|(v, p)| (v, Some(p))));
@@ -114,9 +109,8 @@ fn scaled(
         }
         at = p.rest;
     }
-    let (scaled, p) = scaled_readers(program, scalars, readers, output).into_iter().find(|(_, p)| {
-        p.factor.is_inverse_of(keep)
-    })?;
+    let (scaled, p) =
+        scaled_readers(program, scalars, readers, output).into_iter().find(|(_, p)| p.factor.is_inverse_of(keep))?;
     Some(make(data, scaled, &p))
 }
 
@@ -125,9 +119,8 @@ fn peel(program: &Program, scalars: &Scalars<'_>, v: Value) -> Option<Peeled> {
     let (_, instr) = program.producer(v)?;
     let f = instr.op_as::<Binary>()?.f;
     let (a, b) = (instr.inputs[0], instr.inputs[1]);
-    let peeled = |rest, factor, from: Value| {
-        Some(Peeled { rest, factor, is_computed: program.producer(from).is_some() })
-    };
+    let peeled =
+        |rest, factor, from: Value| Some(Peeled { rest, factor, is_computed: program.producer(from).is_some() });
     match f {
         BinaryFn::Mul => match (scalars.factor(b), scalars.factor(a)) {
             (Some(c), _) => peeled(a, c, b),
@@ -140,12 +133,7 @@ fn peel(program: &Program, scalars: &Scalars<'_>, v: Value) -> Option<Peeled> {
 }
 
 /// Readers that multiply or divide a value by a scalar.
-fn scaled_readers(
-    program: &Program,
-    scalars: &Scalars<'_>,
-    readers: &Readers,
-    v: Value,
-) -> Vec<(Value, Peeled)> {
+fn scaled_readers(program: &Program, scalars: &Scalars<'_>, readers: &Readers, v: Value) -> Vec<(Value, Peeled)> {
     let outs = readers[v.idx()].iter().filter_map(|&r| program.instrs[r].outputs.first().copied());
     outs.filter_map(|out| Some((out, peel(program, scalars, out)?))).filter(|(_, p)| p.rest == v).collect()
 }

@@ -1,0 +1,141 @@
+//! How a constant is used, seen through what only changes its type, shape or extent, and into blocks of conditionals and
+//! loops.
+
+use std::collections::{HashMap, HashSet};
+
+use smallvec::SmallVec;
+
+use crate::ops::elementwise::{Cast, StopGradient};
+use crate::ops::shape::{BroadcastTo, Concat, Reshape, Slice, StridedSlice, Tile, Transpose};
+use crate::ops::with_default::WithDefault;
+use crate::program::{Def, Instr, InstrKind, Program, Value};
+
+/// A program and all its blocks, with readers.
+#[derive(Debug)]
+pub(super) struct Index<'p> {
+    pub(super) programs: Vec<&'p Program>,
+    readers: Vec<Vec<SmallVec<[usize; 4]>>>,
+    /// Blocks of an instruction: (program, instruction) → first block and second.
+    blocks: HashMap<(usize, usize), (usize, usize)>,
+}
+
+/// One reader of a constant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// Index into [`Index::programs`].
+    pub(super) program: usize,
+    pub(super) instr: usize,
+    pub(super) operand: usize,
+    /// A part of it is taken on the way (a slice).
+    pub(super) is_part: bool,
+    /// It passes a gradient stop on the way.
+    pub(super) is_stopped: bool,
+}
+
+impl<'p> Index<'p> {
+    pub(super) fn new(program: &'p Program) -> Self {
+        let mut index = Self { programs: Vec::new(), readers: Vec::new(), blocks: HashMap::new() };
+        index.add(program);
+        index
+    }
+
+    fn add(&mut self, program: &'p Program) -> usize {
+        let id = self.programs.len();
+        self.programs.push(program);
+        self.readers.push(program.readers());
+        for (i, instr) in program.instrs.iter().enumerate() {
+            let blocks = match &instr.kind {
+                InstrKind::Op(_) => continue,
+                InstrKind::If(b) => (self.add(&b.then_block), self.add(&b.else_block)),
+                InstrKind::Loop(b) => (self.add(&b.body), self.add(&b.cond)),
+            };
+            self.blocks.insert((id, i), blocks);
+        }
+        id
+    }
+
+    pub(super) fn readers(&self, program: usize, v: Value) -> &[usize] {
+        &self.readers[program][v.idx()]
+    }
+
+    pub(super) fn instr(&self, at: &Use) -> &'p Instr {
+        &self.programs[at.program].instrs[at.instr]
+    }
+
+    /// Every reader of a value, seen through what keeps its elements.
+    pub(super) fn uses(&self, program: usize, v: Value) -> Vec<Use> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        let mut todo = vec![(program, v, false, false)];
+        while let Some((p, v, is_part, is_stopped)) = todo.pop() {
+            if !seen.insert((p, v)) {
+                continue;
+            }
+            let mut last = None;
+            for &r in self.readers(p, v) {
+                if last.replace(r) == Some(r) {
+                    continue;
+                }
+                let instr = &self.programs[p].instrs[r];
+                for (operand, _) in instr.inputs.iter().enumerate().filter(|(_, i)| **i == v) {
+                    if let Some(blocks) = self.blocks.get(&(p, r)) {
+                        self.enter(instr, *blocks, operand, &mut |block, feed| {
+                            todo.push((block, feed, is_part, is_stopped));
+                        });
+                    } else if let (0, Some(&out), Some((part, stop))) = (operand, instr.outputs.first(), passes(instr))
+                    {
+                        todo.push((p, out, is_part || part, is_stopped || stop));
+                    } else {
+                        found.push(Use { program: p, instr: r, operand, is_part, is_stopped });
+                    }
+                }
+            }
+        }
+        found.sort_by_key(|u| (u.program, u.instr, u.operand));
+        found
+    }
+
+    fn enter(&self, instr: &Instr, blocks: (usize, usize), operand: usize, push: &mut dyn FnMut(usize, Value)) {
+        let is_if = matches!(instr.kind, InstrKind::If(_));
+        let Some(feed) = (if is_if { operand.checked_sub(1) } else { Some(operand) }) else { return };
+        let both = if is_if { [Some(blocks.0), Some(blocks.1)] } else { [Some(blocks.0), None] };
+        for block in both.into_iter().flatten() {
+            if let Some(f) = self.programs[block].feeds.get(feed) {
+                push(block, f.value);
+            }
+        }
+    }
+}
+
+/// Whether an instruction keeps the elements of its first input: `(takes a part, stops the gradient)`.
+fn passes(instr: &Instr) -> Option<(bool, bool)> {
+    let keeps = instr.op_as::<Cast>().is_some()
+        || instr.op_as::<Reshape>().is_some()
+        || instr.op_as::<Transpose>().is_some()
+        || instr.op_as::<BroadcastTo>().is_some()
+        || instr.op_as::<Tile>().is_some()
+        || instr.op_as::<WithDefault>().is_some();
+    if keeps {
+        return Some((false, false));
+    }
+    let part = instr.op_as::<Slice>().is_some()
+        || instr.op_as::<StridedSlice>().is_some()
+        || instr.op_as::<Concat>().is_some();
+    if part {
+        return Some((true, false));
+    }
+    instr.op_as::<StopGradient>().map(|_| (false, true))
+}
+
+/// The value before what only changes type, shape or extent.
+pub(super) fn behind(program: &Program, v: Value) -> Value {
+    let mut at = v;
+    while let Def::Output { instr, .. } = program.def(at) {
+        let instr = &program.instrs[instr];
+        if passes(instr).is_none() || instr.op_as::<Concat>().is_some() {
+            break;
+        }
+        at = instr.inputs[0];
+    }
+    at
+}
