@@ -10,6 +10,7 @@
 //! How failures are shown: fatal for the operation → a typed error; worth telling and going on → a
 //! [`base::Diagnostic`]; a bug → an error log, never a crash of the window.
 
+pub mod autodiff;
 pub mod base;
 pub mod data;
 pub mod engine;
@@ -18,6 +19,8 @@ pub mod graph;
 pub mod lower;
 pub mod ops;
 pub mod program;
+pub mod recognize;
 pub mod session;
+pub mod specialise;
 pub mod tensor;
 pub mod train;

@@ -3,6 +3,7 @@
 //! Adding an op: its file in a family folder, a `mod` line there, and an entry in that family's `ALL`.
 //! Ops never mention a dialect; `formats/*/rules` spell files into them.
 
+pub mod control;
 pub mod conv;
 pub mod elementwise;
 pub mod fused;
@@ -27,6 +28,7 @@ pub fn all() -> impl Iterator<Item = &'static OpInfo> {
         elementwise::UNARY,
         elementwise::BINARY,
         elementwise::ALL,
+        control::ALL,
         linalg::ALL,
         conv::ALL,
         pool::ALL,

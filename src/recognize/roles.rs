@@ -9,10 +9,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::graph::{Graph, NodeId, NodeKey};
-use crate::ops::conv::Conv;
 use crate::ops::elementwise::{Binary, BinaryFn};
 use crate::ops::index::{Gather, GatherNd, OneHot};
-use crate::ops::linalg::MatMul;
 use crate::program::{Instr, Program, Value};
 use crate::tensor::Payload;
 
@@ -90,6 +88,14 @@ pub struct ConstantRole {
 
 fn as_text<S: serde::Serializer>(key: &NodeKey, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(key.as_str())
+}
+
+/// Names of the ops whose operands are weights.
+const MATMUL: &str = "matmul";
+const CONV: &str = "conv";
+
+fn is_op(instr: &Instr, name: &str) -> bool {
+    instr.op().is_some_and(|op| op.info().name == name)
 }
 
 /// Roles of all constants of the main graph, in file order.
@@ -188,7 +194,7 @@ impl Subject<'_> {
         if at.is_stopped {
             return Some((Role::NormStatistic, format!("a statistic of the normalisation {node}")));
         }
-        if instr.op_as::<MatMul>().is_some() && at.operand < 2 {
+        if is_op(instr, MATMUL) && at.operand < 2 {
             let other = behind(program, instr.inputs[1 - at.operand]);
             let is_one_hot = program.producer(other).is_some_and(|(_, p)| p.op_as::<OneHot>().is_some());
             return Some(match is_one_hot {
@@ -196,7 +202,7 @@ impl Subject<'_> {
                 false => (Role::MatmulWeight, format!("a factor of the matrix product {node}")),
             });
         }
-        if instr.op_as::<Conv>().is_some() && at.operand == 1 {
+        if is_op(instr, CONV) && at.operand == 1 {
             return Some((Role::ConvFilter, format!("the filter of {node}")));
         }
         if (instr.op_as::<Gather>().is_some() || instr.op_as::<GatherNd>().is_some()) && at.operand == 0 {
@@ -223,7 +229,7 @@ impl Subject<'_> {
             BinaryFn::Add | BinaryFn::Sub => {
                 let source = program.producer(behind(program, other)).map(|(_, p)| p);
                 let after_product =
-                    source.is_some_and(|p| p.op_as::<MatMul>().is_some() || p.op_as::<Conv>().is_some());
+                    source.is_some_and(|p| is_op(p, MATMUL) || is_op(p, CONV));
                 let is_vector = self.payload.shape.iter().filter(|d| **d != 1).count() <= 1;
                 if after_product && (is_vector || self.payload.shape.len() == 1) {
                     Some((Role::Bias, format!("added to the product at {node}")))
@@ -250,7 +256,7 @@ impl Subject<'_> {
             let instr = self.index.instr(u);
             instr.op_as::<Gather>().is_some()
                 || instr.op_as::<GatherNd>().is_some()
-                || instr.op_as::<MatMul>().is_some()
+                || is_op(instr, MATMUL)
         });
         let is_slot = self.uses.iter().any(|u| normalisation::slot(self.index, u).is_some());
         if self.was_variable || is_table || is_slot || rank < 2 && role != Role::NormScale {

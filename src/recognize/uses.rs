@@ -124,7 +124,9 @@ fn passes(instr: &Instr) -> Option<(bool, bool)> {
     if part {
         return Some((true, false));
     }
-    instr.op_as::<StopGradient>().map(|_| (false, true))
+    // `statistic` marks a running mean or variance.
+    let stops = instr.op_as::<StopGradient>().is_some() || instr.op().is_some_and(|op| op.info().name == "statistic");
+    stops.then_some((false, true))
 }
 
 /// The value before what only changes type, shape or extent.
