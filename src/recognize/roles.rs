@@ -228,8 +228,7 @@ impl Subject<'_> {
             BinaryFn::Add if from_integers && !at.is_part => None,
             BinaryFn::Add | BinaryFn::Sub => {
                 let source = program.producer(behind(program, other)).map(|(_, p)| p);
-                let after_product =
-                    source.is_some_and(|p| is_op(p, MATMUL) || is_op(p, CONV));
+                let after_product = source.is_some_and(|p| is_op(p, MATMUL) || is_op(p, CONV));
                 let is_vector = self.payload.shape.iter().filter(|d| **d != 1).count() <= 1;
                 if after_product && (is_vector || self.payload.shape.len() == 1) {
                     Some((Role::Bias, format!("added to the product at {node}")))
@@ -254,9 +253,7 @@ impl Subject<'_> {
         let rank = self.payload.shape.iter().filter(|d| **d != 1).count();
         let is_table = self.uses.iter().any(|u| {
             let instr = self.index.instr(u);
-            instr.op_as::<Gather>().is_some()
-                || instr.op_as::<GatherNd>().is_some()
-                || is_op(instr, MATMUL)
+            instr.op_as::<Gather>().is_some() || instr.op_as::<GatherNd>().is_some() || is_op(instr, MATMUL)
         });
         let is_slot = self.uses.iter().any(|u| normalisation::slot(self.index, u).is_some());
         if self.was_variable || is_table || is_slot || rank < 2 && role != Role::NormScale {
