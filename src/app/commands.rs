@@ -1,0 +1,266 @@
+//! Carries commands out: the only place that changes what the window holds.
+
+use std::path::PathBuf;
+
+use crate::base::{Severity, files};
+use crate::session::recipe::DataChoice;
+use crate::session::{Change, EditStep, Recipe, Selector, SitePolicy, TrainableChoice};
+use crate::ui::canvas::Wants;
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::ThemeChoice;
+use crate::ui::dialogs::Dialog;
+use crate::ui::panels;
+use crate::ui::selection::{How, Target};
+
+use super::jobs::Picked;
+use super::{App, layout};
+
+impl App {
+    pub(super) fn carry_out(&mut self, command: Command, ctx: &egui::Context) {
+        match command {
+            Command::Do(action) => self.act(action, ctx),
+            Command::Open(path) => self.open_path(path),
+            Command::Change { change, gesture } => self.change(&change, gesture),
+            Command::Jump(index) => {
+                if self.open.as_mut().is_some_and(|o| o.history.jump(index)) {
+                    self.refresh();
+                }
+            }
+            Command::Select(target, How::Toggle) => self.state.selection.toggle(target.name()),
+            Command::Select(target, _) => self.state.selection.set(target),
+            Command::SelectMany { nodes, focus } => self.state.selection.set_many(nodes, focus),
+            Command::ShowPanel(id) => layout::show(&mut self.layout, id),
+            Command::Describe(name) => self.describe(name),
+            Command::Export(request) => self.export(request),
+            Command::PickData => self.pick(Picked::Data, None),
+            Command::UseData(path) => self.use_data(path),
+            Command::PickExport => self.pick(Picked::Export, None),
+            Command::SetLearningRate(rate) => self.set_learning_rate(rate),
+            Command::CancelJob(id) => self.jobs.cancel(id),
+            Command::CopyText(text) => ctx.copy_text(text),
+            Command::SaveText { suggested, text } => self.pick(Picked::SaveText, Some((suggested, text))),
+            Command::SaveTo(path) => self.save_session(path),
+            Command::ForgetRecent(path) => {
+                self.preferences.recent.retain(|p| *p != path);
+                self.save_preferences();
+            }
+            Command::CloseDialog => self.state.dialog = None,
+            Command::CloseWhenDone => {
+                self.is_closing = true;
+                self.state.dialog = None;
+            }
+            Command::CloseNow => {
+                self.may_close = true;
+                ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, ctx: &egui::Context) {
+        if !self.is_enabled(action, ctx) {
+            return;
+        }
+        match action {
+            Action::OpenFile => self.pick(Picked::Open, None),
+            Action::OpenDemo => self.open_demo(),
+            Action::Save => match self.open.as_ref().and_then(|o| o.session_path.clone()) {
+                Some(path) => self.save_session(path),
+                None => self.pick(Picked::SaveSession, None),
+            },
+            Action::SaveAs => self.pick(Picked::SaveSession, None),
+            Action::Export => layout::show(&mut self.layout, "export"),
+            Action::CloseModel => self.close_model(),
+            Action::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            Action::Undo | Action::Redo => self.travel(action == Action::Undo),
+            Action::Find => {
+                layout::show(&mut self.layout, "browser");
+                self.state.browser.wants_focus = true;
+            }
+            Action::SelectAll => self.select_all(),
+            Action::CopyNames => {
+                let names: Vec<String> = self.state.selection.nodes().iter().cloned().collect();
+                ctx.copy_text(names.join("\n"));
+            }
+            Action::CopyRecipe => self.copy_recipe(ctx),
+            Action::PasteRecipe => ctx.send_viewport_cmd(egui::ViewportCommand::RequestPaste),
+            Action::SelectBack => self.state.selection.go_back(),
+            Action::SelectForward => self.state.selection.go_forward(),
+            Action::Palette => self.state.palette = Some(crate::ui::dialogs::PaletteState::default()),
+            Action::ThemeSystem => self.set_theme(ThemeChoice::System, ctx),
+            Action::ThemeLight => self.set_theme(ThemeChoice::Light, ctx),
+            Action::ThemeDark => self.set_theme(ThemeChoice::Dark, ctx),
+            Action::ZoomIn => self.zoom(1.1, ctx),
+            Action::ZoomOut => self.zoom(1.0 / 1.1, ctx),
+            Action::ZoomReset => self.zoom(1.0 / self.preferences.zoom, ctx),
+            Action::ResetLayout => self.layout = layout::default_tree(),
+            Action::FitGraph => self.graph_wants(Wants::Fit),
+            Action::ZoomToSelection => self.graph_wants(Wants::ZoomToSelection),
+            Action::ToggleMotion => {
+                self.preferences.has_motion = !self.preferences.has_motion;
+                self.apply_preferences(ctx);
+                self.save_preferences();
+            }
+            Action::About => self.state.dialog = Some(Dialog::About),
+            Action::Shortcuts => self.state.dialog = Some(Dialog::Shortcuts),
+            Action::Train => self.start_training(),
+            Action::Pause | Action::Resume | Action::StopAndKeep | Action::StopAndDiscard | Action::SaveCheckpoint => {
+                self.tell_trainer(action);
+            }
+            choice => self.choose(choice),
+        }
+    }
+
+    fn is_enabled(&self, action: Action, ctx: &egui::Context) -> bool {
+        self.ctx_parts(&[], &ctx.global_style().visuals).is_enabled(action)
+    }
+
+    /// Bulk choices of what trains and of dropout; each is one undo step and stored as a selector.
+    fn choose(&mut self, action: Action) {
+        let selectors = |s: Vec<Selector>| Change::SetTrainable(TrainableChoice { include: s, exclude: Vec::new() });
+        let role = |r: &str| Selector::Role(r.to_owned());
+        let selected = || self.state.selection.nodes().iter().filter(|n| self.is_constant(n)).cloned().collect::<Vec<String>>();
+        let change = match action {
+            Action::TrainSuggested => selectors(vec![Selector::Suggested]),
+            Action::TrainAllFloat => selectors(vec![Selector::All]),
+            Action::FreezeAll => selectors(vec![Selector::None]),
+            Action::OnlyBiases => selectors(vec![role("bias"), role("norm-shift")]),
+            Action::OnlyNorms => selectors(vec![role("norm-scale"), role("norm-shift")]),
+            Action::OnlySelection => selectors(selected().into_iter().map(Selector::Name).collect()),
+            Action::TrainSelection => Change::Train { names: selected(), on: true },
+            Action::FreezeSelection => Change::Train { names: selected(), on: false },
+            Action::DropoutOff => Change::SetDropout(SitePolicy::Off),
+            Action::DropoutTrain => Change::SetDropout(SitePolicy::Train),
+            Action::BypassAllDropout => {
+                let sites = self.open.iter().flat_map(|o| &o.overview.dropout);
+                Change::AddEdits(sites.map(|s| EditStep::BypassDropout { output: s.output.clone() }).collect())
+            }
+            _ => return,
+        };
+        let is_empty = matches!(&change, Change::Train { names, .. } if names.is_empty())
+            || matches!(&change, Change::SetTrainable(c) if c.include.is_empty());
+        if is_empty {
+            self.say(Severity::Info, "No constant is selected.");
+            return;
+        }
+        self.change(&change, None);
+    }
+
+    fn is_constant(&self, name: &str) -> bool {
+        self.open.as_ref().is_some_and(|o| o.index.constant(name).is_some())
+    }
+
+    /// The one way the recipe changes in the window.
+    pub(super) fn change(&mut self, change: &Change, gesture: Option<u64>) {
+        let Some(open) = &mut self.open else { return };
+        if open.history.apply(change, gesture) {
+            self.note(Severity::Info, change.label());
+            self.refresh();
+        }
+    }
+
+    fn travel(&mut self, is_undo: bool) {
+        let Some(open) = &mut self.open else { return };
+        if if is_undo { open.history.undo() } else { open.history.redo() } {
+            self.refresh();
+        }
+    }
+
+    fn select_all(&mut self) {
+        if let Some(open) = &self.open {
+            let names = panels::shown_names(open, &mut self.state.browser);
+            self.state.selection.set_many(names, None);
+        }
+    }
+
+    fn copy_recipe(&mut self, ctx: &egui::Context) {
+        let text = self.open.as_ref().and_then(|o| serde_json::to_string_pretty(o.recipe()).ok());
+        if let Some(text) = text {
+            ctx.copy_text(text);
+            self.say(Severity::Info, "The recipe is on the clipboard.");
+        }
+    }
+
+    /// A recipe that was pasted outside of any text field.
+    pub(super) fn paste(&mut self, text: &str) {
+        if self.open.is_none() || !text.trim_start().starts_with('{') {
+            return;
+        }
+        match serde_json::from_str::<Recipe>(text) {
+            Ok(recipe) => {
+                self.change(&Change::Replace(Box::new(recipe)), None);
+                self.say(Severity::Info, "The recipe was taken from the clipboard.");
+            }
+            Err(e) => self.say(Severity::Warning, format!("What is on the clipboard is no recipe: {e}")),
+        }
+    }
+
+    fn set_theme(&mut self, theme: ThemeChoice, ctx: &egui::Context) {
+        self.preferences.theme = theme;
+        self.apply_preferences(ctx);
+        self.save_preferences();
+    }
+
+    fn zoom(&mut self, factor: f32, ctx: &egui::Context) {
+        self.preferences.zoom = (self.preferences.zoom * factor).clamp(0.5, 3.0);
+        self.apply_preferences(ctx);
+        self.save_preferences();
+    }
+
+    fn graph_wants(&mut self, wants: Wants) {
+        layout::show(&mut self.layout, "graph");
+        self.state.canvas.wants = wants;
+    }
+
+    fn close_model(&mut self) {
+        self.jobs.cancel_all();
+        self.open = None;
+        self.run = None;
+        self.session = None;
+        self.state.selection.clear();
+        self.state.drafts.clear();
+        self.state.canvas = crate::ui::canvas::CanvasState::default();
+    }
+
+    fn use_data(&mut self, path: PathBuf) {
+        if self.open.is_none() {
+            self.say(Severity::Warning, "Open a model before its data.");
+            return;
+        }
+        let train = path.to_string_lossy().into_owned();
+        let old = self.open.as_ref().and_then(|o| o.recipe().data.clone());
+        // What was chosen for other data (columns, mapping) stays where it can still mean something.
+        let choice = DataChoice { train, validation: None, ..old.unwrap_or_default() };
+        self.change(&Change::SetData(Some(choice)), None);
+        layout::show(&mut self.layout, "data");
+    }
+
+    /// Writes a text file that the user asked for.
+    pub(super) fn write_text(&mut self, path: &std::path::Path, text: &str) {
+        match files::replace(path, text.as_bytes()) {
+            Ok(()) => self.say(Severity::Info, format!("Written: {}", path.display())),
+            Err(e) => self.say(Severity::Error, format!("Could not write: {e}; {}", path.display())),
+        }
+    }
+
+    /// Selects what the command line asked for, once a model is there.
+    pub(super) fn select_asked(&mut self) {
+        let names = std::mem::take(&mut self.select_when_open);
+        match names.as_slice() {
+            [] => {}
+            [one] => self.state.selection.set(self.target_named(one)),
+            _ => self.state.selection.set_many(names, None),
+        }
+    }
+
+    /// A dropout site, a scope, or a node of this name.
+    fn target_named(&self, name: &str) -> Target {
+        let Some(open) = &self.open else { return Target::Node(name.to_owned()) };
+        if open.overview.dropout.iter().any(|s| s.output == name) {
+            Target::Site(name.to_owned())
+        } else if open.index.node_of_value(name).is_none() && open.index.scopes.named(name).is_some() {
+            Target::Scope(name.to_owned())
+        } else {
+            Target::Node(name.to_owned())
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The program with its window: owns the session, runs jobs and the trainer, carries out commands, and draws through
+//! `ui`. [`App::logic`] runs every frame, also when hidden, and draws nothing; [`App::ui`] only draws.
+
+pub mod commands;
+pub mod jobs;
+pub mod layout;
+mod logic;
+pub mod native;
+pub mod preferences;
+pub mod screenshot;
+pub mod shell;
+pub mod training;
+pub mod welcome;
+pub mod work;
+
+use std::path::PathBuf;
+
+use crate::base::Severity;
+use crate::ui::ctx::{Ctx, LogLine, Open, Preferences, ThemeChoice};
+use crate::ui::run_view::RunView;
+use crate::ui::theme::{self, Tokens};
+use crate::ui::{Sender, UiState};
+
+/// What a start brings along.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A model or session to open at once.
+    pub open: Option<PathBuf>,
+    pub preferences: Preferences,
+    /// Where preferences and layout are kept; `None` keeps nothing (tests, screenshots).
+    pub config_dir: Option<PathBuf>,
+    pub theme: Option<ThemeChoice>,
+    /// A panel to bring to the front.
+    pub panel: Option<String>,
+    pub select: Vec<String>,
+}
+
+/// See the module doc.
+pub struct App {
+    pub open: Option<Open>,
+    pub run: Option<RunView>,
+    pub state: UiState,
+    pub preferences: Preferences,
+    pub(crate) session: Option<work::Held>,
+    pub(crate) training: Option<training::Training>,
+    pub(crate) commands: Sender,
+    pub(crate) jobs: jobs::Jobs,
+    pub(crate) log: Vec<LogLine>,
+    pub(crate) toasts: egui_notify::Toasts,
+    pub(crate) layout: layout::DockTree,
+    pub(crate) config_dir: Option<PathBuf>,
+    pub(crate) select_when_open: Vec<String>,
+    /// Close as soon as no run is in progress.
+    pub(crate) is_closing: bool,
+    pub(crate) may_close: bool,
+    started: std::time::Instant,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("open", &self.open.as_ref().map(Open::title)).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Installs fonts and styles into `ctx` and starts opening what `options` name.
+    pub fn new(ctx: &egui::Context, options: Options) -> Self {
+        theme::install(ctx);
+        let mut app = Self {
+            open: None,
+            run: None,
+            state: UiState::default(),
+            preferences: options.preferences,
+            session: None,
+            training: None,
+            commands: Sender::default(),
+            jobs: jobs::Jobs::new(ctx.clone()),
+            log: Vec::new(),
+            toasts: egui_notify::Toasts::default().with_anchor(egui_notify::Anchor::BottomRight),
+            layout: layout::default_tree(),
+            config_dir: options.config_dir,
+            select_when_open: options.select,
+            is_closing: false,
+            may_close: false,
+            started: std::time::Instant::now(),
+        };
+        if let Some(theme) = options.theme {
+            app.preferences.theme = theme;
+        }
+        app.restore_layout();
+        app.apply_preferences(ctx);
+        if let Some(panel) = options.panel.as_deref().and_then(crate::ui::panels::named) {
+            layout::show(&mut app.layout, panel.id);
+        }
+        if let Some(path) = options.open {
+            app.commands.send(crate::ui::Command::Open(path));
+        }
+        app
+    }
+
+    /// Everything that is not drawing: results of jobs, events of the trainer, commands of the last frame.
+    pub fn logic(&mut self, ctx: &egui::Context) {
+        self.take_results();
+        self.take_training_events();
+        for command in self.commands.take() {
+            self.carry_out(command, ctx);
+        }
+        self.handle_closing(ctx);
+    }
+
+    /// Whether nothing is under way, so that a picture is complete.
+    pub fn is_settled(&self) -> bool {
+        self.jobs.is_idle() && !self.state.canvas.is_busy()
+    }
+
+    /// What panels may read this frame.
+    pub(crate) fn ctx_parts<'a>(&'a self, jobs: &'a [crate::ui::ctx::JobView], visuals: &egui::Visuals) -> Ctx<'a> {
+        Ctx {
+            open: self.open.as_ref(),
+            run: self.run.as_ref(),
+            jobs,
+            settings: &self.preferences,
+            log: &self.log,
+            tokens: Tokens::of(visuals),
+            commands: &self.commands,
+        }
+    }
+
+    /// Into the log; warnings and errors also as a toast.
+    pub(crate) fn say(&mut self, severity: Severity, text: impl Into<String>) {
+        let text = text.into();
+        let toast = match severity {
+            Severity::Info => self.toasts.info(&text),
+            Severity::Warning => self.toasts.warning(&text),
+            Severity::Error => self.toasts.error(&text),
+        };
+        let secs = if severity == Severity::Error { 12 } else { 5 };
+        toast.duration(Some(std::time::Duration::from_secs(secs)));
+        self.note(severity, text);
+    }
+
+    /// Into the log alone.
+    pub(crate) fn note(&mut self, severity: Severity, text: impl Into<String>) {
+        let time = crate::ui::text::duration(self.started.elapsed().as_secs_f64());
+        self.log.push(LogLine { time, severity, text: text.into() });
+    }
+
+    /// Theme, zoom and motion as chosen.
+    pub(crate) fn apply_preferences(&self, ctx: &egui::Context) {
+        ctx.set_theme(match self.preferences.theme {
+            ThemeChoice::System => egui::ThemePreference::System,
+            ThemeChoice::Light => egui::ThemePreference::Light,
+            ThemeChoice::Dark => egui::ThemePreference::Dark,
+        });
+        ctx.set_zoom_factor(self.preferences.zoom.clamp(0.5, 3.0));
+        let time = if self.preferences.has_motion { 0.14 } else { 0.0 };
+        ctx.all_styles_mut(|s| s.animation_time = time);
+    }
+
+    /// The window's title: the session, whether it is saved, the program.
+    pub fn title(&self) -> String {
+        match &self.open {
+            Some(o) if o.is_saved() => format!("{} – Regraft", o.title()),
+            Some(o) => format!("{} • – Regraft", o.title()),
+            None => "Regraft".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The frame around the panels: menu bar, toolbar, docked panels, status bar, palette, dialogs, toasts.
+
+use egui::{Align, Layout, Panel, RichText, Ui, WidgetText};
+use egui_tiles::{Behavior, SimplificationOptions, TileId, Tiles, UiResponse};
+
+use crate::ui::command::{Action, Command, Menu};
+use crate::ui::ctx::{Ctx, JobView};
+use crate::ui::run_view::RunState;
+use crate::ui::theme::{self, Tokens, icons};
+use crate::ui::{UiState, dialogs, panels, text, widgets};
+
+use super::layout::{self, DockTree, Pane};
+use super::{App, welcome};
+
+impl App {
+    /// Draws one frame.
+    pub fn ui(&mut self, ui: &mut Ui) {
+        self.shortcuts(ui.ctx());
+        self.dropped_files(ui.ctx());
+        let jobs = self.jobs.views();
+        // State and layout are lent to the panels for the frame, so that everything else can be read.
+        let mut state = std::mem::take(&mut self.state);
+        let mut tree = std::mem::replace(&mut self.layout, DockTree::empty("none"));
+        let ctx = self.ctx_parts(&jobs, ui.visuals());
+        frame_ui(ui, &ctx, &mut state, &mut tree);
+        self.state = state;
+        self.layout = tree;
+        self.toasts.show(ui.ctx());
+    }
+
+    /// Shortcuts of the frame, the ones with more modifiers first; plain keys only where nobody is typing.
+    fn shortcuts(&mut self, ctx: &egui::Context) {
+        let is_typing = ctx.egui_wants_keyboard_input();
+        let mut all: Vec<(Action, egui::KeyboardShortcut)> =
+            Action::ALL.iter().filter_map(|a| Some((*a, a.info().shortcut?))).collect();
+        all.sort_by_key(|(_, s)| std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt)));
+        for (action, shortcut) in all {
+            let is_editing_key = matches!(action, Action::Undo | Action::Redo | Action::SelectAll);
+            if is_typing && (shortcut.modifiers.is_none() || is_editing_key) {
+                continue;
+            }
+            if ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
+                self.commands.send(Command::Do(action));
+            }
+        }
+    }
+
+    fn dropped_files(&mut self, ctx: &egui::Context) {
+        let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().filter_map(|f| f.path.clone()).collect());
+        for path in files {
+            let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+            let is_data = matches!(extension.as_deref(), Some("tsv" | "csv" | "jsonl" | "npz"));
+            self.commands.send(if is_data { Command::UseData(path) } else { Command::Open(path) });
+        }
+    }
+}
+
+fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree) {
+    let t = ctx.tokens;
+    let bar = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 3));
+    Panel::top("menu-bar").frame(bar).show_separator_line(false).show(ui, |ui| menu_bar_ui(ui, ctx, tree));
+    let tools = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 4));
+    Panel::top("toolbar").frame(tools).show(ui, |ui| toolbar_ui(ui, ctx));
+    let status = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 3));
+    Panel::bottom("status-bar").frame(status).show(ui, |ui| status_ui(ui, ctx));
+    let body = egui::Frame::new().fill(t.window);
+    egui::CentralPanel::default().frame(body).show(ui, |ui| {
+        if ctx.open.is_some() {
+            tree.ui(&mut Docking { ctx, state }, ui);
+        } else {
+            welcome::ui(ui, ctx);
+        }
+    });
+    if let Some(mut palette) = state.palette.take()
+        && dialogs::palette_ui(ui, ctx, &mut palette)
+    {
+        state.palette = Some(palette);
+    }
+    if let Some(dialog) = &mut state.dialog {
+        dialogs::dialog_ui(ui, ctx, dialog);
+    }
+}
+
+fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
+    egui::MenuBar::new().ui(ui, |ui| {
+        for menu in Menu::ALL {
+            ui.menu_button(menu.title(), |ui| {
+                ui.set_min_width(230.0);
+                for action in Action::ALL.iter().filter(|a| a.info().menu == menu) {
+                    menu_entry(ui, ctx, *action);
+                }
+                if menu == Menu::View {
+                    ui.separator();
+                    for p in panels::ALL {
+                        let mark = if layout::has(tree, p.id) { icons::CHECK } else { "   " };
+                        let r = ui.button(format!("{mark}  {}", p.title));
+                        r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Panel {}", p.title)));
+                        if r.on_hover_text(p.help).clicked() {
+                            ctx.send(Command::ShowPanel(p.id));
+                        }
+                    }
+                }
+            });
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if let Some(open) = ctx.open {
+                let mark = if open.is_saved() { "" } else { " •" };
+                let name = text::elide_middle(&open.title(), 60);
+                ui.label(RichText::new(format!("{name}{mark}")).color(ctx.tokens.text_secondary))
+                    .on_hover_text(open.path.to_string_lossy());
+            }
+        });
+    });
+}
+
+fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, action: Action) {
+    let info = action.info();
+    if info.starts_group {
+        ui.separator();
+    }
+    let mut button = egui::Button::new(format!("{}  {}", info.icon, info.title));
+    if let Some(s) = &info.shortcut {
+        button = button.shortcut_text(ui.ctx().format_shortcut(s));
+    }
+    let enabled = ctx.is_enabled(action);
+    let r = ui.add_enabled(enabled, button);
+    r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, info.title));
+    let r = if info.help.is_empty() { r } else { r.on_hover_text(info.help) };
+    if r.clicked() {
+        ctx.act(action);
+    }
+}
+
+fn toolbar_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    ui.horizontal(|ui| {
+        ui.set_height(theme::TOOLBAR_HEIGHT - 8.0);
+        let search = egui::Button::new(RichText::new(format!("{}  Search or run a command", icons::SEARCH)).color(ctx.tokens.text_secondary))
+            .right_text(RichText::new("Ctrl+P").size(theme::CAPTION).color(ctx.tokens.text_disabled))
+            .min_size(egui::vec2((ui.available_width() * 0.3).clamp(230.0, 420.0), theme::BUTTON_HEIGHT));
+        let r = ui.add(search);
+        r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Search or run a command"));
+        if r.clicked() {
+            ctx.act(Action::Palette);
+        }
+        ui.separator();
+        for action in [Action::Undo, Action::Redo] {
+            let info = action.info();
+            if widgets::icon_button_enabled(ui, ctx.is_enabled(action), info.icon, info.title).clicked() {
+                ctx.act(action);
+            }
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| run_controls_ui(ui, ctx));
+    });
+}
+
+/// Right to left: progress, stop, pause, train.
+fn run_controls_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    if ctx.open.is_none() {
+        return;
+    }
+    let run = ctx.run;
+    if let Some(r) = run.filter(|r| r.state.is_active()) {
+        let left = r.remaining_secs().map_or_else(String::new, |s| format!("{} left", text::duration(s)));
+        ui.label(RichText::new(left).monospace().color(ctx.tokens.text_secondary));
+        let bar = egui::ProgressBar::new(r.fraction()).desired_width(110.0).desired_height(6.0).fill(ctx.tokens.accent);
+        ui.add(bar).accessible_name("Progress of the run");
+        let words = if r.total_epochs > 0 {
+            format!("epoch {}/{}", (r.epoch + 1).min(r.total_epochs), r.total_epochs)
+        } else {
+            format!("step {}/{}", r.step, r.total_steps)
+        };
+        ui.label(words);
+        ui.add_space(4.0);
+    }
+    let is_active = run.is_some_and(|r| r.state.is_active());
+    if is_active {
+        if widgets::icon_button(ui, icons::STOP, "Stop and keep").clicked() {
+            ctx.act(Action::StopAndKeep);
+        }
+        let is_paused = run.is_some_and(|r| r.state == RunState::Paused);
+        let action = if is_paused { Action::Resume } else { Action::Pause };
+        let info = action.info();
+        if widgets::icon_button_enabled(ui, ctx.is_enabled(action), info.icon, info.title).clicked() {
+            ctx.act(action);
+        }
+    } else {
+        let r = widgets::primary_button(ui, icons::PLAY, "Start training", ctx.is_enabled(Action::Train));
+        if r.on_hover_text("Starts with the settings of the form (Ctrl+Enter)").clicked() {
+            ctx.act(Action::Train);
+        }
+    }
+}
+
+fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 12.0;
+        match ctx.open {
+            Some(open) => {
+                let o = &open.overview;
+                let words = format!("{} · {} · {}", o.format, text::plural(o.nodes.len(), "node", "nodes"), text::bytes(o.bytes));
+                widgets::caption(ui, words);
+                if open.is_refreshing {
+                    widgets::caption(ui, "updating…");
+                }
+            }
+            None => {
+                widgets::caption(ui, "No model is open");
+            }
+        }
+        for job in ctx.jobs {
+            job_ui(ui, ctx, job);
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if let Some(open) = ctx.open {
+                widgets::caption(ui, if open.is_saved() { "saved" } else { "not saved" });
+            }
+            if let Some(r) = ctx.run {
+                let memory = if r.memory_bytes > 0 { format!(" · {} est.", text::bytes(r.memory_bytes)) } else { String::new() };
+                widgets::caption(ui, format!("{} {}{memory}", r.name, r.state.title().to_lowercase()));
+            }
+        });
+    });
+}
+
+fn job_ui(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {
+    ui.separator();
+    match job.fraction {
+        Some(f) => {
+            ui.add(egui::ProgressBar::new(f).desired_width(80.0).desired_height(6.0)).accessible_name(&job.title);
+        }
+        None => {
+            ui.add(egui::Spinner::new().size(12.0));
+        }
+    }
+    let words = if job.step.is_empty() { job.title.clone() } else { format!("{}: {}", job.title, job.step) };
+    widgets::caption(ui, words);
+    if widgets::icon_button(ui, icons::CLOSE, &format!("Cancel {}", job.title)).clicked() {
+        ctx.send(Command::CancelJob(job.id));
+    }
+}
+
+/// Shows panels in their tiles.
+struct Docking<'a, 'b> {
+    ctx: &'a Ctx<'b>,
+    state: &'a mut UiState,
+}
+
+impl Behavior<Pane> for Docking<'_, '_> {
+    fn pane_ui(&mut self, ui: &mut Ui, _tile: TileId, pane: &mut Pane) -> UiResponse {
+        let t = self.ctx.tokens;
+        egui::Frame::new().fill(t.panel).inner_margin(8).show(ui, |ui| {
+            ui.set_min_size(ui.available_size());
+            if let Some(panel) = panels::named(&pane.0) {
+                (panel.ui)(ui, self.ctx, self.state);
+            }
+        });
+        UiResponse::None
+    }
+
+    fn tab_title_for_pane(&mut self, pane: &Pane) -> WidgetText {
+        let Some(panel) = panels::named(&pane.0) else { return pane.0.as_str().into() };
+        let mut title = panel.title.to_owned();
+        if panel.id == "problems"
+            && let Some(open) = self.ctx.open
+        {
+            let n = open.problems().len();
+            if n > 0 {
+                title.push_str(&format!(" {n}"));
+            }
+        }
+        RichText::new(title).into()
+    }
+
+    fn is_tab_closable(&self, _tiles: &Tiles<Pane>, _tile: TileId) -> bool {
+        false
+    }
+
+    fn tab_bar_color(&self, visuals: &egui::Visuals) -> egui::Color32 {
+        Tokens::of(visuals).window
+    }
+
+    fn tab_bg_color(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, state: &egui_tiles::TabState) -> egui::Color32 {
+        let t = Tokens::of(visuals);
+        if state.active { t.panel } else { t.window }
+    }
+
+    fn tab_outline_stroke(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, _: &egui_tiles::TabState) -> egui::Stroke {
+        let _ = visuals;
+        egui::Stroke::NONE
+    }
+
+    fn tab_bar_hline_stroke(&self, visuals: &egui::Visuals) -> egui::Stroke {
+        egui::Stroke::new(1.0, Tokens::of(visuals).panel)
+    }
+
+    fn tab_text_color(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, state: &egui_tiles::TabState) -> egui::Color32 {
+        let t = Tokens::of(visuals);
+        if state.active { t.text } else { t.text_secondary }
+    }
+
+    fn tab_bar_height(&self, _style: &egui::Style) -> f32 {
+        26.0
+    }
+
+    fn gap_width(&self, _style: &egui::Style) -> f32 {
+        4.0
+    }
+
+    fn min_size(&self) -> f32 {
+        90.0
+    }
+
+    fn simplification_options(&self) -> SimplificationOptions {
+        // A lone panel keeps its tab, so that its title stays visible.
+        SimplificationOptions { all_panes_must_have_tabs: true, ..SimplificationOptions::default() }
+    }
+}

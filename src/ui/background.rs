@@ -1,0 +1,62 @@
+//! A piece of work on a named thread that the window polls: it never waits for it.
+
+use std::fmt;
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+
+use crate::base::CancelToken;
+
+/// Work in progress; dropping it asks it to stop.
+pub struct Background<T> {
+    result: Receiver<T>,
+    cancel: CancelToken,
+}
+
+impl<T> fmt::Debug for Background<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Background").field("cancelled", &self.cancel.is_cancelled()).finish()
+    }
+}
+
+impl<T: Send + 'static> Background<T> {
+    /// Runs `work` on a thread called `name`; `wake` is called when its result can be polled. A panic in `work` closes
+    /// the channel, so that [`Background::poll`] stays silent and [`Background::is_lost`] says so.
+    pub fn spawn(
+        name: &str,
+        wake: impl FnOnce() + Send + 'static,
+        work: impl FnOnce(&CancelToken) -> T + Send + 'static,
+    ) -> Self {
+        let (send, result) = bounded(1);
+        let cancel = CancelToken::default();
+        let token = cancel.clone();
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // The receiver may be gone when nobody wants the result any more.
+            let _ = send.send(work(&token));
+            wake();
+        });
+        if let Err(e) = spawned {
+            tracing::error!("Could not start the thread {name}: {e}");
+        }
+        Self { result, cancel }
+    }
+
+    /// The result, once.
+    pub fn poll(&mut self) -> Option<T> {
+        self.result.try_recv().ok()
+    }
+
+    /// The thread ended without a result.
+    pub fn is_lost(&self) -> bool {
+        self.result.is_empty() && matches!(self.result.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
+impl<T> Drop for Background<T> {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}

@@ -1,0 +1,408 @@
+//! The graph as it is shown: name scopes folded into boxes, constants as chips on their readers, dropout sites as one
+//! card. Open scopes are laid out inside out, each as a box in its parent, so that nothing ever overlaps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::base::CancelToken;
+use crate::session::Overview;
+use crate::ui::index::Index;
+use crate::ui::text;
+
+use super::layered::layered;
+
+/// Room of an open scope around its content, and for its title.
+const PAD: f32 = 16.0;
+const TITLE: f32 = 26.0;
+/// Scopes open by themselves until about this many things are shown.
+const N_AUTO: usize = 48;
+/// Chips that a card shows; the rest is a count.
+pub const MAX_CHIPS: usize = 3;
+pub const CHIP_HEIGHT: f32 = 18.0;
+
+/// What a card or box stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Item {
+    Node(usize),
+    Scope(usize),
+    Site(usize),
+}
+
+/// A card or box in its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub item: Item,
+    pub min: [f32; 2],
+    pub size: [f32; 2],
+    /// An open scope; its content is placed too, later in the list.
+    pub is_open: bool,
+    /// Constants that are drawn as chips, as indices into the overview's constants.
+    pub chips: Vec<usize>,
+    pub parent: Option<usize>,
+}
+
+/// A bundle of edges between two shown things.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// Indices of placed things.
+    pub from: usize,
+    pub to: usize,
+    pub points: Vec<[f32; 2]>,
+    pub n: usize,
+    /// What flows, for the tooltip: shape of the one value, or how many.
+    pub label: String,
+}
+
+/// Everything placed, parents before children.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    pub placed: Vec<Placed>,
+    pub wires: Vec<Wire>,
+    pub size: [f32; 2],
+    /// For each node the placed thing that shows it (a closed scope, a site, the reader of a constant).
+    pub shown_by: Vec<Option<usize>>,
+}
+
+/// What a layout depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    pub open: BTreeSet<usize>,
+    /// Dropout sites whose members are shown one by one.
+    pub expanded_sites: BTreeSet<usize>,
+}
+
+/// The scopes that open by themselves: level by level, largest first, while the picture stays readable.
+pub fn default_view(overview: &Overview, index: &Index) -> View {
+    let scopes = &index.scopes;
+    let hidden = hidden(overview, index);
+    // What opening a scope shows, and whether anything is in it at all.
+    let contents = |s: usize| {
+        let inner = &scopes.all[s];
+        inner.children.len() + inner.nodes.iter().filter(|&&n| !hidden[n]).count()
+    };
+    let mut open = BTreeSet::from([0]);
+    let mut shown = contents(0);
+    let mut frontier: Vec<usize> = scopes.all[0].children.clone();
+    while !frontier.is_empty() {
+        frontier.sort_by_key(|&s| std::cmp::Reverse(scopes.all[s].totals.nodes));
+        let mut next = Vec::new();
+        for s in std::mem::take(&mut frontier) {
+            let n = contents(s);
+            // A scope around one single thing costs nothing to open.
+            if n > 0 && (n == 1 || shown + n - 1 <= N_AUTO) {
+                open.insert(s);
+                shown += n - 1;
+                next.extend(&scopes.all[s].children);
+            }
+        }
+        frontier = next;
+    }
+    View { open, expanded_sites: BTreeSet::new() }
+}
+
+/// Nodes that are not drawn themselves: constants, and identities of constants.
+fn hidden(overview: &Overview, index: &Index) -> Vec<bool> {
+    (0..overview.nodes.len()).map(|n| constant_behind(overview, index, n).is_some()).collect()
+}
+
+/// The constant that a node holds or only passes on.
+pub fn constant_behind(overview: &Overview, index: &Index, mut node: usize) -> Option<usize> {
+    for _ in 0..4 {
+        if let Some(&c) = index.constant_of_node.get(&node) {
+            return Some(c);
+        }
+        if overview.nodes[node].op != "Identity" || index.inputs[node].len() != 1 {
+            return None;
+        }
+        node = index.inputs[node][0];
+    }
+    None
+}
+
+/// Lays the graph out as `view` wants it; `None` when cancelled.
+pub fn layout(overview: &Overview, index: &Index, view: &View, cancel: &CancelToken) -> Option<Layout> {
+    let mut b = Build::new(overview, index, view);
+    b.assign();
+    b.connect();
+    b.measure(cancel)?;
+    Some(b.place())
+}
+
+/// A container's content while building: 0 is the root.
+struct Build<'a> {
+    overview: &'a Overview,
+    index: &'a Index,
+    view: &'a View,
+    /// Scopes that are shown, closed or open, and cards; in order of appearance.
+    items: Vec<Item>,
+    parent: Vec<Option<usize>>,
+    children: Vec<Vec<usize>>,
+    size: Vec<[f32; 2]>,
+    /// Offset inside the parent's content.
+    at: Vec<[f32; 2]>,
+    chips: Vec<Vec<usize>>,
+    by_item: HashMap<Item, usize>,
+    /// Node → the item that shows it.
+    shows: Vec<Option<usize>>,
+    /// Edges by container: (from, to) → number and one label.
+    edges: BTreeMap<usize, BTreeMap<(usize, usize), (usize, String)>>,
+    bends: BTreeMap<usize, Vec<Vec<[f32; 2]>>>,
+}
+
+impl<'a> Build<'a> {
+    fn new(overview: &'a Overview, index: &'a Index, view: &'a View) -> Self {
+        let mut b = Self {
+            overview,
+            index,
+            view,
+            items: Vec::new(),
+            parent: Vec::new(),
+            children: Vec::new(),
+            size: Vec::new(),
+            at: Vec::new(),
+            chips: Vec::new(),
+            by_item: HashMap::new(),
+            shows: vec![None; overview.nodes.len()],
+            edges: BTreeMap::new(),
+            bends: BTreeMap::new(),
+        };
+        b.item(Item::Scope(0), None);
+        b
+    }
+
+    fn item(&mut self, item: Item, parent: Option<usize>) -> usize {
+        if let Some(&i) = self.by_item.get(&item) {
+            return i;
+        }
+        let i = self.items.len();
+        self.items.push(item);
+        self.parent.push(parent);
+        self.children.push(Vec::new());
+        self.size.push([0.0; 2]);
+        self.at.push([0.0; 2]);
+        self.chips.push(Vec::new());
+        self.by_item.insert(item, i);
+        if let Some(p) = parent {
+            self.children[p].push(i);
+        }
+        i
+    }
+
+    /// The item of a scope, which is made with its parents; a closed one stands for everything inside.
+    fn scope_item(&mut self, scope: usize) -> usize {
+        let mut chain = vec![scope];
+        while let Some(p) = self.index.scopes.all[chain[chain.len() - 1]].parent {
+            chain.push(p);
+        }
+        let mut at = 0;
+        for s in chain.into_iter().rev().skip(1) {
+            if !self.is_open(at) {
+                break;
+            }
+            at = self.item(Item::Scope(s), Some(at));
+        }
+        at
+    }
+
+    fn is_open(&self, item: usize) -> bool {
+        matches!(self.items[item], Item::Scope(s) if s == 0 || self.view.open.contains(&s))
+    }
+
+    /// Decides for every node which item shows it.
+    fn assign(&mut self) {
+        let hidden = hidden(self.overview, self.index);
+        for (n, _) in hidden.iter().enumerate().filter(|(_, h)| !**h) {
+            let scope = self.index.scopes.of_node[n];
+            let mut at = self.scope_item(scope);
+            if self.is_open(at) {
+                let site = self.index.site_of.get(&n).filter(|s| !self.view.expanded_sites.contains(s));
+                at = match site {
+                    Some(&s) => match self.by_item.get(&Item::Site(s)) {
+                        Some(&i) => i,
+                        None => self.item(Item::Site(s), Some(at)),
+                    },
+                    None => self.item(Item::Node(n), Some(at)),
+                };
+            }
+            self.shows[n] = Some(at);
+        }
+    }
+
+    /// Lifts every edge to the container that holds both ends; constants become chips of their readers.
+    fn connect(&mut self) {
+        for n in 0..self.overview.nodes.len() {
+            let Some(to) = self.shows[n] else { continue };
+            for &source in &self.index.inputs[n] {
+                if let Some(c) = constant_behind(self.overview, self.index, source) {
+                    self.shows[source] = self.shows[source].or(Some(to));
+                    let row = &self.overview.constants[c];
+                    let is_weight = row.elements > 1 && row.dtype.contains("float");
+                    if is_weight && matches!(self.items[to], Item::Node(_)) && !self.chips[to].contains(&c) {
+                        self.chips[to].push(c);
+                    }
+                    continue;
+                }
+                let Some(from) = self.shows[source] else { continue };
+                if let Some((container, a, b)) = self.lift(from, to) {
+                    let out = self.overview.nodes[source].outputs.first();
+                    let label = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
+                    let e = self.edges.entry(container).or_default().entry((a, b)).or_insert((0, label));
+                    e.0 += 1;
+                }
+            }
+        }
+        for n in 0..self.shows.len() {
+            if self.shows[n].is_none() {
+                self.shows[n] = self.index.readers[n].iter().find_map(|&r| self.shows[r]);
+            }
+        }
+    }
+
+    /// The container of both and its direct children that hold them; `None` where one holds the other.
+    fn lift(&self, from: usize, to: usize) -> Option<(usize, usize, usize)> {
+        let path = |mut i: usize| {
+            let mut out = vec![i];
+            while let Some(p) = self.parent[i] {
+                out.push(p);
+                i = p;
+            }
+            out.reverse();
+            out
+        };
+        let (a, b) = (path(from), path(to));
+        let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+        (same < a.len() && same < b.len()).then(|| (a[same - 1], a[same], b[same]))
+    }
+
+    /// Sizes and inner positions, innermost first.
+    fn measure(&mut self, cancel: &CancelToken) -> Option<()> {
+        // Children were made after their parents, so going backwards meets every child first.
+        for i in (0..self.items.len()).rev() {
+            if !self.is_open(i) || self.children[i].is_empty() {
+                self.size[i] = self.card_size(i);
+                continue;
+            }
+            let children = self.children[i].clone();
+            let place: HashMap<usize, usize> = children.iter().enumerate().map(|(k, &c)| (c, k)).collect();
+            let sizes: Vec<[f32; 2]> = children.iter().map(|&c| self.size[c]).collect();
+            let edges: Vec<(usize, usize)> =
+                self.edges.get(&i).into_iter().flatten().map(|(&(a, b), _)| (place[&a], place[&b])).collect();
+            let d = layered(&sizes, &edges, cancel)?;
+            let (dx, dy) = if i == 0 { (0.0, 0.0) } else { (PAD, TITLE + PAD / 2.0) };
+            for (k, &c) in children.iter().enumerate() {
+                let [x, y] = d.centers[k];
+                self.at[c] = [x - self.size[c][0] / 2.0 + dx, y - self.size[c][1] / 2.0 + dy];
+            }
+            let moved = |p: &[f32; 2]| [p[0] + dx, p[1] + dy];
+            self.bends.insert(i, d.bends.iter().map(|b| b.iter().map(moved).collect()).collect());
+            let title = self.title_width(i);
+            self.size[i] = [(d.size[0] + 2.0 * dx).max(title), d.size[1] + dy + if i == 0 { 0.0 } else { PAD }];
+        }
+        Some(())
+    }
+
+    fn title_width(&self, i: usize) -> f32 {
+        match self.items[i] {
+            Item::Scope(s) => text::last_part(&self.index.scopes.all[s].name).chars().count() as f32 * 8.0 + 110.0,
+            _ => 0.0,
+        }
+    }
+
+    fn card_size(&self, i: usize) -> [f32; 2] {
+        let width = |chars: usize| (chars as f32 * 7.2 + 28.0).clamp(104.0, 240.0);
+        match self.items[i] {
+            Item::Node(n) => {
+                let node = &self.overview.nodes[n];
+                let chars = node.op.chars().count().max(text::last_part(&node.name).chars().count());
+                let n_chips = self.chips[i].len();
+                let rows = n_chips.min(MAX_CHIPS) + usize::from(n_chips > MAX_CHIPS);
+                let chip_chars = if n_chips > 0 { 18 } else { 0 };
+                [width(chars.max(chip_chars)), 42.0 + rows as f32 * CHIP_HEIGHT + if rows > 0 { 4.0 } else { 0.0 }]
+            }
+            Item::Site(_) => [136.0, 42.0],
+            Item::Scope(s) => [width(text::last_part(&self.index.scopes.all[s].name).chars().count().max(20)), 56.0],
+        }
+    }
+
+    /// Absolute places, parents before children.
+    fn place(self) -> Layout {
+        let mut out = Layout { size: self.size[0], ..Layout::default() };
+        let mut min = vec![[0.0f32; 2]; self.items.len()];
+        let mut placed_at = vec![usize::MAX; self.items.len()];
+        for i in 0..self.items.len() {
+            if let Some(p) = self.parent[i] {
+                min[i] = [min[p][0] + self.at[i][0], min[p][1] + self.at[i][1]];
+            }
+            if i == 0 {
+                continue;
+            }
+            placed_at[i] = out.placed.len();
+            out.placed.push(Placed {
+                item: self.items[i],
+                min: min[i],
+                size: self.size[i],
+                is_open: self.is_open(i) && !self.children[i].is_empty(),
+                chips: self.chips[i].clone(),
+                parent: self.parent[i].filter(|&p| p != 0).map(|p| placed_at[p]),
+            });
+        }
+        for (&container, edges) in &self.edges {
+            let bends = self.bends.get(&container);
+            for (k, (&(a, b), (n, label))) in edges.iter().enumerate() {
+                let [x, y] = min[container];
+                let start = [min[a][0] + self.size[a][0] / 2.0, min[a][1] + self.size[a][1]];
+                let end = [min[b][0] + self.size[b][0] / 2.0, min[b][1]];
+                let middle = bends.and_then(|b| b.get(k)).into_iter().flatten().map(|p| [p[0] + x, p[1] + y]);
+                let points = std::iter::once(start).chain(middle).chain([end]).collect();
+                let label = if *n == 1 { label.clone() } else { format!("{n} values") };
+                out.wires.push(Wire { from: placed_at[a], to: placed_at[b], points, n: *n, label });
+            }
+        }
+        out.shown_by = self.shows.iter().map(|s| s.filter(|&i| i != 0).map(|i| placed_at[i])).collect();
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::sample;
+
+    fn contains(outer: &Placed, inner: &Placed) -> bool {
+        (0..2).all(|k| outer.min[k] <= inner.min[k] && inner.min[k] + inner.size[k] <= outer.min[k] + outer.size[k])
+    }
+
+    #[test]
+    fn open_scopes_hold_their_content_and_constants_are_chips() {
+        let o = sample::overview();
+        let index = Index::new(&o);
+        let view = default_view(&o, &index);
+        let l = layout(&o, &index, &view, &CancelToken::default()).unwrap();
+        for p in &l.placed {
+            if let Some(parent) = p.parent {
+                assert!(contains(&l.placed[parent], p), "{p:?}");
+            }
+        }
+        let matmul = index.node("encoder/dense/MatMul").unwrap();
+        let card = l.placed.iter().find(|p| p.item == Item::Node(matmul)).unwrap();
+        assert_eq!(card.chips, [index.constant("encoder/dense/kernel").unwrap()]);
+        let kernel = index.node("encoder/dense/kernel").unwrap();
+        assert_eq!(l.placed[l.shown_by[kernel].unwrap()].item, card.item);
+        assert!(l.placed.iter().any(|p| p.item == Item::Site(0)), "dropout is one card");
+        assert!(l.wires.iter().all(|w| w.points.len() >= 2));
+    }
+
+    #[test]
+    fn a_closed_scope_stands_for_everything_inside() {
+        let o = sample::overview();
+        let index = Index::new(&o);
+        let view = View { open: BTreeSet::from([0]), ..View::default() };
+        let l = layout(&o, &index, &view, &CancelToken::default()).unwrap();
+        let encoder = index.scopes.named("encoder").unwrap();
+        let at = l.placed.iter().position(|p| p.item == Item::Scope(encoder)).unwrap();
+        assert!(!l.placed[at].is_open);
+        for n in ["encoder/dense/MatMul", "encoder/dropout/mul"] {
+            assert_eq!(l.shown_by[index.node(n).unwrap()], Some(at));
+        }
+        assert_eq!(l.wires.len(), 2, "input to encoder, encoder to loss");
+    }
+}

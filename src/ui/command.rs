@@ -1,0 +1,359 @@
+//! What a person asked for in the window. Drawing code only sends commands; `app` carries them out, once per frame.
+//!
+//! [`Action`] has no payload: it is what menus, the palette and shortcuts offer, each with its row in [`Action::info`].
+//! [`Command`] wraps it and everything that carries something.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use egui::{Key, KeyboardShortcut, Modifiers};
+
+use super::selection::{How, Target};
+use super::theme::icons;
+use crate::session::Change;
+
+/// One thing asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Do(Action),
+    /// A model or session file.
+    Open(PathBuf),
+    /// A change of the recipe; equal gestures in a row make one undo step.
+    Change {
+        change: Change,
+        gesture: Option<u64>,
+    },
+    /// Goes to an entry of the history.
+    Jump(usize),
+    Select(Target, How),
+    SelectMany {
+        nodes: Vec<String>,
+        focus: Option<String>,
+    },
+    /// Brings a panel to the front, adding it where it is not in the layout.
+    ShowPanel(&'static str),
+    /// Reads all values of a constant and describes them.
+    Describe(String),
+    Export(crate::ui::ctx::ExportRequest),
+    /// Asks for the file of training examples.
+    PickData,
+    UseData(PathBuf),
+    /// Asks where the export goes.
+    PickExport,
+    /// The optimizer's rate of the run in progress.
+    SetLearningRate(f64),
+    /// Lets a job know that it should end.
+    CancelJob(u64),
+    CopyText(String),
+    SaveText {
+        suggested: String,
+        text: String,
+    },
+    SaveTo(PathBuf),
+    ForgetRecent(PathBuf),
+    CloseDialog,
+    /// Ends the program as soon as no run is in progress.
+    CloseWhenDone,
+    /// Ends the program; the question about a run in progress was answered.
+    CloseNow,
+}
+
+impl Command {
+    pub fn change(change: Change) -> Self {
+        Self::Change { change, gesture: None }
+    }
+}
+
+/// Commands of one frame, in order.
+#[derive(Debug, Default)]
+pub struct Sender(RefCell<Vec<Command>>);
+
+impl Sender {
+    pub fn send(&self, command: Command) {
+        self.0.borrow_mut().push(command);
+    }
+
+    pub fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.0.borrow_mut())
+    }
+}
+
+/// Menus, in the order of the menu bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Menu {
+    File,
+    Edit,
+    View,
+    Model,
+    Train,
+    Help,
+}
+
+impl Menu {
+    pub const ALL: [Self; 6] = [Self::File, Self::Edit, Self::View, Self::Model, Self::Train, Self::Help];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::File => "File",
+            Self::Edit => "Edit",
+            Self::View => "View",
+            Self::Model => "Model",
+            Self::Train => "Train",
+            Self::Help => "Help",
+        }
+    }
+}
+
+/// What a user can ask for without saying more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    OpenFile,
+    OpenDemo,
+    Save,
+    SaveAs,
+    Export,
+    CloseModel,
+    Quit,
+    Undo,
+    Redo,
+    Find,
+    SelectAll,
+    CopyNames,
+    CopyRecipe,
+    PasteRecipe,
+    SelectBack,
+    SelectForward,
+    Palette,
+    ThemeSystem,
+    ThemeLight,
+    ThemeDark,
+    ZoomIn,
+    ZoomOut,
+    ZoomReset,
+    ResetLayout,
+    FitGraph,
+    ZoomToSelection,
+    ToggleMotion,
+    TrainSuggested,
+    TrainAllFloat,
+    FreezeAll,
+    TrainSelection,
+    FreezeSelection,
+    OnlySelection,
+    OnlyBiases,
+    OnlyNorms,
+    DropoutOff,
+    DropoutTrain,
+    BypassAllDropout,
+    Train,
+    Pause,
+    Resume,
+    StopAndKeep,
+    StopAndDiscard,
+    SaveCheckpoint,
+    About,
+    Shortcuts,
+}
+
+/// What menus and palette show about an action.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionInfo {
+    pub title: &'static str,
+    pub help: &'static str,
+    pub icon: &'static str,
+    pub menu: Menu,
+    pub shortcut: Option<KeyboardShortcut>,
+    /// A line above it in the menu.
+    pub starts_group: bool,
+}
+
+const CTRL: Modifiers = Modifiers::COMMAND;
+const CTRL_SHIFT: Modifiers = Modifiers { shift: true, ..Modifiers::COMMAND };
+
+impl Action {
+    pub const ALL: &'static [Self] = &[
+        Self::OpenFile,
+        Self::OpenDemo,
+        Self::Save,
+        Self::SaveAs,
+        Self::Export,
+        Self::CloseModel,
+        Self::Quit,
+        Self::Undo,
+        Self::Redo,
+        Self::Find,
+        Self::SelectAll,
+        Self::CopyNames,
+        Self::CopyRecipe,
+        Self::PasteRecipe,
+        Self::SelectBack,
+        Self::SelectForward,
+        Self::Palette,
+        Self::ThemeSystem,
+        Self::ThemeLight,
+        Self::ThemeDark,
+        Self::ZoomIn,
+        Self::ZoomOut,
+        Self::ZoomReset,
+        Self::ResetLayout,
+        Self::FitGraph,
+        Self::ZoomToSelection,
+        Self::ToggleMotion,
+        Self::TrainSuggested,
+        Self::TrainAllFloat,
+        Self::FreezeAll,
+        Self::TrainSelection,
+        Self::FreezeSelection,
+        Self::OnlySelection,
+        Self::OnlyBiases,
+        Self::OnlyNorms,
+        Self::DropoutOff,
+        Self::DropoutTrain,
+        Self::BypassAllDropout,
+        Self::Train,
+        Self::Pause,
+        Self::Resume,
+        Self::StopAndKeep,
+        Self::StopAndDiscard,
+        Self::SaveCheckpoint,
+        Self::About,
+        Self::Shortcuts,
+    ];
+
+    pub fn info(self) -> ActionInfo {
+        use Menu::{Edit, File, Help, Model, Train, View};
+        let row = |menu, icon, title, help, shortcut: Option<(Modifiers, Key)>| ActionInfo {
+            title,
+            help,
+            icon,
+            menu,
+            shortcut: shortcut.map(|(m, k)| KeyboardShortcut::new(m, k)),
+            starts_group: self.starts_group(),
+        };
+        match self {
+            Self::OpenFile => row(File, icons::OPEN, "Open a model…", "A model or a session file", Some((CTRL, Key::O))),
+            Self::OpenDemo => {
+                row(File, icons::DEMO, "Try the demo", "A small BERT with hard-coded dropout, and texts to tune it on", None)
+            }
+            Self::Save => row(File, icons::SAVE, "Save the session", "Writes every decision to its file", Some((CTRL, Key::S))),
+            Self::SaveAs => {
+                row(File, icons::SAVE, "Save the session as…", "Writes every decision to a new file", Some((CTRL_SHIFT, Key::S)))
+            }
+            Self::Export => row(File, icons::EXPORT, "Export…", "Writes the model with its tuned values", Some((CTRL, Key::E))),
+            Self::CloseModel => row(File, icons::CLOSE, "Close the model", "Back to the welcome page", Some((CTRL, Key::W))),
+            Self::Quit => row(File, icons::CLOSE, "Quit", "Ends the program", Some((CTRL, Key::Q))),
+            Self::Undo => row(Edit, icons::UNDO, "Undo", "Takes the last decision back", Some((CTRL, Key::Z))),
+            Self::Redo => row(Edit, icons::REDO, "Redo", "Makes it again", Some((CTRL_SHIFT, Key::Z))),
+            Self::Find => row(Edit, icons::SEARCH, "Find", "Puts the cursor into the filter", Some((CTRL, Key::F))),
+            Self::SelectAll => {
+                row(Edit, icons::LIST, "Select all shown", "Everything that the filter shows", Some((CTRL_SHIFT, Key::A)))
+            }
+            Self::CopyNames => row(Edit, icons::COPY, "Copy names", "The full names of the selection", Some((CTRL_SHIFT, Key::C))),
+            Self::CopyRecipe => row(Edit, icons::COPY, "Copy the recipe as JSON", "All decisions, as text", None),
+            Self::PasteRecipe => {
+                row(Edit, icons::RECIPE, "Paste a recipe", "Takes the decisions that were copied from another session", None)
+            }
+            Self::SelectBack => {
+                row(Edit, icons::BACK, "Back", "To what was selected before", Some((Modifiers::ALT, Key::ArrowLeft)))
+            }
+            Self::SelectForward => {
+                row(Edit, icons::FORWARD, "Forward", "To what was selected after", Some((Modifiers::ALT, Key::ArrowRight)))
+            }
+            Self::Palette => {
+                row(View, icons::COMMAND, "Command palette", "Finds commands, nodes and constants", Some((CTRL, Key::P)))
+            }
+            Self::ThemeSystem => row(View, icons::SYSTEM, "Theme of the system", "Follows the desktop", None),
+            Self::ThemeLight => row(View, icons::SUN, "Light theme", "", None),
+            Self::ThemeDark => row(View, icons::MOON, "Dark theme", "", None),
+            Self::ZoomIn => row(View, icons::PLUS, "Larger", "Everything in the window", Some((CTRL, Key::Plus))),
+            Self::ZoomOut => row(View, icons::MINUS, "Smaller", "Everything in the window", Some((CTRL, Key::Minus))),
+            Self::ZoomReset => row(View, icons::SEARCH, "Normal size", "", Some((CTRL, Key::Num0))),
+            Self::ResetLayout => row(View, icons::LAYOUT, "Reset the layout", "Puts every panel back to its place", None),
+            Self::FitGraph => row(View, icons::FIT, "Fit the graph", "Shows all of it", Some((Modifiers::NONE, Key::F))),
+            Self::ZoomToSelection => {
+                row(View, icons::FOCUS, "Zoom to the selection", "On the graph", Some((Modifiers::NONE, Key::Z)))
+            }
+            Self::ToggleMotion => row(View, icons::PLAY, "Animations", "Switches motion on or off", None),
+            Self::TrainSuggested => {
+                row(Model, icons::STAR, "Train all suggested", "Weights, biases and norms by their role in the graph", None)
+            }
+            Self::TrainAllFloat => {
+                row(Model, icons::STACK, "Train all float non-scalars", "Every float constant with more than one element", None)
+            }
+            Self::FreezeAll => row(Model, icons::PROHIBIT, "Freeze all", "Nothing trains", None),
+            Self::TrainSelection => {
+                row(Model, icons::CHECK, "Train the selection", "Adds the selected constants", Some((CTRL, Key::T)))
+            }
+            Self::FreezeSelection => {
+                row(Model, icons::MINUS, "Freeze the selection", "Takes the selected constants out", Some((CTRL_SHIFT, Key::T)))
+            }
+            Self::OnlySelection => row(Model, icons::TARGET, "Train only the selection", "Freezes everything else", None),
+            Self::OnlyBiases => row(Model, icons::TARGET, "Only biases (BitFit)", "Trains biases and norm shifts alone", None),
+            Self::OnlyNorms => row(Model, icons::TARGET, "Only norms", "Trains the scales and shifts of norms alone", None),
+            Self::DropoutTrain => {
+                row(Model, icons::DROP, "Dropout at the file's rate", "Active in training, absent in evaluation", None)
+            }
+            Self::DropoutOff => row(Model, icons::DROP, "Dropout off", "Absent in training and in evaluation", None),
+            Self::BypassAllDropout => {
+                row(Model, icons::PROHIBIT, "Remove all dropout from the graph", "An edit of what is exported", None)
+            }
+            Self::Train => row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter))),
+            Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", None),
+            Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", None),
+            Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", None),
+            Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard", "Ends and forgets the run", None),
+            Self::SaveCheckpoint => row(Train, icons::SAVE, "Save a checkpoint now", "After the step in progress", None),
+            Self::Shortcuts => row(Help, icons::COMMAND, "Keyboard shortcuts", "", Some((Modifiers::NONE, Key::F1))),
+            Self::About => row(Help, icons::INFO, "About Regraft", "", None),
+        }
+    }
+
+    fn starts_group(self) -> bool {
+        matches!(
+            self,
+            Self::Save
+                | Self::Export
+                | Self::Quit
+                | Self::Find
+                | Self::CopyNames
+                | Self::SelectBack
+                | Self::ThemeSystem
+                | Self::ZoomIn
+                | Self::ResetLayout
+                | Self::ToggleMotion
+                | Self::TrainSelection
+                | Self::OnlyBiases
+                | Self::DropoutOff
+                | Self::StopAndKeep
+                | Self::SaveCheckpoint
+        )
+    }
+
+    pub fn command(self) -> Command {
+        Command::Do(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortcuts_and_titles_do_not_clash() {
+        for (i, a) in Action::ALL.iter().enumerate() {
+            for b in &Action::ALL[..i] {
+                assert_ne!(a.info().title, b.info().title);
+                if let (Some(x), Some(y)) = (a.info().shortcut, b.info().shortcut) {
+                    assert_ne!(x, y, "{a:?} and {b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_menu_has_entries() {
+        for menu in Menu::ALL {
+            assert!(Action::ALL.iter().any(|a| a.info().menu == menu), "{menu:?}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What panels may read: the open model as plain rows, the run as plain series, jobs, and a door for commands.
+//!
+//! `app` builds these from the session; nothing here computes with tensors, so that panels can be tested with made-up
+//! rows.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::Severity;
+use crate::session::{Change, History, Overview, Recipe};
+
+use super::command::{Action, Command, Sender};
+use super::index::Index;
+use super::run_view::RunView;
+use super::theme::Tokens;
+
+/// One frame's view of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx<'a> {
+    pub open: Option<&'a Open>,
+    pub run: Option<&'a RunView>,
+    pub jobs: &'a [JobView],
+    pub settings: &'a Preferences,
+    pub log: &'a [LogLine],
+    pub tokens: &'static Tokens,
+    pub commands: &'a Sender,
+}
+
+impl Ctx<'_> {
+    pub fn send(&self, command: Command) {
+        self.commands.send(command);
+    }
+
+    pub fn act(&self, action: Action) {
+        self.commands.send(Command::Do(action));
+    }
+
+    pub fn change(&self, change: Change) {
+        self.commands.send(Command::change(change));
+    }
+
+    /// Whether an action makes sense now; menus grey out the others.
+    pub fn is_enabled(&self, action: Action) -> bool {
+        use Action as A;
+        let open = self.open.is_some();
+        let state = self.run.map(|r| r.state);
+        let running = state.is_some_and(super::run_view::RunState::is_active);
+        match action {
+            A::Undo => self.open.is_some_and(|o| o.history.can_undo()),
+            A::Redo => self.open.is_some_and(|o| o.history.can_redo()),
+            A::Pause => state == Some(super::run_view::RunState::Running),
+            A::Resume => state == Some(super::run_view::RunState::Paused),
+            A::StopAndKeep | A::StopAndDiscard | A::SaveCheckpoint => running,
+            A::Train => open && !running,
+            A::CloseModel => open && !running,
+            A::Save | A::SaveAs | A::Export | A::Find | A::SelectAll | A::CopyNames | A::CopyRecipe => open,
+            A::PasteRecipe | A::SelectBack | A::SelectForward | A::FitGraph | A::ZoomToSelection => open,
+            A::TrainSuggested | A::TrainAllFloat | A::FreezeAll | A::TrainSelection | A::FreezeSelection => open,
+            A::OnlySelection | A::OnlyBiases | A::OnlyNorms => open,
+            A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => {
+                self.open.is_some_and(|o| !o.overview.dropout.is_empty())
+            }
+            _ => true,
+        }
+    }
+}
+
+/// An open model with its decisions.
+#[derive(Debug)]
+pub struct Open {
+    pub path: PathBuf,
+    pub session_path: Option<PathBuf>,
+    pub overview: Arc<Overview>,
+    pub index: Arc<Index>,
+    pub history: History,
+    /// The recipe as it was last saved.
+    pub saved: Arc<Recipe>,
+    pub gradients: Option<Arc<Gradients>>,
+    /// Values of constants that were asked for.
+    pub described: HashMap<String, Result<Arc<Described>, String>>,
+    /// A newer recipe is being worked into what is shown.
+    pub is_refreshing: bool,
+    /// What the data tab shows; made by the data job.
+    pub data: Option<Arc<DataView>>,
+    /// The settings form: what can be set, and its defaults.
+    pub form: Arc<Vec<SettingGroup>>,
+}
+
+impl Open {
+    pub fn new(path: &Path, overview: Arc<Overview>, history: History) -> Self {
+        Self {
+            path: path.to_owned(),
+            session_path: None,
+            index: Arc::new(Index::new(&overview)),
+            overview,
+            saved: history.recipe().clone(),
+            history,
+            gradients: None,
+            described: HashMap::new(),
+            is_refreshing: false,
+            data: None,
+            form: Arc::default(),
+        }
+    }
+
+    pub fn recipe(&self) -> &Recipe {
+        self.history.recipe()
+    }
+
+    pub fn is_saved(&self) -> bool {
+        self.saved == *self.history.recipe()
+    }
+
+    /// Name for title bars: the session's file, else the model's.
+    pub fn title(&self) -> String {
+        let path = self.session_path.as_ref().unwrap_or(&self.path);
+        path.file_name().map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned())
+    }
+
+    /// Everything that is wrong, worst first: the model's findings, then gradients that do not arrive.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut out: Vec<Problem> = self
+            .overview
+            .diagnostics
+            .iter()
+            .map(|d| Problem {
+                severity: d.severity,
+                code: d.code.clone(),
+                message: d.message.clone(),
+                place: d.place.clone(),
+                cures: Vec::new(),
+            })
+            .collect();
+        for b in self.gradients.iter().flat_map(|g| &g.blockers) {
+            let n = b.blocks.len();
+            out.push(Problem {
+                severity: Severity::Error,
+                code: format!("gradient-{}", b.verdict),
+                message: format!("{} blocks the gradient of {}: {}", b.op, super::text::plural(n, "weight", "weights"), b.why),
+                place: Some(b.node.clone()),
+                cures: b.cures.clone(),
+            });
+        }
+        out.sort_by_key(|p| std::cmp::Reverse(p.severity));
+        out
+    }
+}
+
+/// One line of the problems panel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub code: String,
+    pub message: String,
+    pub place: Option<String>,
+    pub cures: Vec<Cure>,
+}
+
+/// A change that would help.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cure {
+    pub label: String,
+    pub change: Change,
+}
+
+/// Whether gradient arrives at what trains, and if not, where it stops.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    /// What is minimised, in words.
+    pub objective: String,
+    pub trainable: usize,
+    pub reached: usize,
+    pub constants: Vec<GradientRow>,
+    pub blockers: Vec<Blocker>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct GradientRow {
+    pub name: String,
+    /// `flows`, `zero`, `blocked`, `stopped`, `off-path`, `not-float`, `dead-branch`.
+    pub verdict: String,
+    pub why: Option<String>,
+    /// From the constant towards the objective, to where the gradient stops.
+    pub path: Vec<String>,
+}
+
+/// A node where gradients of trainable constants stop.
+#[derive(Clone, Debug, Default)]
+pub struct Blocker {
+    pub node: String,
+    pub op: String,
+    pub verdict: String,
+    pub why: String,
+    pub blocks: Vec<String>,
+    pub cures: Vec<Cure>,
+}
+
+/// What the values of a constant look like; see `describe`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Described {
+    pub elements: usize,
+    pub finite: usize,
+    pub nan: usize,
+    pub infinite: usize,
+    pub zeros: usize,
+    pub min: f64,
+    pub max: f64,
+    pub mean: f64,
+    pub deviation: f64,
+    /// Counts of equal-width bins from `min` to `max`, finite values only.
+    pub histogram: Vec<usize>,
+    /// A reduced picture of the last two dimensions: rows × columns of means, row-major.
+    pub picture: Vec<f32>,
+    pub picture_size: [usize; 2],
+    /// Some first values, for the grid.
+    pub first: Vec<f64>,
+    pub columns: usize,
+}
+
+/// The data as the data tab shows it.
+#[derive(Clone, Debug, Default)]
+pub struct DataView {
+    pub source: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+    pub n_train: usize,
+    pub n_validation: usize,
+    /// Class name and count.
+    pub classes: Vec<(String, usize)>,
+    /// Placeholder, feature, what one example becomes.
+    pub mapping: Vec<(String, String, String)>,
+    /// Tokens per text: counts of equal bins of `length_bin`.
+    pub lengths: Vec<usize>,
+    pub length_bin: usize,
+    pub max_length: usize,
+    pub n_cut: usize,
+    pub notes: Vec<String>,
+}
+
+/// A group of the training form.
+#[derive(Clone, Debug, Default)]
+pub struct SettingGroup {
+    pub title: String,
+    pub advanced: bool,
+    pub settings: Vec<Setting>,
+}
+
+/// One setting as data; the form, the session file and `--set` share its key.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    pub key: String,
+    pub label: String,
+    pub help: String,
+    pub default: String,
+    pub kind: SettingKind,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum SettingKind {
+    #[default]
+    Text,
+    Bool,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Number {
+        min: f64,
+        max: f64,
+    },
+    Choice(Vec<String>),
+}
+
+/// Long work in progress, as the status bar shows it.
+#[derive(Clone, Debug, Default)]
+pub struct JobView {
+    pub id: u64,
+    pub title: String,
+    /// What it is doing now.
+    pub step: String,
+    /// 0 to 1; `None` where the end is not known.
+    pub fraction: Option<f32>,
+}
+
+/// One line of the log panel.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    pub time: String,
+    pub severity: Severity,
+    pub text: String,
+}
+
+/// What the export dialog asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExportRequest {
+    pub to: PathBuf,
+    pub keep_dropout: bool,
+    pub verify: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThemeChoice {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+/// What the program remembers between starts, besides the layout.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    pub theme: ThemeChoice,
+    pub has_motion: bool,
+    pub zoom: f32,
+    pub recent: Vec<PathBuf>,
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Self { theme: ThemeChoice::System, has_motion: true, zoom: 1.0, recent: Vec::new() }
+    }
+}

@@ -1,0 +1,136 @@
+//! What stands in front of everything: the command palette and the few questions that the program asks.
+
+mod palette;
+
+use egui::{Id, Modal, RichText, Ui};
+
+pub use palette::{PaletteState, ui as palette_ui};
+
+use super::command::{Action, Command, Menu};
+use super::ctx::Ctx;
+use super::theme::{self, icons};
+use super::widgets;
+
+/// A question or page in front of the window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Dialog {
+    About,
+    Shortcuts,
+    /// The window was asked to close while a run is in progress.
+    CloseDuringRun,
+    /// A file picker could not be shown: type the path.
+    TypePath { title: String, path: String, then: PathUse },
+    Error { title: String, text: String },
+}
+
+/// What a typed path is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathUse {
+    OpenModel,
+    Data,
+    SaveSession,
+}
+
+/// Shows the dialog; its buttons send commands.
+pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
+    let modal = Modal::new(Id::new("dialog")).show(ui.ctx(), |ui| {
+        ui.set_max_width(460.0);
+        ui.set_min_width(340.0);
+        match dialog {
+            Dialog::About => about_ui(ui),
+            Dialog::Shortcuts => shortcuts_ui(ui, ctx),
+            Dialog::CloseDuringRun => close_ui(ui, ctx),
+            Dialog::TypePath { title, path, then } => type_path_ui(ui, ctx, title, path, *then),
+            Dialog::Error { title, text } => {
+                heading(ui, title);
+                ui.add(egui::Label::new(text.as_str()).wrap());
+            }
+        }
+        let is_question = matches!(dialog, Dialog::CloseDuringRun | Dialog::TypePath { .. });
+        if !is_question {
+            ui.add_space(theme::GROUPS);
+            if widgets::text_button(ui, "", "Close").clicked() {
+                ctx.send(Command::CloseDialog);
+            }
+        }
+    });
+    if modal.should_close() {
+        ctx.send(Command::CloseDialog);
+    }
+}
+
+fn heading(ui: &mut Ui, text: &str) {
+    ui.heading(text);
+    ui.add_space(theme::RELATED);
+}
+
+fn about_ui(ui: &mut Ui) {
+    heading(ui, &format!("Regraft {}", env!("CARGO_PKG_VERSION")));
+    ui.label("Opens a frozen neural network, lets you choose what trains, cleans out hard-coded dropout, explains gradients, fine-tunes, and writes the tuned model back.");
+    ui.add_space(theme::RELATED);
+    widgets::note(ui, "MIT OR Apache-2.0. Fonts: Inter and JetBrains Mono (OFL 1.1), Phosphor icons (MIT).");
+}
+
+fn shortcuts_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    heading(ui, "Keyboard shortcuts");
+    egui::ScrollArea::vertical().max_height(420.0).show(ui, |ui| {
+        egui::Grid::new("shortcuts").num_columns(2).spacing([24.0, 4.0]).show(ui, |ui| {
+            for menu in Menu::ALL {
+                for info in Action::ALL.iter().map(|a| a.info()).filter(|i| i.menu == menu) {
+                    if let Some(s) = info.shortcut {
+                        ui.label(info.title);
+                        ui.label(RichText::new(ui.ctx().format_shortcut(&s)).monospace().color(ctx.tokens.text_secondary));
+                        ui.end_row();
+                    }
+                }
+            }
+        });
+    });
+}
+
+fn close_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    heading(ui, "A run is in progress");
+    ui.label("Stopping keeps what was learned so far in a checkpoint, from which the run can be resumed.");
+    ui.add_space(theme::GROUPS);
+    ui.horizontal(|ui| {
+        if widgets::primary_button(ui, icons::STOP, "Stop, keep and close", true).clicked() {
+            ctx.act(Action::StopAndKeep);
+            ctx.send(Command::CloseWhenDone);
+        }
+        if widgets::text_button(ui, "", "Close when it is done").clicked() {
+            ctx.send(Command::CloseWhenDone);
+            ctx.send(Command::CloseDialog);
+        }
+        if widgets::text_button(ui, "", "Cancel").clicked() {
+            ctx.send(Command::CloseDialog);
+        }
+    });
+}
+
+fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then: PathUse) {
+    heading(ui, title);
+    let label = ui.label("Path");
+    let edit = egui::TextEdit::singleline(path).font(theme::mono(12.0)).desired_width(f32::INFINITY);
+    let r = ui.add(edit).labelled_by(label.id);
+    if !r.has_focus() && path.is_empty() {
+        r.request_focus();
+    }
+    let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+    ui.add_space(theme::GROUPS);
+    ui.horizontal(|ui| {
+        let word = if then == PathUse::SaveSession { "Save" } else { "Open" };
+        let is_clicked = widgets::primary_button(ui, "", word, !path.trim().is_empty()).clicked();
+        if (is_clicked || is_entered) && !path.trim().is_empty() {
+            let p = std::path::PathBuf::from(path.trim());
+            ctx.send(match then {
+                PathUse::OpenModel => Command::Open(p),
+                PathUse::Data => Command::UseData(p),
+                PathUse::SaveSession => Command::SaveTo(p),
+            });
+            ctx.send(Command::CloseDialog);
+        }
+        if widgets::text_button(ui, "", "Cancel").clicked() {
+            ctx.send(Command::CloseDialog);
+        }
+    });
+}

@@ -1,0 +1,125 @@
+//! One field that finds commands, panels, nodes and constants.
+
+use egui::{Id, Key, Modal, RichText, Role, Ui, WidgetInfo};
+
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::Ctx;
+use crate::ui::panels;
+use crate::ui::selection::{How, Target};
+use crate::ui::theme::{self, icons};
+use crate::ui::{text, widgets};
+
+#[derive(Debug, Default)]
+pub struct PaletteState {
+    text: String,
+    at: usize,
+    has_focus: bool,
+}
+
+/// One row that the palette offers.
+#[derive(Clone, Debug)]
+struct Row {
+    icon: &'static str,
+    title: String,
+    detail: String,
+    command: Vec<Command>,
+}
+
+const MAX_ROWS: usize = 12;
+const MAX_NAMES: usize = 60;
+
+/// Shows the palette; false when it is done.
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
+    let mut is_open = true;
+    let area = Modal::default_area(Id::new("palette")).anchor(egui::Align2::CENTER_TOP, [0.0, 80.0]);
+    let frame = egui::Frame::popup(ui.style()).inner_margin(10);
+    let modal = Modal::new(Id::new("palette")).area(area).frame(frame).show(ui.ctx(), |ui| {
+        ui.set_width((ui.ctx().content_rect().width() - 80.0).min(560.0));
+        let (down, up, enter) = ui.input_mut(|i| {
+            let none = egui::Modifiers::NONE;
+            (i.consume_key(none, Key::ArrowDown), i.consume_key(none, Key::ArrowUp), i.key_pressed(Key::Enter))
+        });
+        let edit = egui::TextEdit::singleline(&mut state.text)
+            .hint_text("Search commands, nodes and constants")
+            .desired_width(f32::INFINITY);
+        let r = ui.add(edit);
+        r.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Search or run a command"));
+        if !state.has_focus {
+            r.request_focus();
+            state.has_focus = true;
+        }
+        if r.changed() {
+            state.at = 0;
+        }
+        let rows = rows(ctx, &state.text);
+        if down {
+            state.at = (state.at + 1).min(rows.len().saturating_sub(1));
+        }
+        if up {
+            state.at = state.at.saturating_sub(1);
+        }
+        ui.add_space(4.0);
+        let mut chosen = None;
+        for (i, row) in rows.iter().enumerate() {
+            if row_ui(ui, ctx, row, i == state.at) {
+                chosen = Some(i);
+            }
+        }
+        if rows.is_empty() {
+            widgets::note(ui, "Nothing fits.");
+        }
+        if enter {
+            chosen = chosen.or((!rows.is_empty()).then_some(state.at));
+        }
+        if let Some(i) = chosen {
+            for c in &rows[i].command {
+                ctx.send(c.clone());
+            }
+            is_open = false;
+        }
+    });
+    is_open && !modal.should_close()
+}
+
+fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &Row, is_on: bool) -> bool {
+    let label = format!("{}  {}", row.icon, widgets::fit_name(&row.title, ui.available_width() - 150.0));
+    let detail = RichText::new(&row.detail).size(theme::CAPTION).color(ctx.tokens.text_secondary);
+    let button = egui::Button::selectable(is_on, label).right_text(detail);
+    let r = ui.add_sized([ui.available_width(), theme::LIST_ROW_HEIGHT], button);
+    r.widget_info(|| WidgetInfo::selected(Role::Button, true, is_on, &row.title));
+    r.clicked()
+}
+
+/// The best rows for a text: commands and panels first, then names that contain it.
+fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
+    let mut scored: Vec<(i32, Row)> = Vec::new();
+    for action in Action::ALL.iter().filter(|a| ctx.is_enabled(**a)) {
+        let info = action.info();
+        if let Some(score) = text::fuzzy(query, info.title) {
+            let detail = format!("{} menu", info.menu.title());
+            scored.push((score + 8, Row { icon: info.icon, title: info.title.to_owned(), detail, command: vec![action.command()] }));
+        }
+    }
+    for p in panels::ALL {
+        if let Some(score) = text::fuzzy(query, p.title) {
+            scored.push((score + 4, Row { icon: p.icon, title: format!("Show {}", p.title), detail: "panel".to_owned(), command: vec![Command::ShowPanel(p.id)] }));
+        }
+    }
+    if let Some(open) = ctx.open.filter(|_| query.trim().len() >= 2) {
+        let words: Vec<String> = query.to_lowercase().split_whitespace().map(str::to_owned).collect();
+        let fits = |name: &str| {
+            let name = name.to_lowercase();
+            words.iter().all(|w| name.contains(w))
+        };
+        for n in open.overview.nodes.iter().filter(|n| fits(&n.name)).take(MAX_NAMES) {
+            let score = text::fuzzy(query, &n.name).unwrap_or(0);
+            let icon = if open.index.constant(&n.name).is_some() { icons::CONSTANT } else { icons::GRAPH };
+            let select = Command::Select(Target::Node(n.name.clone()), How::Replace);
+            scored.push((score, Row { icon, title: n.name.clone(), detail: n.op.clone(), command: vec![select, Command::ShowPanel("inspector")] }));
+        }
+    }
+    // Stable, so that equal scores keep the order of menus and files.
+    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    scored.truncate(MAX_ROWS);
+    scored.into_iter().map(|(_, r)| r).collect()
+}

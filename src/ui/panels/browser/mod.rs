@@ -1,0 +1,504 @@
+//! Nodes, constants and scopes: three tables over one selection and one query.
+
+mod rows;
+
+use egui::{Align, Layout, Modifiers, RichText, Role, Ui, WidgetInfo};
+use egui_extras::{Column, TableBuilder, TableRow};
+
+use crate::session::query::Query;
+use crate::session::{Change, Overview};
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::{Ctx, Open};
+use crate::ui::index::Scopes;
+use crate::ui::selection::{How, Target};
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons};
+use crate::ui::widgets::table::{self, Sort};
+use crate::ui::{text, widgets};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tab {
+    Nodes,
+    #[default]
+    Constants,
+    Scopes,
+}
+
+impl Tab {
+    const ALL: [Self; 3] = [Self::Nodes, Self::Constants, Self::Scopes];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Nodes => "Nodes",
+            Self::Constants => "Constants",
+            Self::Scopes => "Scopes",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct BrowserState {
+    pub tab: Tab,
+    pub filter: String,
+    pub wants_focus: bool,
+    node_sort: Sort,
+    constant_sort: Sort,
+    cache: Cache,
+    open_scopes: std::collections::BTreeSet<usize>,
+    seen_revision: u64,
+}
+
+impl Default for BrowserState {
+    fn default() -> Self {
+        Self {
+            tab: Tab::default(),
+            filter: String::new(),
+            wants_focus: false,
+            node_sort: Sort::by(0),
+            constant_sort: Sort::by(1),
+            cache: Cache::default(),
+            open_scopes: std::collections::BTreeSet::from([0]),
+            seen_revision: 0,
+        }
+    }
+}
+
+/// The rows of the last frame; made anew when what they depend on changes.
+#[derive(Debug, Default)]
+struct Cache {
+    key: Option<(usize, Tab, String, Sort)>,
+    rows: Vec<usize>,
+    error: Option<String>,
+}
+
+pub fn filter_id() -> egui::Id {
+    egui::Id::new("browser-filter")
+}
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    ui.horizontal(|ui| {
+        for tab in Tab::ALL {
+            let n = match tab {
+                Tab::Nodes => open.overview.nodes.len(),
+                Tab::Constants => open.overview.constants.len(),
+                Tab::Scopes => open.index.scopes.all.len() - 1,
+            };
+            let is_on = state.browser.tab == tab;
+            let label = RichText::new(format!("{} {}", tab.title(), text::count(n)));
+            let r = ui.add(egui::Button::selectable(is_on, label));
+            r.widget_info(|| WidgetInfo::selected(Role::Tab, true, is_on, tab.title()));
+            if r.clicked() {
+                state.browser.tab = tab;
+            }
+        }
+        if state.browser.tab == Tab::Constants {
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| bulk_menu(ui, ctx, open));
+        }
+    });
+    let id = filter_id();
+    widgets::filter_field(ui, id, &mut state.browser.filter, "Filter", "Filter: op:MatMul  -bias  trainable:yes");
+    if std::mem::take(&mut state.browser.wants_focus) {
+        ui.memory_mut(|m| m.request_focus(id));
+    }
+    if state.browser.tab == Tab::Scopes {
+        scopes_ui(ui, ctx, open, state);
+        return;
+    }
+    refresh(open, &mut state.browser);
+    if let Some(e) = &state.browser.cache.error {
+        ui.label(RichText::new(e).color(ctx.tokens.error));
+    }
+    let footer = 20.0;
+    let height = ui.available_height() - footer;
+    ui.allocate_ui(egui::vec2(ui.available_width(), height.max(40.0)), |ui| match state.browser.tab {
+        Tab::Nodes => nodes_ui(ui, ctx, open, state),
+        _ => constants_ui(ui, ctx, open, state),
+    });
+    footer_ui(ui, open, state);
+}
+
+fn refresh(open: &Open, state: &mut BrowserState) {
+    let sort = if state.tab == Tab::Nodes { state.node_sort } else { state.constant_sort };
+    let key = (std::sync::Arc::as_ptr(&open.overview) as usize, state.tab, state.filter.clone(), sort);
+    if state.cache.key.as_ref() == Some(&key) {
+        return;
+    }
+    match Query::parse(&state.filter) {
+        Ok(query) => {
+            state.cache.error = None;
+            state.cache.rows = match state.tab {
+                Tab::Nodes => rows::nodes(&open.overview, &open.index, &query, sort),
+                _ => rows::constants(&open.overview, open.recipe(), &query, sort),
+            };
+        }
+        // The last good rows stay while somebody types.
+        Err(e) => state.cache.error = Some(e),
+    }
+    state.cache.key = Some(key);
+}
+
+/// Names of the rows that the filter shows, for Ctrl+A and bulk actions.
+pub fn shown_names(open: &Open, state: &mut BrowserState) -> Vec<String> {
+    refresh(open, state);
+    let o = &open.overview;
+    match state.tab {
+        Tab::Nodes => state.cache.rows.iter().map(|&i| o.nodes[i].name.clone()).collect(),
+        _ => state.cache.rows.iter().map(|&i| o.constants[i].name.clone()).collect(),
+    }
+}
+
+fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
+    let c = trainable_totals(&open.overview);
+    let shown = state.browser.cache.rows.len();
+    let total = match state.browser.tab {
+        Tab::Nodes => open.overview.nodes.len(),
+        _ => open.overview.constants.len(),
+    };
+    ui.horizontal(|ui| {
+        let mut words = format!("{} train · {} parameters", text::exact(c.0), text::count(c.1));
+        if shown != total {
+            words = format!("{} of {} shown · {words}", text::exact(shown), text::exact(total));
+        }
+        let selected = state.selection.nodes().len();
+        if selected > 1 {
+            words = format!("{selected} selected · {words}");
+        }
+        widgets::caption(ui, words).on_hover_text(format!("{} parameters train", text::exact(c.1)));
+    });
+}
+
+/// Trainable constants and their elements.
+fn trainable_totals(o: &Overview) -> (usize, usize) {
+    o.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements))
+}
+
+fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
+    let r = ui.menu_button(format!("Choose {}", icons::CARET_DOWN), |ui| {
+        for action in BULK {
+            let (n, parameters) = covered(&open.overview, *action);
+            let info = action.info();
+            let detail = format!("{} · {}", text::count(n), text::count(parameters));
+            let b = egui::Button::new(info.title).right_text(RichText::new(detail).weak());
+            let b = ui.add(b).on_hover_text(info.help);
+            b.widget_info(|| WidgetInfo::labeled(Role::Button, true, info.title));
+            if b.clicked() {
+                ctx.act(*action);
+            }
+        }
+    });
+    r.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Choose what trains"));
+}
+
+const BULK: &[Action] = &[
+    Action::TrainSuggested,
+    Action::TrainAllFloat,
+    Action::OnlyBiases,
+    Action::OnlyNorms,
+    Action::FreezeAll,
+];
+
+/// Constants and parameters that a bulk choice would train.
+fn covered(o: &Overview, action: Action) -> (usize, usize) {
+    let takes = |c: &&crate::session::overview::ConstantRow| match action {
+        Action::TrainSuggested => c.suggest == "train",
+        Action::TrainAllFloat => is_float(&c.dtype) && c.elements > 1,
+        Action::OnlyBiases => matches!(c.role.as_str(), "bias" | "norm-shift"),
+        Action::OnlyNorms => matches!(c.role.as_str(), "norm-scale" | "norm-shift"),
+        _ => false,
+    };
+    o.constants.iter().filter(takes).fold((0, 0), |(n, p), c| (n + 1, p + c.elements))
+}
+
+fn is_float(dtype: &str) -> bool {
+    dtype.contains("float") || dtype == "half"
+}
+
+fn builder(ui: &mut Ui) -> TableBuilder<'_> {
+    TableBuilder::new(ui)
+        .sense(egui::Sense::click())
+        .resizable(true)
+        .auto_shrink(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+}
+
+/// Where the table scrolls to when the selection changed elsewhere.
+fn scroll_target(state: &mut UiState, find: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+    if state.browser.seen_revision == state.selection.revision() {
+        return None;
+    }
+    state.browser.seen_revision = state.selection.revision();
+    let at = find(state.selection.focus()?.name())?;
+    state.browser.cache.rows.iter().position(|&r| r == at)
+}
+
+fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    let o = open.overview.clone();
+    let scroll = scroll_target(state, |n| open.index.node(n));
+    let mut sort = state.browser.node_sort;
+    egui::ScrollArea::horizontal().show(ui, |ui| {
+        let mut table = builder(ui)
+            .id_salt("nodes")
+            .column(Column::initial(220.0).at_least(120.0).clip(true))
+            .column(Column::initial(110.0).at_least(50.0).clip(true))
+            .column(Column::initial(64.0).at_least(40.0).clip(true))
+            .column(Column::initial(104.0).at_least(50.0).clip(true))
+            .column(Column::remainder().at_least(70.0).clip(true));
+        if let Some(row) = scroll {
+            table = table.scroll_to_row(row, None);
+        }
+        table
+            .header(theme::ROW_HEIGHT, |mut row| {
+                for (i, title) in rows::NODE_COLUMNS.iter().enumerate() {
+                    row.col(|ui| table::header(ui, title, i, &mut sort, false));
+                }
+            })
+            .body(|body| {
+                let n = state.browser.cache.rows.len();
+                body.rows(theme::ROW_HEIGHT, n, |mut row| {
+                    let at = row.index();
+                    let node = &o.nodes[state.browser.cache.rows[at]];
+                    row.set_selected(state.selection.contains(&node.name));
+                    let out = node.outputs.first();
+                    row.col(|ui| {
+                        widgets::name_label(ui, &node.name);
+                    });
+                    row.col(|ui| {
+                        let color = if node.supported { ctx.tokens.text } else { ctx.tokens.error };
+                        let r = widgets::name_label_colored(ui, &node.op, color);
+                        if let Some(why) = &node.unsupported_reason {
+                            r.on_hover_text(why);
+                        }
+                    });
+                    row.col(|ui| {
+                        widgets::name_label_colored(ui, out.map_or("", |o| &o.dtype), ctx.tokens.text_secondary);
+                    });
+                    row.col(|ui| {
+                        let shape = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
+                        widgets::name_label(ui, &shape);
+                    });
+                    row.col(|ui| {
+                        widgets::verdict_badge(ui, &node.gradient);
+                    });
+                    row_clicks(&row, &node.name, at, ctx, open, state);
+                });
+            });
+    });
+    state.browser.node_sort = sort;
+}
+
+fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    let o = open.overview.clone();
+    let scroll = scroll_target(state, |n| open.index.constant(n));
+    let mut sort = state.browser.constant_sort;
+    egui::ScrollArea::horizontal().show(ui, |ui| {
+        let mut table = builder(ui)
+            .id_salt("constants")
+            .column(Column::exact(44.0))
+            .column(Column::initial(200.0).at_least(110.0).clip(true))
+            .column(Column::initial(84.0).at_least(50.0).clip(true))
+            .column(Column::initial(64.0).at_least(50.0).clip(true))
+            .column(Column::initial(104.0).at_least(50.0).clip(true))
+            .column(Column::initial(70.0).at_least(50.0).clip(true))
+            .column(Column::initial(62.0).at_least(40.0).clip(true))
+            .column(Column::initial(66.0).at_least(50.0).clip(true))
+            .column(Column::remainder().at_least(220.0).clip(true));
+        if let Some(row) = scroll {
+            table = table.scroll_to_row(row, None);
+        }
+        table
+            .header(theme::ROW_HEIGHT, |mut row| {
+                for (i, title) in rows::CONSTANT_COLUMNS.iter().enumerate() {
+                    row.col(|ui| table::header(ui, title, i, &mut sort, matches!(i, 3 | 7)));
+                }
+            })
+            .body(|body| {
+                let n = state.browser.cache.rows.len();
+                body.rows(theme::ROW_HEIGHT, n, |mut row| {
+                    let at = row.index();
+                    let c = &o.constants[state.browser.cache.rows[at]];
+                    row.set_selected(state.selection.contains(&c.name));
+                    constant_cells(&mut row, ctx, c);
+                    row_clicks(&row, &c.name, at, ctx, open, state);
+                });
+            });
+    });
+    state.browser.constant_sort = sort;
+}
+
+fn constant_cells(row: &mut TableRow<'_, '_>, ctx: &Ctx<'_>, c: &crate::session::overview::ConstantRow) {
+    row.col(|ui| {
+        let mut on = c.trainable;
+        let can = is_float(&c.dtype);
+        ui.add_space(4.0);
+        let r = ui.add_enabled(can, egui::Checkbox::without_text(&mut on));
+        let name = format!("Train {}", c.name);
+        r.widget_info(|| WidgetInfo::selected(Role::CheckBox, can, c.trainable, &name));
+        if r.on_disabled_hover_text("Only float constants can train").clicked() {
+            ctx.change(Change::Train { names: vec![c.name.clone()], on });
+        }
+    });
+    row.col(|ui| {
+        widgets::name_label(ui, &c.name);
+    });
+    row.col(|ui| {
+        widgets::name_label(ui, &text::shape(c.shape.as_deref()));
+    });
+    row.col(|ui| table::number_cell(ui, &text::count(c.elements), &text::exact(c.elements)));
+    row.col(|ui| {
+        widgets::name_label_colored(ui, &c.role, ctx.tokens.text_secondary);
+    });
+    row.col(|ui| {
+        widgets::verdict_badge(ui, &c.gradient);
+    });
+    row.col(|ui| {
+        widgets::name_label_colored(ui, &c.dtype, ctx.tokens.text_secondary);
+    });
+    row.col(|ui| table::number_cell(ui, &text::bytes(c.bytes as u64), &text::exact(c.bytes)));
+    row.col(|ui| {
+        let words = format!("{}: {}", c.suggest, c.reason);
+        let r = ui.add(egui::Label::new(RichText::new(&words).color(ctx.tokens.text_secondary)).truncate());
+        r.on_hover_text(words);
+    });
+}
+
+/// Click, Ctrl+click, Shift+click and the offers of a right click.
+fn row_clicks(row: &TableRow<'_, '_>, name: &str, at: usize, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    let response = row.response();
+    response.widget_info(|| WidgetInfo::labeled(Role::Row, true, name));
+    let target = Target::Node(name.to_owned());
+    if response.clicked() {
+        let held: Modifiers = response.ctx.input(|i| i.modifiers);
+        if held.shift {
+            let shown = shown_names(open, &mut state.browser);
+            let from = state.selection.focus().and_then(|f| shown.iter().position(|n| n == f.name())).unwrap_or(at);
+            let (low, high) = (from.min(at), from.max(at).min(shown.len().saturating_sub(1)));
+            ctx.send(Command::SelectMany { nodes: shown[low..=high].to_vec(), focus: Some(name.to_owned()) });
+        } else {
+            let how = if held.command { How::Toggle } else { How::Replace };
+            ctx.send(Command::Select(target.clone(), how));
+        }
+        // What was clicked here is in view already.
+        state.browser.seen_revision = state.selection.revision() + 1;
+    }
+    if response.double_clicked() {
+        ctx.send(Command::ShowPanel("graph"));
+        ctx.act(Action::ZoomToSelection);
+    }
+    response.context_menu(|ui| {
+        if !state.selection.contains(name) {
+            ctx.send(Command::Select(target, How::Replace));
+        }
+        offers_ui(ui, ctx, open, name);
+    });
+}
+
+/// What can be done with the selection.
+fn offers_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+    let offer = |ui: &mut Ui, action: Action| {
+        let info = action.info();
+        if widgets::text_button(ui, info.icon, info.title).clicked() {
+            ctx.act(action);
+            ui.close();
+        }
+    };
+    ui.set_min_width(220.0);
+    if open.index.constant(name).is_some() {
+        for action in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection] {
+            offer(ui, action);
+        }
+        ui.separator();
+    }
+    if let Some(&site) = open.index.node(name).and_then(|n| open.index.site_of.get(&n)) {
+        let site = &open.overview.dropout[site];
+        if widgets::text_button(ui, icons::DROP, "Show its dropout site").clicked() {
+            ctx.send(Command::Select(Target::Site(site.output.clone()), How::Replace));
+            ctx.send(Command::ShowPanel("dropout"));
+            ui.close();
+        }
+    }
+    for action in [Action::CopyNames, Action::ZoomToSelection] {
+        offer(ui, action);
+    }
+}
+
+fn scopes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    let scopes = &open.index.scopes;
+    let needle = state.browser.filter.to_lowercase();
+    let shown = visible_scopes(scopes, &state.browser.open_scopes, &needle);
+    let selected = match state.selection.focus() {
+        Some(Target::Scope(s)) => Some(s.clone()),
+        _ => None,
+    };
+    builder(ui)
+        .id_salt("scopes")
+        .column(Column::remainder().at_least(140.0).clip(true))
+        .column(Column::initial(56.0).clip(true))
+        .column(Column::initial(76.0).clip(true))
+        .column(Column::initial(72.0).clip(true))
+        .header(theme::ROW_HEIGHT, |mut row| {
+            for (title, is_number) in [("Scope", false), ("Nodes", true), ("Parameters", true), ("Trains", true)] {
+                row.col(|ui| {
+                    let add = |ui: &mut Ui| {
+                        widgets::caption(ui, title);
+                    };
+                    if is_number { table::right(ui, add) } else { add(ui) }
+                });
+            }
+        })
+        .body(|body| {
+            body.rows(theme::ROW_HEIGHT, shown.len(), |mut row| {
+                let (s, depth) = shown[row.index()];
+                let scope = &scopes.all[s];
+                row.set_selected(selected.as_deref() == Some(&scope.name));
+                row.col(|ui| scope_name(ui, scopes, s, depth, &mut state.browser.open_scopes));
+                let totals = scope.totals;
+                row.col(|ui| table::number_cell(ui, &text::count(totals.nodes), &text::exact(totals.nodes)));
+                row.col(|ui| table::number_cell(ui, &text::count(totals.parameters), &text::exact(totals.parameters)));
+                row.col(|ui| {
+                    let share = totals.trainable_parameters as f32 / totals.parameters.max(1) as f32;
+                    let size = egui::vec2(ui.available_width().max(8.0) - 4.0, 6.0);
+                    let words = format!("{} of {} parameters train", text::exact(totals.trainable_parameters), text::exact(totals.parameters));
+                    widgets::share_bar(ui, share, ctx.tokens.trainable, size).on_hover_text(words);
+                });
+                let response = row.response();
+                let name = &scope.name;
+                response.widget_info(|| WidgetInfo::labeled(Role::Row, true, name));
+                if response.clicked() {
+                    ctx.send(Command::Select(Target::Scope(scope.name.clone()), How::Replace));
+                }
+            });
+        });
+}
+
+fn scope_name(ui: &mut Ui, scopes: &Scopes, s: usize, depth: usize, open: &mut std::collections::BTreeSet<usize>) {
+    let scope = &scopes.all[s];
+    ui.add_space(depth as f32 * 12.0);
+    if scope.children.is_empty() {
+        ui.add_space(20.0);
+    } else {
+        let is_open = open.contains(&s);
+        let icon = if is_open { icons::CARET_DOWN } else { icons::CARET_RIGHT };
+        let r = ui.add(egui::Button::new(icon).frame(false).min_size(egui::vec2(16.0, 18.0)));
+        let name = format!("{} {}", if is_open { "Close" } else { "Open" }, scope.name);
+        if widgets::named(r, &name).clicked() && !open.remove(&s) {
+            open.insert(s);
+        }
+    }
+    widgets::name_label(ui, if s == 0 { "(all)" } else { text::last_part(&scope.name) });
+}
+
+/// Scopes in tree order with their depth: those whose parents are open, or all that match a word.
+fn visible_scopes(scopes: &Scopes, open: &std::collections::BTreeSet<usize>, needle: &str) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    let mut todo = vec![(0, 0)];
+    while let Some((s, depth)) = todo.pop() {
+        if needle.is_empty() || scopes.all[s].name.to_lowercase().contains(needle) {
+            out.push((s, depth));
+        }
+        if open.contains(&s) || !needle.is_empty() {
+            todo.extend(scopes.all[s].children.iter().rev().map(|&c| (c, depth + 1)));
+        }
+    }
+    out
+}

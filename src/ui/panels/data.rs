@@ -1,0 +1,141 @@
+//! Examples and how they become feeds: columns, mapping, classes, lengths, the arrays of one example.
+
+use egui::{RichText, Sense, Ui, vec2};
+use egui_extras::{Column, TableBuilder};
+
+use crate::ui::ctx::{Ctx, DataView};
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons};
+use crate::ui::{text, widgets};
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    source_ui(ui, ctx, state);
+    let Some(d) = &open.data else {
+        return widgets::empty_state(
+            ui,
+            icons::DATA,
+            "No data yet",
+            "Pick a table with a column of texts or numbers and one of labels (.tsv, .csv, .jsonl), or arrays (.npz). It can also be dropped on the window.",
+        );
+    };
+    for n in &d.notes {
+        ui.horizontal_wrapped(|ui| {
+            widgets::severity_mark(ui, crate::base::Severity::Info);
+            ui.label(n);
+        });
+    }
+    let side = 300.0;
+    ui.horizontal_top(|ui| {
+        let left = (ui.available_width() - side - theme::GROUPS).max(260.0);
+        let height = ui.available_height();
+        ui.allocate_ui(vec2(left, height), |ui| ui.vertical(|ui| preview_ui(ui, ctx, d)));
+        ui.separator();
+        ui.vertical(|ui| {
+            egui::ScrollArea::vertical().id_salt("data-side").auto_shrink(false).show(ui, |ui| summary_ui(ui, ctx, d));
+        });
+    });
+}
+
+fn source_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    ui.horizontal(|ui| {
+        if widgets::text_button(ui, icons::OPEN, "Pick a file…").clicked() {
+            ctx.send(crate::ui::Command::PickData);
+        }
+        let key = "data-path".to_owned();
+        let current = ctx.open.and_then(|o| o.recipe().data.as_ref()).map(|d| d.train.clone()).unwrap_or_default();
+        let mut draft = state.drafts.get(&key).cloned().unwrap_or(current);
+        let edit = egui::TextEdit::singleline(&mut draft)
+            .hint_text("or type its path")
+            .font(theme::mono(12.0))
+            .desired_width((ui.available_width() - 16.0).min(420.0));
+        let r = ui.add(edit).accessible_name("Path of the data");
+        if r.changed() {
+            state.drafts.insert(key.clone(), draft.clone());
+        }
+        if r.lost_focus() && state.drafts.remove(&key).is_some() && !draft.trim().is_empty() {
+            ctx.send(crate::ui::Command::UseData(draft.trim().into()));
+        }
+    });
+}
+
+fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+    let mut table = TableBuilder::new(ui)
+        .id_salt("data-rows")
+        .auto_shrink(false)
+        .resizable(true)
+        .column(Column::exact(44.0));
+    for i in 0..d.columns.len() {
+        let is_last = i + 1 == d.columns.len();
+        table = table.column(if is_last { Column::remainder().at_least(80.0).clip(true) } else { Column::initial(220.0).at_least(50.0).clip(true) });
+    }
+    table
+        .header(theme::ROW_HEIGHT, |mut row| {
+            row.col(|_| {});
+            for c in &d.columns {
+                row.col(|ui| {
+                    widgets::caption(ui, c.clone());
+                });
+            }
+        })
+        .body(|body| {
+            body.rows(theme::ROW_HEIGHT, d.rows.len(), |mut row| {
+                let i = row.index();
+                row.col(|ui| {
+                    ui.label(RichText::new((i + 1).to_string()).monospace().color(ctx.tokens.text_disabled));
+                });
+                for cell in &d.rows[i] {
+                    row.col(|ui| {
+                        ui.add(egui::Label::new(cell).truncate()).on_hover_text(cell);
+                    });
+                }
+            });
+        });
+}
+
+fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+    widgets::section(ui, "EXAMPLES", |ui| {
+        widgets::fact(ui, "Training", &text::exact(d.n_train));
+        widgets::fact(ui, "Validation", &text::exact(d.n_validation));
+    });
+    if !d.mapping.is_empty() {
+        widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
+            for (placeholder, feature, example) in &d.mapping {
+                widgets::fact(ui, &text::elide_middle(placeholder, 22), feature);
+                widgets::caption(ui, example.clone());
+            }
+        });
+    }
+    if !d.classes.is_empty() {
+        widgets::section(ui, "CLASSES", |ui| {
+            let total: usize = d.classes.iter().map(|c| c.1).sum();
+            for (name, n) in &d.classes {
+                widgets::fact(ui, name, &text::exact(*n));
+                let share = *n as f32 / total.max(1) as f32;
+                widgets::share_bar(ui, share, ctx.tokens.series[0], vec2(ui.available_width(), 4.0));
+            }
+        });
+    }
+    if !d.lengths.is_empty() {
+        widgets::section(ui, "TOKENS PER TEXT", |ui| lengths_ui(ui, ctx, d));
+    }
+}
+
+fn lengths_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 56.0), Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Distribution of lengths"));
+    let top = d.lengths.iter().copied().max().unwrap_or(1).max(1) as f32;
+    let w = rect.width() / d.lengths.len() as f32;
+    for (i, &n) in d.lengths.iter().enumerate() {
+        let is_cut = (i + 1) * d.length_bin > d.max_length;
+        let color = if is_cut { ctx.tokens.warning } else { ctx.tokens.series[0] };
+        let min = egui::pos2(rect.left() + i as f32 * w, rect.bottom() - n as f32 / top * rect.height());
+        let bar = egui::Rect::from_min_max(min, egui::pos2(min.x + w - 1.0, rect.bottom()));
+        ui.painter().rect_filled(bar, 0.0, color);
+    }
+    let mut words = format!("longest kept: {} tokens", d.max_length);
+    if d.n_cut > 0 {
+        words.push_str(&format!("; {} are cut", text::plural(d.n_cut, "text", "texts")));
+    }
+    widgets::caption(ui, words);
+}

@@ -1,0 +1,137 @@
+//! Where gradients arrive: per trainable constant a verdict, grouped by the node that stops them.
+
+use egui::{Align, Layout, RichText, Role, Ui, WidgetInfo};
+use egui_extras::{Column, TableBuilder};
+
+use crate::ui::command::Command;
+use crate::ui::ctx::{Blocker, Ctx, Gradients};
+use crate::ui::selection::{How, Target};
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons};
+use crate::ui::{text, widgets};
+
+#[derive(Debug, Default)]
+pub struct GradientsState {
+    /// Only constants that no gradient reaches.
+    only_missing: bool,
+}
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    let Some(g) = &open.gradients else {
+        return widgets::empty_state(ui, icons::GAUGE, "Not known yet", "The map of gradients appears as soon as there is something to minimise and something that trains.");
+    };
+    head_ui(ui, ctx, g, &mut state.gradients);
+    egui::ScrollArea::horizontal().show(ui, |ui| {
+        if g.blockers.is_empty() {
+            return table_ui(ui, ctx, g, state);
+        }
+        ui.horizontal_top(|ui| {
+            let height = ui.available_height();
+            ui.allocate_ui(egui::vec2((ui.available_width() * 0.5).max(280.0), height), |ui| {
+                egui::ScrollArea::vertical().id_salt("blockers").auto_shrink(false).show(ui, |ui| {
+                    for b in &g.blockers {
+                        blocker_ui(ui, ctx, b);
+                        ui.separator();
+                    }
+                });
+            });
+            ui.separator();
+            table_ui(ui, ctx, g, state);
+        });
+    });
+}
+
+fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut GradientsState) {
+    ui.horizontal(|ui| {
+        let all = g.reached == g.trainable;
+        let (icon, color) = if all { (icons::DONE, ctx.tokens.flows) } else { (icons::ERROR, ctx.tokens.error) };
+        ui.label(RichText::new(icon).size(16.0).color(color));
+        ui.label(summary(g));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.checkbox(&mut state.only_missing, "Only what is not reached");
+        });
+    });
+}
+
+/// `41 of 41 trainable constants are reached from loss/Mean:0`.
+fn summary(g: &Gradients) -> String {
+    let from = if g.objective.is_empty() { String::new() } else { format!(" from {}", g.objective) };
+    format!("{} of {} are reached{from}", g.reached, text::plural(g.trainable, "trainable constant", "trainable constants"))
+}
+
+/// One blocking node with its reason and cures.
+pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
+    ui.horizontal_wrapped(|ui| {
+        widgets::verdict_badge(ui, &b.verdict);
+        ui.label(RichText::new(&b.op).family(theme::strong_family()));
+        ui.label(format!("blocks {}", text::plural(b.blocks.len(), "weight", "weights")));
+    });
+    if widgets::name_link(ui, &b.node).clicked() {
+        ctx.send(Command::Select(Target::Node(b.node.clone()), How::Replace));
+        ctx.send(Command::ShowPanel("graph"));
+    }
+    widgets::note(ui, &b.why);
+    ui.horizontal_wrapped(|ui| {
+        for cure in &b.cures {
+            if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
+                ctx.change(cure.change.clone());
+            }
+        }
+        if widgets::text_button(ui, icons::TARGET, "Select what it blocks").clicked() {
+            ctx.send(Command::SelectMany { nodes: b.blocks.clone(), focus: None });
+        }
+    });
+}
+
+fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
+    let rows: Vec<_> = g.constants.iter().filter(|c| !state.gradients.only_missing || c.verdict != "flows").collect();
+    TableBuilder::new(ui)
+        .id_salt("gradients")
+        .sense(egui::Sense::click())
+        .auto_shrink(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .column(Column::initial(300.0).at_least(160.0).clip(true).resizable(true))
+        .column(Column::exact(76.0))
+        .column(Column::remainder().at_least(160.0).clip(true))
+        .header(theme::ROW_HEIGHT, |mut row| {
+            for title in ["Constant", "Verdict", "Why"] {
+                row.col(|ui| {
+                    widgets::caption(ui, title);
+                });
+            }
+        })
+        .body(|body| {
+            body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
+                let c = rows[row.index()];
+                row.set_selected(state.selection.contains(&c.name));
+                row.col(|ui| {
+                    widgets::name_label(ui, &c.name);
+                });
+                row.col(|ui| {
+                    widgets::verdict_badge(ui, &c.verdict);
+                });
+                row.col(|ui| {
+                    let why = c.why.as_deref().unwrap_or_default();
+                    let label = egui::Label::new(RichText::new(why).color(ctx.tokens.text_secondary)).truncate();
+                    ui.add(label).on_hover_text(why);
+                });
+                let r = row.response();
+                r.widget_info(|| WidgetInfo::labeled(Role::Row, true, &c.name));
+                if r.clicked() {
+                    ctx.send(Command::Select(Target::Node(c.name.clone()), How::Replace));
+                }
+            });
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts() {
+        let g = Gradients { objective: "loss".to_owned(), trainable: 41, reached: 40, ..Gradients::default() };
+        assert_eq!(summary(&g), "40 of 41 trainable constants are reached from loss");
+    }
+}

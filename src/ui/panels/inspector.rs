@@ -1,0 +1,376 @@
+//! Everything about whatever is selected: node, constant, dropout site, scope, or several.
+
+use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
+
+use crate::session::Change;
+use crate::session::overview::ConstantRow;
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::{Ctx, Described, Open};
+use crate::ui::selection::{How, Target};
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons, tokens};
+use crate::ui::{text, widgets};
+
+/// The picture of the constant that is shown, made once.
+#[derive(Default)]
+pub struct InspectorState {
+    picture: Option<(String, bool, TextureHandle)>,
+    /// Diverging colours centred at zero instead of viridis.
+    is_diverging: bool,
+}
+
+impl std::fmt::Debug for InspectorState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InspectorState").field("is_diverging", &self.is_diverging).finish_non_exhaustive()
+    }
+}
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        if state.selection.nodes().len() > 1 {
+            return several_ui(ui, ctx, open, state);
+        }
+        match state.selection.focus().cloned() {
+            None => model_ui(ui, open),
+            Some(Target::Node(name)) => match open.index.constant(&name) {
+                Some(c) => constant_ui(ui, ctx, open, c, &mut state.inspector),
+                None => node_ui(ui, ctx, open, &name),
+            },
+            Some(Target::Site(output)) => {
+                if let Some(site) = open.overview.dropout.iter().find(|s| s.output == output) {
+                    title(ui, "Dropout site", &site.output);
+                    super::dropout::site_ui(ui, ctx, open, site);
+                }
+            }
+            Some(Target::Scope(name)) => scope_ui(ui, ctx, open, &name),
+        }
+    });
+}
+
+fn title(ui: &mut Ui, kind: &str, name: &str) {
+    widgets::caption(ui, kind);
+    ui.horizontal(|ui| {
+        let wide = ui.available_width() - 34.0;
+        let shown = widgets::fit_name(name, wide);
+        ui.label(RichText::new(shown).monospace().strong()).on_hover_text(name);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            if widgets::icon_button(ui, icons::COPY, "Copy the name").clicked() {
+                ui.ctx().copy_text(name.to_owned());
+            }
+        });
+    });
+}
+
+fn model_ui(ui: &mut Ui, open: &Open) {
+    let o = &open.overview;
+    title(ui, "Model", &open.title());
+    widgets::fact(ui, "Format", &o.format);
+    if !o.producer.is_empty() {
+        widgets::fact(ui, "Producer", &o.producer);
+    }
+    widgets::fact_with_exact(ui, "Size", &text::bytes(o.bytes), Some(&text::exact(o.bytes as usize)));
+    widgets::fact(ui, "Nodes", &text::exact(o.nodes.len()));
+    widgets::fact(ui, "Constants", &text::exact(o.constants.len()));
+    widgets::fact(ui, "Dropout sites", &text::exact(o.dropout.len()));
+    widgets::section(ui, "INPUTS", |ui| {
+        for p in &o.placeholders {
+            widgets::fact(ui, &p.name, &format!("{} {}", p.dtype, text::shape(p.shape.as_deref())));
+        }
+    });
+    for s in &o.signatures {
+        widgets::section(ui, "OUTPUTS", |ui| {
+            for out in &s.outputs {
+                widgets::name_label(ui, out);
+            }
+        });
+    }
+    widgets::note(ui, "Select a node, a constant or a scope to see everything about it.");
+}
+
+fn node_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+    let Some(i) = open.index.node(name) else { return model_ui(ui, open) };
+    let node = &open.overview.nodes[i];
+    title(ui, "Node", &node.name);
+    widgets::fact(ui, "Op", &node.op);
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Gradient").color(ctx.tokens.text_secondary));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            widgets::verdict_badge(ui, &node.gradient);
+        });
+    });
+    if let Some(why) = &node.unsupported_reason {
+        ui.add_space(4.0);
+        ui.add(egui::Label::new(RichText::new(format!("Cannot be computed: {why}")).color(ctx.tokens.error)).wrap());
+    }
+    if let Some(b) = open.gradients.as_ref().and_then(|g| g.blockers.iter().find(|b| b.node == node.name)) {
+        widgets::section(ui, "GRADIENT STOPS HERE", |ui| super::gradients::blocker_ui(ui, ctx, b));
+    }
+    widgets::section(ui, "OUTPUTS", |ui| {
+        for out in &node.outputs {
+            widgets::fact(ui, &out.dtype, &text::shape(out.shape.as_deref()));
+        }
+    });
+    links(ui, ctx, open, "INPUTS", &open.index.inputs[i]);
+    links(ui, ctx, open, "READ BY", &open.index.readers[i]);
+    if let Some(&s) = open.index.site_of.get(&i) {
+        widgets::section(ui, "PART OF A DROPOUT SITE", |ui| {
+            let site = &open.overview.dropout[s];
+            if widgets::name_link(ui, &site.output).clicked() {
+                ctx.send(Command::Select(Target::Site(site.output.clone()), How::Replace));
+            }
+        });
+    }
+}
+
+const MAX_LINKS: usize = 24;
+
+fn links(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, heading: &str, nodes: &[usize]) {
+    if nodes.is_empty() {
+        return;
+    }
+    widgets::section(ui, heading, |ui| {
+        for &n in nodes.iter().take(MAX_LINKS) {
+            let name = &open.overview.nodes[n].name;
+            if widgets::name_link(ui, name).clicked() {
+                ctx.send(Command::Select(Target::Node(name.clone()), How::Replace));
+            }
+        }
+        if nodes.len() > MAX_LINKS {
+            widgets::caption(ui, format!("and {} more", nodes.len() - MAX_LINKS));
+        }
+    });
+}
+
+fn constant_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, c: usize, state: &mut InspectorState) {
+    let row = &open.overview.constants[c];
+    title(ui, "Constant", &row.name);
+    widgets::fact(ui, "Type", &row.dtype);
+    widgets::fact(ui, "Shape", &text::shape(row.shape.as_deref()));
+    widgets::fact_with_exact(ui, "Elements", &text::count(row.elements), Some(&text::exact(row.elements)));
+    widgets::fact_with_exact(ui, "Size", &text::bytes(row.bytes as u64), Some(&text::exact(row.bytes)));
+    widgets::fact(ui, "Role", &row.role);
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Gradient").color(ctx.tokens.text_secondary));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            widgets::verdict_badge(ui, &row.gradient);
+        });
+    });
+    trainable_ui(ui, ctx, row);
+    let path = open.gradients.as_ref().and_then(|g| g.constants.iter().find(|g| g.name == row.name));
+    if let Some(g) = path.filter(|g| g.why.is_some()) {
+        widgets::section(ui, "WHY NO GRADIENT ARRIVES", |ui| {
+            widgets::note(ui, g.why.clone().unwrap_or_default());
+            for name in g.path.iter().take(MAX_LINKS) {
+                if widgets::name_link(ui, name).clicked() {
+                    ctx.send(Command::Select(Target::Node(name.clone()), How::Replace));
+                }
+            }
+        });
+    }
+    values_ui(ui, ctx, open, row, state);
+    if let Some(n) = open.index.node_of_constant[c] {
+        links(ui, ctx, open, "READ BY", &open.index.readers[n]);
+    }
+}
+
+fn trainable_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow) {
+    ui.add_space(theme::RELATED);
+    let can = row.dtype.contains("float") || row.dtype == "half";
+    let mut on = row.trainable;
+    ui.add_enabled_ui(can, |ui| {
+        if ui.checkbox(&mut on, "Trainable").changed() {
+            ctx.change(Change::Train { names: vec![row.name.clone()], on });
+        }
+    });
+    if !row.reason.is_empty() {
+        let word = if row.suggest == "train" { "Suggested" } else { "Not suggested" };
+        widgets::note(ui, format!("{word}: {}.", row.reason.trim_end_matches('.')));
+    }
+}
+
+fn values_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, row: &ConstantRow, state: &mut InspectorState) {
+    widgets::section(ui, "VALUES", |ui| match open.described.get(&row.name) {
+        None => {
+            ctx.send(Command::Describe(row.name.clone()));
+            ui.horizontal(|ui| {
+                ui.spinner();
+                ui.label("Reading every element");
+            });
+        }
+        Some(Err(e)) => {
+            ui.add(egui::Label::new(RichText::new(e).color(ctx.tokens.error)).wrap());
+        }
+        Some(Ok(d)) => described_ui(ui, ctx, &row.name, d, state),
+    });
+}
+
+fn described_ui(ui: &mut Ui, ctx: &Ctx<'_>, name: &str, d: &Described, state: &mut InspectorState) {
+    let show = |v: f64| text::number(v, 5);
+    if d.elements > 1 {
+        widgets::fact_with_exact(ui, "Mean", &show(d.mean), Some(&d.mean.to_string()));
+        widgets::fact_with_exact(ui, "Deviation", &show(d.deviation), Some(&d.deviation.to_string()));
+    }
+    widgets::fact_with_exact(ui, "Minimum", &show(d.min), Some(&d.min.to_string()));
+    widgets::fact_with_exact(ui, "Maximum", &show(d.max), Some(&d.max.to_string()));
+    if d.zeros > 0 && d.elements > 1 {
+        let share = d.zeros as f64 / d.elements as f64;
+        widgets::fact_with_exact(ui, "Zeros", &text::percent(share), Some(&text::exact(d.zeros)));
+    }
+    if d.nan + d.infinite > 0 {
+        let words = format!("{} NaN, {} infinite", text::exact(d.nan), text::exact(d.infinite));
+        ui.label(RichText::new(words).color(ctx.tokens.error));
+    }
+    if d.histogram.len() > 1 {
+        histogram_ui(ui, ctx, d);
+    }
+    if d.picture_size[0] > 1 && d.picture_size[1] > 1 {
+        picture_ui(ui, name, d, state);
+    }
+    grid_ui(ui, ctx, d);
+}
+
+fn histogram_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
+    ui.add_space(4.0);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 64.0), Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Histogram of all values"));
+    let top = d.histogram.iter().copied().max().unwrap_or(1).max(1) as f32;
+    let w = rect.width() / d.histogram.len() as f32;
+    for (i, &n) in d.histogram.iter().enumerate() {
+        // A bin that holds anything stays visible.
+        let h = if n == 0 { 0.0 } else { (n as f32 / top * rect.height()).max(1.0) };
+        let x = rect.left() + i as f32 * w;
+        let bar = egui::Rect::from_min_max(egui::pos2(x, rect.bottom() - h), egui::pos2(x + w - 0.5, rect.bottom()));
+        ui.painter().rect_filled(bar, 0.0, ctx.tokens.series[0]);
+    }
+    ui.painter().hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, ctx.tokens.stroke_strong));
+    if let Some(p) = response.hover_pos() {
+        let i = (((p.x - rect.left()) / w) as usize).min(d.histogram.len() - 1);
+        let width = (d.max - d.min) / d.histogram.len() as f64;
+        let low = d.min + width * i as f64;
+        let words = format!("{} to {}: {}", text::number(low, 4), text::number(low + width, 4), text::exact(d.histogram[i]));
+        response.on_hover_text_at_pointer(words);
+    }
+    ui.horizontal(|ui| {
+        widgets::caption(ui, text::number(d.min, 3));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| widgets::caption(ui, text::number(d.max, 3)));
+    });
+}
+
+fn picture_ui(ui: &mut Ui, name: &str, d: &Described, state: &mut InspectorState) {
+    let is_diverging = state.is_diverging;
+    if state.picture.as_ref().is_none_or(|(n, m, _)| n != name || *m != is_diverging) {
+        let image = picture(d, is_diverging);
+        let texture = ui.ctx().load_texture("constant-picture", image, TextureOptions::NEAREST);
+        state.picture = Some((name.to_owned(), is_diverging, texture));
+    }
+    let Some((_, _, texture)) = &state.picture else { return };
+    let [h, w] = d.picture_size;
+    let width = ui.available_width();
+    let height = (width * h as f32 / w as f32).clamp(24.0, 180.0);
+    ui.add_space(4.0);
+    let r = ui.add(egui::Image::new((texture.id(), vec2(width, height))).fit_to_exact_size(vec2(width, height)));
+    r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Heat map of the values"));
+    if let Some(p) = r.hover_pos() {
+        let at = |p: f32, low: f32, size: f32, n: usize| (((p - low) / size * n as f32) as usize).min(n - 1);
+        let (i, j) = (at(p.y, r.rect.top(), r.rect.height(), h), at(p.x, r.rect.left(), r.rect.width(), w));
+        r.on_hover_text_at_pointer(text::number(f64::from(d.picture[i * w + j]), 5));
+    }
+    ui.checkbox(&mut state.is_diverging, "Centre the colours at zero");
+}
+
+fn picture(d: &Described, is_diverging: bool) -> ColorImage {
+    let bound = d.picture.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs())).max(f32::MIN_POSITIVE);
+    let (low, high) = d.picture.iter().filter(|v| v.is_finite()).fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    let color = |v: f32| match (v.is_finite(), is_diverging) {
+        (false, _) => tokens::DARK.error,
+        (true, true) => tokens::diverging(v / bound),
+        (true, false) => tokens::viridis((v - low) / (high - low).max(f32::MIN_POSITIVE)),
+    };
+    let pixels: Vec<Color32> = d.picture.iter().map(|&v| color(v)).collect();
+    ColorImage::new([d.picture_size[1], d.picture_size[0]], pixels)
+}
+
+fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
+    let columns = d.columns.min(((ui.available_width() - 40.0) / 62.0).max(1.0) as usize);
+    let rows = (d.first.len().div_ceil(d.columns)).min(8);
+    if d.first.is_empty() {
+        return;
+    }
+    ui.add_space(4.0);
+    egui::Grid::new("values").spacing(vec2(8.0, 2.0)).show(ui, |ui| {
+        for r in 0..rows {
+            ui.label(RichText::new(r.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_disabled));
+            for c in 0..columns {
+                if let Some(v) = d.first.get(r * d.columns + c) {
+                    let label = RichText::new(text::number(*v, 3)).monospace().size(theme::CAPTION);
+                    ui.label(label).on_hover_text(format!("[{r}, {c}] = {v}"));
+                }
+            }
+            ui.end_row();
+        }
+    });
+    if d.elements > rows * columns {
+        widgets::caption(ui, format!("the first {} of {} values", rows * columns, text::exact(d.elements)));
+    }
+}
+
+fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+    let Some(s) = open.index.scopes.named(name) else { return model_ui(ui, open) };
+    let t = open.index.scopes.all[s].totals;
+    title(ui, "Scope", if name.is_empty() { "(all)" } else { name });
+    widgets::fact(ui, "Nodes", &text::exact(t.nodes));
+    widgets::fact(ui, "Constants", &text::exact(t.constants));
+    widgets::fact_with_exact(ui, "Parameters", &text::count(t.parameters), Some(&text::exact(t.parameters)));
+    widgets::fact_with_exact(ui, "Size", &text::bytes(t.bytes as u64), Some(&text::exact(t.bytes)));
+    let words = format!("{} of {} constants", t.trainable, t.constants);
+    widgets::fact(ui, "Trains", &words);
+    let share = t.trainable_parameters as f32 / t.parameters.max(1) as f32;
+    let size = vec2(ui.available_width(), 4.0);
+    widgets::share_bar(ui, share, ctx.tokens.trainable, size);
+    ui.add_space(theme::RELATED);
+    let inside = constants_inside(open, s);
+    ui.horizontal(|ui| {
+        if widgets::text_button(ui, icons::CHECK, "Train what is suggested inside").clicked() {
+            let names = inside.iter().filter(|&&c| open.overview.constants[c].suggest == "train");
+            let names = names.map(|&c| open.overview.constants[c].name.clone()).collect();
+            ctx.change(Change::Train { names, on: true });
+        }
+    });
+    ui.horizontal(|ui| {
+        if widgets::text_button(ui, icons::MINUS, "Freeze everything inside").clicked() {
+            let names = inside.iter().map(|&c| &open.overview.constants[c]).filter(|c| c.trainable);
+            let names = names.map(|c| c.name.clone()).collect();
+            ctx.change(Change::Train { names, on: false });
+        }
+    });
+}
+
+/// Constants whose names lie inside a scope.
+fn constants_inside(open: &Open, scope: usize) -> Vec<usize> {
+    let prefix = &open.index.scopes.all[scope].name;
+    let is_inside = |name: &str| {
+        prefix.is_empty() || name.strip_prefix(prefix.as_str()).is_some_and(|r| r.starts_with('/'))
+    };
+    (0..open.overview.constants.len()).filter(|&c| is_inside(&open.overview.constants[c].name)).collect()
+}
+
+fn several_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &UiState) {
+    let names = state.selection.nodes();
+    title(ui, "Selection", &format!("{} selected", names.len()));
+    let rows: Vec<&ConstantRow> =
+        names.iter().filter_map(|n| open.index.constant(n)).map(|c| &open.overview.constants[c]).collect();
+    let elements: usize = rows.iter().map(|r| r.elements).sum();
+    let bytes: usize = rows.iter().map(|r| r.bytes).sum();
+    widgets::fact(ui, "Constants", &text::exact(rows.len()));
+    widgets::fact_with_exact(ui, "Elements", &text::count(elements), Some(&text::exact(elements)));
+    widgets::fact_with_exact(ui, "Size", &text::bytes(bytes as u64), Some(&text::exact(bytes)));
+    widgets::fact(ui, "Trains", &format!("{} of {}", rows.iter().filter(|r| r.trainable).count(), rows.len()));
+    ui.add_space(theme::RELATED);
+    for action in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection, Action::CopyNames] {
+        let info = action.info();
+        if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
+            ctx.act(action);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the model says about held-out examples, worst mistakes first, and its confusions.
+
+use egui::{Align2, RichText, Sense, Ui, vec2};
+use egui_extras::{Column, TableBuilder};
+
+use crate::ui::ctx::Ctx;
+use crate::ui::run_view::Prediction;
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons, tokens};
+use crate::ui::{text, widgets};
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
+    let Some(run) = ctx.run.filter(|r| !r.predictions.is_empty() || r.confusion.is_some()) else {
+        return widgets::empty_state(ui, icons::PREDICT, "No predictions yet", "They appear after the first evaluation of a run: what the model says about examples that it does not train on.");
+    };
+    if let Some((classes, counts)) = &run.confusion {
+        confusion_ui(ui, ctx, classes, counts);
+        ui.separator();
+    }
+    let rows = worst_first(&run.predictions);
+    TableBuilder::new(ui)
+        .id_salt("predictions")
+        .auto_shrink(false)
+        .resizable(true)
+        .column(Column::exact(26.0))
+        .column(Column::initial(110.0).at_least(60.0).clip(true))
+        .column(Column::initial(110.0).at_least(60.0).clip(true))
+        .column(Column::exact(76.0))
+        .column(Column::remainder().at_least(160.0).clip(true))
+        .header(theme::ROW_HEIGHT, |mut row| {
+            for title in ["", "Label", "Predicted", "Probability", "Example"] {
+                row.col(|ui| {
+                    widgets::caption(ui, title);
+                });
+            }
+        })
+        .body(|body| {
+            body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
+                let p = rows[row.index()];
+                let is_right = p.label == p.predicted;
+                row.col(|ui| {
+                    let (icon, color) = if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
+                    ui.label(RichText::new(icon).color(color)).on_hover_text(if is_right { "Right" } else { "Wrong" });
+                });
+                for cell in [&p.label, &p.predicted] {
+                    row.col(|ui| {
+                        ui.add(egui::Label::new(cell).truncate()).on_hover_text(cell);
+                    });
+                }
+                row.col(|ui| widgets::table::number_cell(ui, &text::percent(p.probability), &p.probability.to_string()));
+                row.col(|ui| {
+                    ui.add(egui::Label::new(&p.text).truncate()).on_hover_text(&p.text);
+                });
+            });
+        });
+}
+
+/// Mistakes by how sure the model was, then what is right by how unsure it was.
+fn worst_first(predictions: &[Prediction]) -> Vec<&Prediction> {
+    let mut rows: Vec<&Prediction> = predictions.iter().collect();
+    rows.sort_by(|a, b| {
+        let right = |p: &Prediction| p.label == p.predicted;
+        let order = right(a).cmp(&right(b));
+        let by_probability = b.probability.total_cmp(&a.probability);
+        order.then(if right(a) { by_probability.reverse() } else { by_probability })
+    });
+    rows
+}
+
+fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<usize>]) {
+    const MAX: usize = 12;
+    let n = classes.len().min(MAX);
+    let cell = vec2(52.0, theme::ROW_HEIGHT);
+    let name = 110.0;
+    let size = vec2(name + cell.x * n as f32, cell.y * (n + 1) as f32);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Table, true, "Confusion matrix: true class by row"));
+    let p = ui.painter();
+    let small = egui::FontId::proportional(theme::CAPTION);
+    for i in 0..n {
+        let row_total: usize = counts[i].iter().sum();
+        let y = rect.top() + cell.y * (i + 1) as f32;
+        let shown = text::elide_middle(&classes[i], 16);
+        p.text(egui::pos2(rect.left(), y + cell.y / 2.0), Align2::LEFT_CENTER, shown, small.clone(), ctx.tokens.text_secondary);
+        let x = rect.left() + name + cell.x * i as f32;
+        let shown = text::elide_middle(&classes[i], 8);
+        p.text(egui::pos2(x + cell.x / 2.0, rect.top() + cell.y / 2.0), Align2::CENTER_CENTER, shown, small.clone(), ctx.tokens.text_secondary);
+        for j in 0..n {
+            let r = egui::Rect::from_min_size(egui::pos2(rect.left() + name + cell.x * j as f32, y), cell).shrink(1.0);
+            let share = counts[i][j] as f32 / row_total.max(1) as f32;
+            let color = if i == j { ctx.tokens.flows } else { ctx.tokens.error };
+            p.rect_filled(r, 2.0, tokens::mix(ctx.tokens.raised, color, share * 0.6));
+            p.text(r.center(), Align2::CENTER_CENTER, counts[i][j].to_string(), theme::mono(theme::CAPTION), ctx.tokens.text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sure_mistakes_come_first() {
+        let p = |label: &str, predicted: &str, probability| Prediction {
+            label: label.to_owned(),
+            predicted: predicted.to_owned(),
+            probability,
+            ..Prediction::default()
+        };
+        let all = [p("a", "a", 0.9), p("a", "b", 0.6), p("b", "a", 0.99), p("b", "b", 0.55)];
+        let order: Vec<f64> = worst_first(&all).iter().map(|p| p.probability).collect();
+        assert_eq!(order, [0.99, 0.6, 0.55, 0.9]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What is wrong, worst first, each with its place and its cures.
+
+use egui::{RichText, Ui};
+
+use crate::ui::command::Command;
+use crate::ui::ctx::{Ctx, Problem};
+use crate::ui::selection::{How, Target};
+use crate::ui::state::UiState;
+use crate::ui::theme::icons;
+use crate::ui::widgets;
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    let problems = open.problems();
+    if problems.is_empty() {
+        return widgets::empty_state(ui, icons::DONE, "No problems", "Everything that trains can be reached, and every node was understood.");
+    }
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        for p in &problems {
+            problem_ui(ui, ctx, p);
+            ui.separator();
+        }
+    });
+}
+
+fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
+    ui.horizontal(|ui| {
+        widgets::severity_mark(ui, p.severity);
+        ui.vertical(|ui| {
+            ui.add(egui::Label::new(&p.message).wrap());
+            ui.horizontal_wrapped(|ui| {
+                if let Some(place) = &p.place {
+                    let is_node = ctx.open.is_some_and(|o| o.index.node_of_value(place).is_some());
+                    if !is_node {
+                        ui.label(RichText::new(place).monospace().color(ctx.tokens.text_secondary));
+                    } else if widgets::name_link(ui, place).clicked() {
+                        ctx.send(Command::Select(Target::Node(place.clone()), How::Replace));
+                        ctx.send(Command::ShowPanel("graph"));
+                    }
+                }
+                for cure in &p.cures {
+                    if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
+                        ctx.change(cure.change.clone());
+                    }
+                }
+            });
+        });
+    });
+}

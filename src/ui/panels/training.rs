@@ -1,0 +1,237 @@
+//! Settings of the next run as one form made from their descriptions, and the buttons of the run in progress.
+
+use egui::{RichText, Role, Ui, WidgetInfo};
+
+use crate::session::Change;
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::{Ctx, Open, Setting, SettingKind};
+use crate::ui::run_view::{RunState, RunView};
+use crate::ui::state::UiState;
+use crate::ui::theme::{self, icons};
+use crate::ui::{text, widgets};
+
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
+    let Some(open) = ctx.open else { return super::no_model(ui) };
+    match ctx.run.filter(|r| r.state.is_active()) {
+        Some(run) => running_ui(ui, ctx, run, state),
+        None => start_ui(ui, ctx, open),
+    }
+    ui.separator();
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        if open.form.is_empty() {
+            widgets::note(ui, "No settings.");
+        }
+        for group in open.form.iter().filter(|g| !g.advanced || state.show_advanced) {
+            widgets::section(ui, &group.title.to_uppercase(), |ui| {
+                for s in &group.settings {
+                    setting_ui(ui, ctx, open, s, state);
+                }
+            });
+        }
+        if open.form.iter().any(|g| g.advanced) {
+            ui.add_space(theme::RELATED);
+            ui.checkbox(&mut state.show_advanced, "Advanced settings");
+        }
+    });
+}
+
+fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
+    let (n, parameters) = open
+        .overview
+        .constants
+        .iter()
+        .filter(|c| c.trainable)
+        .fold((0, 0), |(n, p), c| (n + 1, p + c.elements));
+    let why_not = why_not(ctx, open, n);
+    ui.horizontal(|ui| {
+        let r = widgets::primary_button(ui, icons::PLAY, "Train", why_not.is_none() && ctx.is_enabled(Action::Train));
+        if r.on_hover_text("Ctrl+Enter").clicked() {
+            ctx.act(Action::Train);
+        }
+        let words = format!("{} · {} parameters", text::plural(n, "constant", "constants"), text::count(parameters));
+        ui.label(RichText::new(words).color(ctx.tokens.text_secondary)).on_hover_text(text::exact(parameters));
+    });
+    if let Some(why) = why_not {
+        ui.horizontal_wrapped(|ui| {
+            widgets::severity_mark(ui, crate::base::Severity::Warning);
+            ui.label(why);
+        });
+    }
+    if let Some(run) = ctx.run {
+        let mut words = format!("Last run: {} at step {}", run.state.title().to_lowercase(), text::exact(run.step));
+        if let Some(m) = &run.message {
+            words.push_str(&format!(". {m}"));
+        }
+        widgets::note(ui, words);
+    }
+}
+
+/// What is missing before training can start.
+fn why_not(ctx: &Ctx<'_>, open: &Open, n_trainable: usize) -> Option<String> {
+    if n_trainable == 0 {
+        Some("Nothing trains. Choose constants in the browser.".to_owned())
+    } else if open.recipe().data.is_none() {
+        Some("No data is chosen. Pick a table in the Data tab.".to_owned())
+    } else if open.gradients.as_ref().is_some_and(|g| g.reached == 0) {
+        Some("No gradient reaches what trains; see Gradients.".to_owned())
+    } else if ctx.jobs.iter().any(|j| j.title.starts_with("Opening")) {
+        Some("The model is still being opened.".to_owned())
+    } else {
+        None
+    }
+}
+
+fn running_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(run.state.title()).family(theme::strong_family()));
+        ui.label(format!("step {} of {}", text::exact(run.step), text::exact(run.total_steps)));
+    });
+    ui.add(egui::ProgressBar::new(run.fraction()).desired_height(6.0).fill(ctx.tokens.accent))
+        .accessible_name("Progress of the run");
+    ui.horizontal_wrapped(|ui| {
+        let actions: &[Action] = match run.state {
+            RunState::Running => &[Action::Pause, Action::StopAndKeep, Action::SaveCheckpoint],
+            RunState::Paused => &[Action::Resume, Action::StopAndKeep, Action::StopAndDiscard],
+            _ => &[Action::StopAndKeep],
+        };
+        for action in actions {
+            let info = action.info();
+            ui.add_enabled_ui(ctx.is_enabled(*action), |ui| {
+                if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
+                    ctx.act(*action);
+                }
+            });
+        }
+    });
+    if let Some(left) = run.remaining_secs() {
+        widgets::fact(ui, "Time left", &text::duration(left));
+    }
+    widgets::fact(ui, "Examples per second", &text::number(run.examples_per_sec, 3));
+    if let Some(loss) = run.loss.last() {
+        widgets::fact(ui, "Loss", &text::number(loss, 4));
+    }
+    rate_ui(ui, ctx, run, state);
+}
+
+/// The learning rate of the run, which can be changed while it runs.
+fn rate_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
+    let key = "running-learning-rate".to_owned();
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Learning rate").color(ctx.tokens.text_secondary));
+        let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| text::number(run.learning_rate, 4));
+        let edit = egui::TextEdit::singleline(&mut draft).desired_width(90.0).font(theme::mono(12.0));
+        let r = ui.add(edit).accessible_name("Learning rate of this run");
+        if r.changed() {
+            state.drafts.insert(key.clone(), draft.clone());
+        }
+        if r.lost_focus() {
+            state.drafts.remove(&key);
+            if let Some(rate) = draft.trim().parse().ok().filter(|r: &f64| r.is_finite() && *r >= 0.0) {
+                ctx.send(Command::SetLearningRate(rate));
+            }
+        }
+    });
+}
+
+/// One row of the form.
+fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut UiState) {
+    let set = open.recipe().settings.get(&s.key);
+    let value = set.unwrap_or(&s.default).clone();
+    ui.horizontal(|ui| {
+        ui.set_min_height(theme::LIST_ROW_HEIGHT);
+        let mut label = RichText::new(&s.label);
+        if set.is_some() {
+            label = label.family(theme::strong_family());
+        }
+        let label = ui.add_sized([132.0, 20.0], |ui: &mut Ui| {
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| ui.add(egui::Label::new(label).truncate())).inner
+        });
+        label.on_hover_text(format!("{}\nDefault: {}\nKey: {}", s.help, s.default, s.key));
+        let new = value_ui(ui, ctx, s, &value, state);
+        if set.is_some() && widgets::icon_button(ui, icons::UNDO, &format!("Reset {}", s.label)).clicked() {
+            ctx.change(Change::SetSetting { key: s.key.clone(), value: None });
+        }
+        if let Some(new) = new.filter(|n| *n != value) {
+            let value = (new != s.default).then_some(new);
+            ctx.change(Change::SetSetting { key: s.key.clone(), value });
+        }
+    });
+}
+
+fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut UiState) -> Option<String> {
+    match &s.kind {
+        SettingKind::Bool => {
+            let was = value == "true";
+            let mut on = was;
+            let r = ui.checkbox(&mut on, "");
+            r.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, was, &s.label));
+            r.on_hover_text(&s.help).changed().then(|| on.to_string())
+        }
+        SettingKind::Choice(choices) => {
+            let mut new = None;
+            let combo = egui::ComboBox::from_id_salt(&s.key).width(120.0).selected_text(value.to_owned());
+            let r = combo.show_ui(ui, |ui| {
+                for c in choices {
+                    if ui.selectable_label(c == value, c.as_str()).clicked() {
+                        new = Some(c.clone());
+                    }
+                }
+            });
+            r.response.accessible_name(&s.label).on_hover_text(&s.help);
+            new
+        }
+        kind => {
+            let mut draft = state.drafts.get(&s.key).cloned().unwrap_or_else(|| value.to_owned());
+            let error = check(kind, &draft).err();
+            let mut edit = egui::TextEdit::singleline(&mut draft).desired_width(104.0).font(theme::mono(12.0));
+            if error.is_some() {
+                edit = edit.text_color(ctx.tokens.error);
+            }
+            let r = ui.add(edit);
+            r.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, &s.label));
+            let r = r.on_hover_text(error.as_deref().unwrap_or(&s.help));
+            if r.changed() {
+                state.drafts.insert(s.key.clone(), draft.clone());
+            }
+            if !r.lost_focus() {
+                return None;
+            }
+            state.drafts.remove(&s.key);
+            check(kind, &draft).ok().map(|()| draft.trim().to_owned())
+        }
+    }
+}
+
+/// Whether a text is a value of this kind; the error says what is expected.
+fn check(kind: &SettingKind, value: &str) -> Result<(), String> {
+    let value = value.trim();
+    match kind {
+        SettingKind::Integer { min, max } => match value.parse::<i64>() {
+            Ok(v) if (*min..=*max).contains(&v) => Ok(()),
+            _ if *max == i64::MAX => Err(format!("A whole number from {min}")),
+            _ => Err(format!("A whole number from {min} to {max}")),
+        },
+        SettingKind::Number { min, max } => match value.parse::<f64>() {
+            Ok(v) if v >= *min && v <= *max => Ok(()),
+            _ if *max == f64::INFINITY => Err(format!("A number from {min}")),
+            _ => Err(format!("A number from {min} to {max}")),
+        },
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_checked_before_they_are_taken() {
+        let epochs = SettingKind::Integer { min: 1, max: i64::MAX };
+        assert!(check(&epochs, "3").is_ok());
+        assert_eq!(check(&epochs, "0").unwrap_err(), "A whole number from 1");
+        let rate = SettingKind::Number { min: 0.0, max: 1.0 };
+        assert!(check(&rate, " 2e-5 ").is_ok());
+        assert!(check(&rate, "nan").is_err());
+        assert!(check(&rate, "fast").is_err());
+    }
+}

@@ -1,0 +1,23 @@
+//! Scratch of the panels that lives from frame to frame and is never saved with a session.
+
+use std::collections::HashMap;
+
+use super::canvas::CanvasState;
+use super::dialogs::Dialog;
+use super::panels::{BrowserState, GradientsState, InspectorState, PlotsState};
+use super::selection::Selection;
+
+#[derive(Debug, Default)]
+pub struct UiState {
+    pub selection: Selection,
+    pub browser: BrowserState,
+    pub canvas: CanvasState,
+    pub inspector: InspectorState,
+    pub gradients: GradientsState,
+    pub plots: PlotsState,
+    pub palette: Option<super::dialogs::PaletteState>,
+    pub dialog: Option<Dialog>,
+    /// Text being typed into setting fields, by key, until it is a valid value.
+    pub drafts: HashMap<String, String>,
+    pub show_advanced: bool,
+}

@@ -1,0 +1,201 @@
+//! Numbers, shapes, times and long names as people read them. No egui here: tests cover every number shown.
+
+/// `109.5 M`, `1.2 k`, `768`: three or four digits at most.
+pub fn count(n: usize) -> String {
+    let n = n as f64;
+    for (limit, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")] {
+        if n >= limit {
+            let scale = if unit == "k" { 1e3 } else { limit };
+            return format!("{} {unit}", short(n / scale));
+        }
+    }
+    format!("{n}")
+}
+
+/// `418 MB`: decimal units, as file managers show them.
+pub fn bytes(n: u64) -> String {
+    let n = n as f64;
+    for (limit, unit) in [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")] {
+        if n >= limit {
+            return format!("{} {unit}", short(n / limit));
+        }
+    }
+    format!("{n} B")
+}
+
+fn short(v: f64) -> String {
+    if v >= 100.0 { format!("{v:.0}") } else { format!("{v:.1}") }
+}
+
+/// Every digit, in groups of three: `109 482 240`.
+pub fn exact(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A measured number with `digits` significant ones: `0.4271`, `3.2e-5`, `1.25e7`, `NaN`.
+pub fn number(v: f64, digits: usize) -> String {
+    if v == 0.0 || !v.is_finite() {
+        return if v == 0.0 { "0".to_owned() } else { format!("{v}") };
+    }
+    let exponent = v.abs().log10().floor() as i32;
+    if !(-3..6).contains(&exponent) {
+        let text = format!("{v:.*e}", digits.saturating_sub(1));
+        return match text.split_once('e') {
+            Some((mantissa, e)) => format!("{}e{e}", trim_zeros(mantissa)),
+            None => text,
+        };
+    }
+    let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
+    trim_zeros(&format!("{v:.decimals$}")).to_owned()
+}
+
+fn trim_zeros(text: &str) -> &str {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
+/// `93.1 %`.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.1} %", fraction * 100.0)
+}
+
+/// `0:07`, `4:12`, `1:02:03`.
+pub fn duration(secs: f64) -> String {
+    if !secs.is_finite() || secs < 0.0 {
+        return "–".to_owned();
+    }
+    let s = secs.round() as u64;
+    if s >= 3600 {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    } else {
+        format!("{}:{:02}", s / 60, s % 60)
+    }
+}
+
+/// `768×768`, `?×128`, `scalar`, `?` where not even the rank is known.
+pub fn shape(dims: Option<&[Option<usize>]>) -> String {
+    match dims {
+        None => "?".to_owned(),
+        Some([]) => "scalar".to_owned(),
+        Some(dims) => {
+            let one = |d: &Option<usize>| d.map_or_else(|| "?".to_owned(), |d| d.to_string());
+            dims.iter().map(one).collect::<Vec<_>>().join("×")
+        }
+    }
+}
+
+/// `1 node`, `3 nodes`.
+pub fn plural(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {many}", exact(n)) }
+}
+
+/// Elides a name in the middle of its path, keeping its first and last parts, so that it has at most `max` characters:
+/// `bert/…/query/kernel`. The end is never cut unless the last part alone is too long; then its own middle goes.
+pub fn elide_middle(name: &str, max: usize) -> String {
+    if name.chars().count() <= max {
+        return name.to_owned();
+    }
+    let parts: Vec<&str> = name.split('/').collect();
+    let first = parts[0];
+    for keep in (1..parts.len()).rev() {
+        let tail = parts[parts.len() - keep..].join("/");
+        let with_first = format!("{first}/…/{tail}");
+        if keep + 1 < parts.len() && with_first.chars().count() <= max {
+            return with_first;
+        }
+        let without = format!("…/{tail}");
+        if without.chars().count() <= max {
+            return without;
+        }
+    }
+    let chars: Vec<char> = parts[parts.len() - 1].chars().collect();
+    let room = max.saturating_sub(1);
+    if chars.len() <= room {
+        return format!("…{}", chars.into_iter().collect::<String>());
+    }
+    let head = room / 3;
+    let tail = room - head;
+    format!("{}…{}", chars[..head].iter().collect::<String>(), chars[chars.len() - tail..].iter().collect::<String>())
+}
+
+/// The last part of a path-like name.
+pub fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// How well `query` fuzzily matches `text`: every character in order, runs and word starts count more; `None` where it
+/// does not match. Case does not matter.
+pub fn fuzzy(query: &str, text: &str) -> Option<i32> {
+    let mut score = 0;
+    let mut run = 0;
+    let mut previous = ' ';
+    let mut wanted = query.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).peekable();
+    for c in text.chars() {
+        let Some(&w) = wanted.peek() else { break };
+        if c.to_lowercase().eq(std::iter::once(w)) {
+            wanted.next();
+            run += 1;
+            score += run * 2 + if previous.is_alphanumeric() { 0 } else { 6 };
+        } else {
+            run = 0;
+        }
+        previous = c;
+    }
+    wanted.peek().is_none().then(|| score * 4 - text.chars().count() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(768), "768");
+        assert_eq!(count(9999), "9999");
+        assert_eq!(count(23_400), "23.4 k");
+        assert_eq!(count(109_482_240), "109 M");
+        assert_eq!(count(66_955_010), "67.0 M");
+        assert_eq!(bytes(418_000_000), "418 MB");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(exact(109_482_240), "109\u{202f}482\u{202f}240");
+        assert_eq!(number(0.0, 4), "0");
+        assert_eq!(number(3.2e-5, 3), "3.2e-5");
+        assert_eq!(number(0.427_123, 4), "0.4271");
+        assert_eq!(number(12_500_000.0, 3), "1.25e7");
+        assert_eq!(number(-2.0, 3), "-2");
+        assert_eq!(number(f64::NAN, 3), "NaN");
+        assert_eq!(duration(252.2), "4:12");
+        assert_eq!(duration(3723.0), "1:02:03");
+        assert_eq!(percent(0.9312), "93.1 %");
+    }
+
+    #[test]
+    fn shapes_and_names_read_well() {
+        assert_eq!(shape(Some(&[Some(768), None])), "768×?");
+        assert_eq!(shape(Some(&[])), "scalar");
+        assert_eq!(shape(None), "?");
+        let name = "bert/encoder/layer_0/attention/self/query/kernel";
+        assert_eq!(elide_middle(name, 80), name);
+        assert_eq!(elide_middle(name, 24), "bert/…/self/query/kernel");
+        assert_eq!(elide_middle(name, 14), "…/query/kernel");
+        assert_eq!(elide_middle(name, 8), "…/kernel");
+        assert_eq!(elide_middle("averyveryverylongname", 10), "ave…ngname");
+        for max in 4..60 {
+            assert!(elide_middle(name, max).chars().count() <= max.max(4), "{max}");
+        }
+    }
+
+    #[test]
+    fn fuzzy_prefers_word_starts() {
+        assert!(fuzzy("tr su", "Train all suggested") > fuzzy("trsu", "Extra results shown up"));
+        assert_eq!(fuzzy("zz", "Train"), None);
+        assert!(fuzzy("", "anything").is_some());
+    }
+}

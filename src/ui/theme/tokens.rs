@@ -1,0 +1,230 @@
+//! Colours and sizes of both themes. The only file of the window that states a raw colour.
+//!
+//! Both themes meet WCAG AA for text and 3:1 for marks; `contrast` tests it.
+
+use egui::Color32;
+
+/// Every colour that the window uses. Colour carries meaning and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tokens {
+    pub dark: bool,
+    /// Behind all panels.
+    pub window: Color32,
+    /// Panels and tables.
+    pub panel: Color32,
+    /// Cards, inputs, menus.
+    pub raised: Color32,
+    pub stroke_subtle: Color32,
+    pub stroke_strong: Color32,
+    pub text: Color32,
+    pub text_secondary: Color32,
+    pub text_disabled: Color32,
+    /// Selection, primary action, links.
+    pub accent: Color32,
+    /// Text on an accent fill.
+    pub on_accent: Color32,
+    pub trainable: Color32,
+    pub frozen: Color32,
+    pub grafted: Color32,
+    pub bypassed: Color32,
+    pub blocked: Color32,
+    pub zero: Color32,
+    pub flows: Color32,
+    pub error: Color32,
+    pub warning: Color32,
+    pub info: Color32,
+    /// Plot series in Okabe-Ito order: train is the first, validation the second, always.
+    pub series: [Color32; 8],
+    /// Stripes of node cards, by op family.
+    pub families: [Color32; 10],
+}
+
+const fn hex(rgb: u32) -> Color32 {
+    Color32::from_rgb((rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8)
+}
+
+pub const DARK: Tokens = Tokens {
+    dark: true,
+    window: hex(0x15171B),
+    panel: hex(0x1B1E24),
+    raised: hex(0x242832),
+    stroke_subtle: hex(0x2C313B),
+    stroke_strong: hex(0x444B59),
+    text: hex(0xE8EAED),
+    text_secondary: hex(0xA0A7B4),
+    text_disabled: hex(0x626A78),
+    accent: hex(0x4C9DFF),
+    on_accent: hex(0x0B1420),
+    trainable: hex(0x3DBE8B),
+    frozen: hex(0x8A93A3),
+    grafted: hex(0xB48CFF),
+    bypassed: hex(0x7D8594),
+    blocked: hex(0xFF6B6B),
+    zero: hex(0xF2B134),
+    flows: hex(0x3DBE8B),
+    error: hex(0xFF6B6B),
+    warning: hex(0xF2B134),
+    info: hex(0x4C9DFF),
+    series: [
+        hex(0x62BCF2),
+        hex(0xF0A93A),
+        hex(0x2FC79B),
+        hex(0xE58AB8),
+        hex(0xF4E85E),
+        hex(0x5C93E6),
+        hex(0xF0763A),
+        hex(0xB9BEC7),
+    ],
+    families: [
+        hex(0x5C93E6),
+        hex(0x2FB6C7),
+        hex(0x9A86E8),
+        hex(0xF0A93A),
+        hex(0x8A93A3),
+        hex(0xB99A6B),
+        hex(0xE58AB8),
+        hex(0xF0763A),
+        hex(0x2FC79B),
+        hex(0x62BCF2),
+    ],
+};
+
+pub const LIGHT: Tokens = Tokens {
+    dark: false,
+    window: hex(0xF2F3F5),
+    panel: hex(0xFFFFFF),
+    raised: hex(0xF7F8FA),
+    stroke_subtle: hex(0xE1E4E9),
+    stroke_strong: hex(0xBCC2CC),
+    text: hex(0x1B1F27),
+    text_secondary: hex(0x5A6372),
+    text_disabled: hex(0x9AA2AF),
+    accent: hex(0x1667D9),
+    on_accent: hex(0xFFFFFF),
+    trainable: hex(0x12845A),
+    frozen: hex(0x7A8494),
+    grafted: hex(0x7A45D6),
+    bypassed: hex(0x8D95A3),
+    blocked: hex(0xC92A2A),
+    zero: hex(0xA86A00),
+    flows: hex(0x12845A),
+    error: hex(0xC92A2A),
+    warning: hex(0xA86A00),
+    info: hex(0x1667D9),
+    series: [
+        hex(0x1579B8),
+        hex(0xB36B00),
+        hex(0x007A5A),
+        hex(0xA94F80),
+        hex(0x8A7D00),
+        hex(0x0B4F9C),
+        hex(0xB84A00),
+        hex(0x4A515C),
+    ],
+    families: [
+        hex(0x0B4F9C),
+        hex(0x007A8A),
+        hex(0x6A4FC4),
+        hex(0xB36B00),
+        hex(0x7A8494),
+        hex(0x86683A),
+        hex(0xA94F80),
+        hex(0xB84A00),
+        hex(0x007A5A),
+        hex(0x1579B8),
+    ],
+};
+
+impl Tokens {
+    /// The tokens of the theme that is on.
+    pub fn of(visuals: &egui::Visuals) -> &'static Self {
+        if visuals.dark_mode { &DARK } else { &LIGHT }
+    }
+
+    /// A quiet fill in a meaning's colour, behind text in that colour.
+    pub fn tint(&self, color: Color32) -> Color32 {
+        mix(self.panel, color, if self.dark { 0.18 } else { 0.12 })
+    }
+
+    /// The accent as a fill behind normal text (selected rows).
+    pub fn selection(&self) -> Color32 {
+        mix(self.panel, self.accent, if self.dark { 0.28 } else { 0.18 })
+    }
+
+    /// A row or button under the pointer.
+    pub fn hover(&self) -> Color32 {
+        mix(self.raised, self.text, 0.07)
+    }
+}
+
+/// `a` moved towards `b` by `t` of the way.
+pub fn mix(a: Color32, b: Color32, t: f32) -> Color32 {
+    let lerp = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * t.clamp(0.0, 1.0)).round() as u8;
+    Color32::from_rgb(lerp(a.r(), b.r()), lerp(a.g(), b.g()), lerp(a.b(), b.b()))
+}
+
+/// `color` at an opacity between 0 and 1.
+pub fn faded(color: Color32, opacity: f32) -> Color32 {
+    color.gamma_multiply(opacity)
+}
+
+/// A point of the viridis scale (van der Walt and Smith 2015; 9 anchors), `t` from 0 to 1.
+pub fn viridis(t: f32) -> Color32 {
+    const ANCHORS: [u32; 9] =
+        [0x440154, 0x472D7B, 0x3B528B, 0x2C728E, 0x21918C, 0x28AE80, 0x5EC962, 0xADDC30, 0xFDE725];
+    scale(&ANCHORS, t)
+}
+
+/// Blue, white, red; `t` from -1 to 1, centred at zero.
+pub fn diverging(t: f32) -> Color32 {
+    const ANCHORS: [u32; 5] = [0x2166AC, 0x92C5DE, 0xF7F7F7, 0xF4A582, 0xB2182B];
+    scale(&ANCHORS, (t + 1.0) / 2.0)
+}
+
+fn scale(anchors: &[u32], t: f32) -> Color32 {
+    let at = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f32;
+    let low = (at.floor() as usize).min(anchors.len() - 2);
+    mix(hex(anchors[low]), hex(anchors[low + 1]), at - low as f32)
+}
+
+/// Contrast ratio of two colours after WCAG 2.1, from 1 to 21.
+pub fn contrast(a: Color32, b: Color32) -> f32 {
+    let luminance = |c: Color32| {
+        let channel = |v: u8| {
+            let v = f32::from(v) / 255.0;
+            if v <= 0.03928 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(c.r()) + 0.7152 * channel(c.g()) + 0.0722 * channel(c.b())
+    };
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_meets_aa_and_marks_three_to_one_on_every_surface() {
+        for t in [DARK, LIGHT] {
+            for surface in [t.window, t.panel, t.raised] {
+                for text in [t.text, t.text_secondary] {
+                    assert!(contrast(text, surface) >= 4.5, "{text:?} on {surface:?}");
+                }
+                let marks = [t.accent, t.trainable, t.frozen, t.grafted, t.blocked, t.zero];
+                for mark in marks.into_iter().chain(t.series) {
+                    assert!(contrast(mark, surface) >= 3.0, "{mark:?} on {surface:?} {}", contrast(mark, surface));
+                }
+            }
+            assert!(contrast(t.on_accent, t.accent) >= 4.5);
+        }
+    }
+
+    #[test]
+    fn scales_meet_their_ends() {
+        assert_eq!(viridis(0.0), hex(0x440154));
+        assert_eq!(viridis(1.0), hex(0xFDE725));
+        assert_eq!(diverging(0.0), hex(0xF7F7F7));
+        assert_eq!(diverging(5.0), hex(0xB2182B));
+    }
+}

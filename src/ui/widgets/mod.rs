@@ -1,0 +1,229 @@
+//! Small drawn parts that panels share. Every control has an accessible name.
+
+pub mod table;
+
+use egui::{Align, Button, Color32, Layout, Response, RichText, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
+
+use super::text;
+use super::theme::{self, Tokens, icons, tokens};
+
+/// Width of one character of the table font at its normal size.
+const MONO_CHAR: f32 = 7.25;
+
+/// A button that shows only an icon; `name` is its accessible name and tooltip.
+pub fn icon_button(ui: &mut Ui, icon: &str, name: &str) -> Response {
+    let button = Button::new(RichText::new(icon).size(16.0)).frame_when_inactive(false);
+    let response = ui.add(button.min_size(vec2(26.0, 24.0)));
+    named(response, name)
+}
+
+/// As [`icon_button`], greyed out where it makes no sense now.
+pub fn icon_button_enabled(ui: &mut Ui, enabled: bool, icon: &str, name: &str) -> Response {
+    ui.add_enabled_ui(enabled, |ui| icon_button(ui, icon, name)).inner
+}
+
+/// Gives a button its accessible name and tooltip.
+pub fn named(response: Response, name: &str) -> Response {
+    let enabled = response.enabled();
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
+    response.on_hover_text(name)
+}
+
+/// The one primary action of a place.
+pub fn primary_button(ui: &mut Ui, icon: &str, label: &str, enabled: bool) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let text = RichText::new(format!("{icon}  {label}")).color(t.on_accent);
+    let button = Button::new(text).fill(t.accent).stroke(Stroke::NONE).min_size(vec2(0.0, theme::BUTTON_HEIGHT));
+    let response = ui.add_enabled(enabled, button);
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
+    response
+}
+
+/// A normal button with an icon before its words; the words are its name.
+pub fn text_button(ui: &mut Ui, icon: &str, label: &str) -> Response {
+    let text = if icon.is_empty() { label.to_owned() } else { format!("{icon}  {label}") };
+    let response = ui.add(Button::new(text).min_size(vec2(0.0, theme::BUTTON_HEIGHT)));
+    let enabled = response.enabled();
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
+    response
+}
+
+/// A path-like name in the table font, elided in its middle to the width at hand, whole in the tooltip.
+pub fn name_label(ui: &mut Ui, name: &str) -> Response {
+    let color = ui.visuals().text_color();
+    name_label_colored(ui, name, color)
+}
+
+pub fn name_label_colored(ui: &mut Ui, name: &str, color: Color32) -> Response {
+    let shown = fit_name(name, ui.available_width());
+    let is_cut = shown != name;
+    let label = egui::Label::new(RichText::new(shown).monospace().color(color)).extend();
+    let response = ui.add(label);
+    if is_cut { response.on_hover_text(name) } else { response }
+}
+
+/// A name elided to a width in the table font.
+pub fn fit_name(name: &str, width: f32) -> String {
+    text::elide_middle(name, ((width / MONO_CHAR).floor() as usize).max(4))
+}
+
+/// A name that selects when clicked.
+pub fn name_link(ui: &mut Ui, name: &str) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let shown = fit_name(name, ui.available_width());
+    let response = ui.add(egui::Link::new(RichText::new(shown).monospace().color(t.accent)));
+    response.widget_info(|| WidgetInfo::labeled(Role::Link, true, name));
+    response.on_hover_text(name)
+}
+
+/// Text in the caption size and secondary colour.
+pub fn caption(ui: &mut Ui, text: impl Into<String>) -> Response {
+    let t = Tokens::of(ui.visuals());
+    ui.add(egui::Label::new(RichText::new(text).size(theme::CAPTION).color(t.text_secondary)).wrap())
+}
+
+/// Text in the secondary colour, wrapped.
+pub fn note(ui: &mut Ui, text: impl Into<String>) -> Response {
+    let t = Tokens::of(ui.visuals());
+    ui.add(egui::Label::new(RichText::new(text).color(t.text_secondary)).wrap())
+}
+
+/// A titled group with its rows below.
+pub fn section<R>(ui: &mut Ui, title: &str, add: impl FnOnce(&mut Ui) -> R) -> R {
+    let t = Tokens::of(ui.visuals());
+    ui.add_space(theme::RELATED);
+    ui.label(RichText::new(title).size(theme::CAPTION).family(theme::strong_family()).color(t.text_secondary));
+    ui.add_space(2.0);
+    add(ui)
+}
+
+/// A label at the left and its value in the table font at the right.
+pub fn fact(ui: &mut Ui, label: &str, value: &str) -> Response {
+    fact_with_exact(ui, label, value, None)
+}
+
+/// As [`fact`], with the exact value in the tooltip.
+pub fn fact_with_exact(ui: &mut Ui, label: &str, value: &str, exact: Option<&str>) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let row = ui.horizontal(|ui| {
+        ui.label(RichText::new(label).color(t.text_secondary));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let shown = fit_name(value, ui.available_width());
+            let is_cut = shown != value;
+            let r = ui.add(egui::Label::new(RichText::new(shown).monospace()).extend());
+            match exact {
+                Some(e) => r.on_hover_text(e),
+                None if is_cut => r.on_hover_text(value),
+                None => r,
+            }
+        })
+        .inner
+    });
+    row.inner
+}
+
+/// What an empty panel shows: what will be here, and how it gets here.
+pub fn empty_state(ui: &mut Ui, icon: &str, title: &str, how: &str) {
+    let t = Tokens::of(ui.visuals());
+    let height = ui.available_height();
+    ui.vertical_centered(|ui| {
+        ui.add_space((height * 0.3 - 40.0).max(8.0));
+        ui.label(RichText::new(icon).size(28.0).color(t.text_disabled));
+        ui.add_space(4.0);
+        ui.label(RichText::new(title).family(theme::strong_family()));
+        ui.set_max_width(ui.available_width().min(360.0));
+        ui.label(RichText::new(how).color(t.text_secondary));
+        ui.add_space(8.0);
+    });
+}
+
+/// A small filled label: tinted ground, text in the meaning's colour.
+pub fn badge(ui: &mut Ui, text: &str, color: Color32) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), egui::FontId::proportional(theme::CAPTION), color);
+    let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(10.0, 4.0), Sense::hover());
+    if ui.is_rect_visible(rect) {
+        ui.painter().rect_filled(rect, 4.0, t.tint(color));
+        ui.painter().galley(rect.center() - galley.size() / 2.0, galley, color);
+    }
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, text));
+    response
+}
+
+/// The gradient verdict with a word and a colour; an unknown one is a dash.
+pub fn verdict_badge(ui: &mut Ui, verdict: &str) -> Response {
+    let t = Tokens::of(ui.visuals());
+    if verdict.is_empty() {
+        return ui.label(RichText::new("–").color(t.text_disabled));
+    }
+    badge(ui, verdict, verdict_color(t, verdict))
+}
+
+pub fn verdict_color(t: &Tokens, verdict: &str) -> Color32 {
+    match verdict {
+        "flows" => t.flows,
+        "blocked" => t.blocked,
+        "zero" | "stopped" => t.zero,
+        _ => t.text_secondary,
+    }
+}
+
+/// The state of a constant: a filled dot trains, a hollow one is frozen.
+pub fn state_dot(ui: &mut Ui, is_trainable: bool) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let (rect, response) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+    paint_dot(ui.painter(), rect.center(), 4.0, is_trainable, t);
+    response.on_hover_text(if is_trainable { "Trains" } else { "Frozen" })
+}
+
+pub fn paint_dot(painter: &egui::Painter, center: egui::Pos2, radius: f32, is_trainable: bool, t: &Tokens) {
+    if is_trainable {
+        painter.circle_filled(center, radius, t.trainable);
+    } else {
+        painter.circle_stroke(center, radius - 0.5, Stroke::new(1.25, t.frozen));
+    }
+}
+
+/// Symbol and colour of a severity.
+pub fn severity_mark(ui: &mut Ui, severity: crate::base::Severity) -> Response {
+    use crate::base::Severity as S;
+    let t = Tokens::of(ui.visuals());
+    let (icon, color, word) = match severity {
+        S::Error => (icons::ERROR, t.error, "Error"),
+        S::Warning => (icons::WARNING, t.warning, "Warning"),
+        S::Info => (icons::INFO, t.info, "Note"),
+    };
+    let r = ui.label(RichText::new(icon).size(16.0).color(color));
+    r.widget_info(|| WidgetInfo::labeled(Role::Label, true, word));
+    r.on_hover_text(word)
+}
+
+/// One line of text to filter by; `error` is shown below it.
+pub fn filter_field(ui: &mut Ui, id: egui::Id, text: &mut String, name: &str, hint: &str) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let edit = egui::TextEdit::singleline(text)
+        .id(id)
+        .hint_text(RichText::new(hint).color(t.text_disabled))
+        .prefix(RichText::new(icons::SEARCH).color(t.text_secondary))
+        .desired_width(f32::INFINITY);
+    let response = ui.add(edit);
+    response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, name));
+    response.on_hover_ui(|ui| {
+        ui.label("Words are ANDed, - negates, quotes are exact.");
+        ui.label(
+            RichText::new("op:MatMul  dtype:float32  shape:768x*  elements:>1000\nscope:bert/encoder  name:/layer_[0-5]/  role:bias\ntrainable:yes  grad:blocked")
+                .monospace(),
+        );
+    })
+}
+
+/// A thin bar, filled from the left.
+pub fn share_bar(ui: &mut Ui, fraction: f32, color: Color32, size: egui::Vec2) -> Response {
+    let t = Tokens::of(ui.visuals());
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    ui.painter().rect_filled(rect, 2.0, tokens::mix(t.panel, t.text, 0.10));
+    let mut filled = rect;
+    filled.set_width(rect.width() * fraction.clamp(0.0, 1.0));
+    ui.painter().rect_filled(filled, 2.0, color);
+    response
+}
