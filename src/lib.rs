@@ -24,3 +24,8 @@ pub mod session;
 pub mod specialise;
 pub mod tensor;
 pub mod train;
+
+#[cfg(feature = "gui")]
+pub mod app;
+#[cfg(feature = "gui")]
+pub mod ui;

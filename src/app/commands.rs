@@ -118,7 +118,8 @@ impl App {
     fn choose(&mut self, action: Action) {
         let selectors = |s: Vec<Selector>| Change::SetTrainable(TrainableChoice { include: s, exclude: Vec::new() });
         let role = |r: &str| Selector::Role(r.to_owned());
-        let selected = || self.state.selection.nodes().iter().filter(|n| self.is_constant(n)).cloned().collect::<Vec<String>>();
+        let selected =
+            || self.state.selection.nodes().iter().filter(|n| self.is_constant(n)).cloned().collect::<Vec<String>>();
         let change = match action {
             Action::TrainSuggested => selectors(vec![Selector::Suggested]),
             Action::TrainAllFloat => selectors(vec![Selector::All]),

@@ -53,7 +53,11 @@ pub enum Outcome {
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),
     Predicted(Box<Result<super::training::Predicted, String>>),
-    Picked { what: Picked, path: Option<PathBuf>, text: Option<String> },
+    Picked {
+        what: Picked,
+        path: Option<PathBuf>,
+        text: Option<String>,
+    },
     /// No dialog could be shown.
     NoDialog(Picked),
 }
@@ -87,13 +91,22 @@ impl Jobs {
     }
 
     /// Starts a job that is only waited for (a dialog).
-    pub fn start_quietly(&mut self, title: &str, work: impl FnOnce(&CancelToken, &Progress) -> Outcome + Send + 'static) {
+    pub fn start_quietly(
+        &mut self,
+        title: &str,
+        work: impl FnOnce(&CancelToken, &Progress) -> Outcome + Send + 'static,
+    ) {
         if !self.is_running(title) {
             self.spawn(title, false, work);
         }
     }
 
-    fn spawn(&mut self, title: &str, is_shown: bool, work: impl FnOnce(&CancelToken, &Progress) -> Outcome + Send + 'static) {
+    fn spawn(
+        &mut self,
+        title: &str,
+        is_shown: bool,
+        work: impl FnOnce(&CancelToken, &Progress) -> Outcome + Send + 'static,
+    ) {
         let progress = Progress::new();
         let (inner, ctx) = (progress.clone(), self.ctx.clone());
         let name: String = title.chars().take(15).collect();
@@ -119,7 +132,12 @@ impl Jobs {
     }
 
     pub fn views(&self) -> Vec<JobView> {
-        let view = |j: &Job| JobView { id: j.id, title: j.title.clone(), step: String::new(), fraction: j.progress.fraction() };
+        let view = |j: &Job| JobView {
+            id: j.id,
+            title: j.title.clone(),
+            step: String::new(),
+            fraction: j.progress.fraction(),
+        };
         self.running.iter().filter(|j| j.is_shown).map(view).collect()
     }
 

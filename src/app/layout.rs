@@ -30,7 +30,7 @@ pub fn default_tree() -> DockTree {
     let bottom = tabs(&mut tiles, &in_dock(Dock::Bottom));
     let top = linear(&mut tiles, LinearDir::Horizontal, &[(left, 0.29), (center, 0.46), (right, 0.25)]);
     let root = linear(&mut tiles, LinearDir::Vertical, &[(top, 0.78), (bottom, 0.22)]);
-    Tree::new("dock", root, tiles)
+    Tree::new(egui::Id::unique("dock"), root, tiles)
 }
 
 fn linear(tiles: &mut Tiles<Pane>, dir: LinearDir, parts: &[(TileId, f32)]) -> TileId {

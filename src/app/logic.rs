@@ -109,7 +109,9 @@ impl App {
         let pasted: Option<String> = if ctx.egui_wants_keyboard_input() {
             None
         } else {
-            ctx.input(|i| i.events.iter().find_map(|e| if let egui::Event::Paste(t) = e { Some(t.clone()) } else { None }))
+            ctx.input(|i| {
+                i.events.iter().find_map(|e| if let egui::Event::Paste(t) = e { Some(t.clone()) } else { None })
+            })
         };
         if let Some(text) = pasted {
             self.paste(&text);

@@ -166,3 +166,8 @@ impl App {
         }
     }
 }
+
+/// Runs the window until it is closed, with a model or session if one is named.
+pub fn run(path: Option<&std::path::Path>) -> anyhow::Result<()> {
+    native::run(path.map(std::path::Path::to_owned))
+}

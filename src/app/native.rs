@@ -19,13 +19,18 @@ const ICON: &[u8] = include_bytes!("../../assets/icons/regraft-256.png");
 pub fn run(path: Option<PathBuf>) -> Result<()> {
     let config_dir = preferences::config_dir();
     let preferences = preferences::load(config_dir.as_deref());
-    run_with(Options { open: path, preferences, config_dir, ..Options::default() }, viewport([1440.0, 900.0]), |app| app)
+    run_with(Options { open: path, preferences, config_dir, ..Options::default() }, viewport([1440.0, 900.0]), |app| {
+        app
+    })
 }
 
 /// The window's title, icon, class and least size.
 pub(super) fn viewport(size: [f32; 2]) -> egui::ViewportBuilder {
-    let mut viewport =
-        egui::ViewportBuilder::default().with_title("Regraft").with_app_id(APP_ID).with_inner_size(size).with_min_inner_size([760.0, 480.0]);
+    let mut viewport = egui::ViewportBuilder::default()
+        .with_title("Regraft")
+        .with_app_id(APP_ID)
+        .with_inner_size(size)
+        .with_min_inner_size([760.0, 480.0]);
     if let Ok(icon) = eframe::icon_data::from_png_bytes(ICON) {
         viewport = viewport.with_icon(icon);
     }

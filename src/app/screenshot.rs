@@ -66,7 +66,8 @@ pub fn save_png(image: &egui::ColorImage, path: &Path) -> Result<()> {
     let picture = image::RgbImage::from_raw(w as u32, h as u32, pixels).context("the picture has an odd size")?;
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png)?;
-    files::replace(path, bytes.get_ref()).with_context(|| format!("the picture could not be written to {}", path.display()))
+    files::replace(path, bytes.get_ref())
+        .with_context(|| format!("the picture could not be written to {}", path.display()))
 }
 
 /// The app, and what waits for it to come to rest.

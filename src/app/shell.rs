@@ -20,7 +20,7 @@ impl App {
         let jobs = self.jobs.views();
         // State and layout are lent to the panels for the frame, so that everything else can be read.
         let mut state = std::mem::take(&mut self.state);
-        let mut tree = std::mem::replace(&mut self.layout, DockTree::empty("none"));
+        let mut tree = std::mem::replace(&mut self.layout, DockTree::empty(egui::Id::unique("none")));
         let ctx = self.ctx_parts(&jobs, ui.visuals());
         frame_ui(ui, &ctx, &mut state, &mut tree);
         self.state = state;
@@ -46,7 +46,7 @@ impl App {
     }
 
     fn dropped_files(&mut self, ctx: &egui::Context) {
-        let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().filter_map(|f| f.path.clone()).collect());
+        let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_owned()).collect());
         for path in files {
             let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
             let is_data = matches!(extension.as_deref(), Some("tsv" | "csv" | "jsonl" | "npz"));
@@ -94,7 +94,9 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
                     for p in panels::ALL {
                         let mark = if layout::has(tree, p.id) { icons::CHECK } else { "   " };
                         let r = ui.button(format!("{mark}  {}", p.title));
-                        r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Panel {}", p.title)));
+                        r.widget_info(|| {
+                            egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Panel {}", p.title))
+                        });
                         if r.on_hover_text(p.help).clicked() {
                             ctx.send(Command::ShowPanel(p.id));
                         }
@@ -134,9 +136,11 @@ fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, action: Action) {
 fn toolbar_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     ui.horizontal(|ui| {
         ui.set_height(theme::TOOLBAR_HEIGHT - 8.0);
-        let search = egui::Button::new(RichText::new(format!("{}  Search or run a command", icons::SEARCH)).color(ctx.tokens.text_secondary))
-            .right_text(RichText::new("Ctrl+P").size(theme::CAPTION).color(ctx.tokens.text_disabled))
-            .min_size(egui::vec2((ui.available_width() * 0.3).clamp(230.0, 420.0), theme::BUTTON_HEIGHT));
+        let search = egui::Button::new(
+            RichText::new(format!("{}  Search or run a command", icons::SEARCH)).color(ctx.tokens.text_secondary),
+        )
+        .right_text(RichText::new("Ctrl+P").size(theme::CAPTION).color(ctx.tokens.text_disabled))
+        .min_size(egui::vec2((ui.available_width() * 0.3).clamp(230.0, 420.0), theme::BUTTON_HEIGHT));
         let r = ui.add(search);
         r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Search or run a command"));
         if r.clicked() {
@@ -197,7 +201,12 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         match ctx.open {
             Some(open) => {
                 let o = &open.overview;
-                let words = format!("{} · {} · {}", o.format, text::plural(o.nodes.len(), "node", "nodes"), text::bytes(o.bytes));
+                let words = format!(
+                    "{} · {} · {}",
+                    o.format,
+                    text::plural(o.nodes.len(), "node", "nodes"),
+                    text::bytes(o.bytes)
+                );
                 widgets::caption(ui, words);
                 if open.is_refreshing {
                     widgets::caption(ui, "updating…");
@@ -215,7 +224,11 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                 widgets::caption(ui, if open.is_saved() { "saved" } else { "not saved" });
             }
             if let Some(r) = ctx.run {
-                let memory = if r.memory_bytes > 0 { format!(" · {} est.", text::bytes(r.memory_bytes)) } else { String::new() };
+                let memory = if r.memory_bytes > 0 {
+                    format!(" · {} est.", text::bytes(r.memory_bytes))
+                } else {
+                    String::new()
+                };
                 widgets::caption(ui, format!("{} {}{memory}", r.name, r.state.title().to_lowercase()));
             }
         });
@@ -279,12 +292,24 @@ impl Behavior<Pane> for Docking<'_, '_> {
         Tokens::of(visuals).window
     }
 
-    fn tab_bg_color(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, state: &egui_tiles::TabState) -> egui::Color32 {
+    fn tab_bg_color(
+        &self,
+        visuals: &egui::Visuals,
+        _: &Tiles<Pane>,
+        _: TileId,
+        state: &egui_tiles::TabState,
+    ) -> egui::Color32 {
         let t = Tokens::of(visuals);
         if state.active { t.panel } else { t.window }
     }
 
-    fn tab_outline_stroke(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, _: &egui_tiles::TabState) -> egui::Stroke {
+    fn tab_outline_stroke(
+        &self,
+        visuals: &egui::Visuals,
+        _: &Tiles<Pane>,
+        _: TileId,
+        _: &egui_tiles::TabState,
+    ) -> egui::Stroke {
         let _ = visuals;
         egui::Stroke::NONE
     }
@@ -293,7 +318,13 @@ impl Behavior<Pane> for Docking<'_, '_> {
         egui::Stroke::new(1.0, Tokens::of(visuals).panel)
     }
 
-    fn tab_text_color(&self, visuals: &egui::Visuals, _: &Tiles<Pane>, _: TileId, state: &egui_tiles::TabState) -> egui::Color32 {
+    fn tab_text_color(
+        &self,
+        visuals: &egui::Visuals,
+        _: &Tiles<Pane>,
+        _: TileId,
+        state: &egui_tiles::TabState,
+    ) -> egui::Color32 {
         let t = Tokens::of(visuals);
         if state.active { t.text } else { t.text_secondary }
     }

@@ -1,8 +1,10 @@
 //! temporary
 use super::App;
 use crate::ui::Action;
-#[derive(Debug)] pub struct Training;
-#[derive(Debug)] pub struct Predicted;
+#[derive(Debug)]
+pub struct Training;
+#[derive(Debug)]
+pub struct Predicted;
 impl App {
     pub(super) fn take_training_events(&mut self) {}
     pub(super) fn take_started(&mut self, _t: Result<Training, String>) {}

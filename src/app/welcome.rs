@@ -16,7 +16,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         ui.vertical_centered(|ui| {
             ui.set_max_width(width);
             ui.label(RichText::new("Regraft").size(theme::WELCOME).family(theme::strong_family()));
-            ui.label(RichText::new("Open a frozen network, choose what trains, tune it on your data, write it back.").color(t.text_secondary));
+            ui.label(
+                RichText::new("Open a frozen network, choose what trains, tune it on your data, write it back.")
+                    .color(t.text_secondary),
+            );
             ui.add_space(theme::GROUPS);
             if let Some(job) = ctx.jobs.first() {
                 ui.horizontal(|ui| {
@@ -59,9 +62,21 @@ fn drop_zone_ui(ui: &mut Ui, ctx: &Ctx<'_>, width: f32) {
     let center = rect.center();
     let title = if is_over { "Drop it to open it" } else { "or drop a file anywhere" };
     let painter = ui.painter();
-    painter.text(center - vec2(0.0, 12.0), egui::Align2::CENTER_CENTER, title, egui::FontId::proportional(theme::BODY), t.text);
+    painter.text(
+        center - vec2(0.0, 12.0),
+        egui::Align2::CENTER_CENTER,
+        title,
+        egui::FontId::proportional(theme::BODY),
+        t.text,
+    );
     let formats = "TensorFlow frozen graphs (.pb) · sessions (.regraft)";
-    painter.text(center + vec2(0.0, 12.0), egui::Align2::CENTER_CENTER, formats, egui::FontId::proportional(theme::CAPTION), t.text_secondary);
+    painter.text(
+        center + vec2(0.0, 12.0),
+        egui::Align2::CENTER_CENTER,
+        formats,
+        egui::FontId::proportional(theme::CAPTION),
+        t.text_secondary,
+    );
 }
 
 fn recent_ui(ui: &mut Ui, ctx: &Ctx<'_>, width: f32) {
@@ -78,8 +93,12 @@ fn recent_ui(ui: &mut Ui, ctx: &Ctx<'_>, width: f32) {
                 ui.horizontal(|ui| {
                     ui.spacing_mut().interact_size.y = theme::LIST_ROW_HEIGHT;
                     let room = width - 44.0;
-                    let detail = RichText::new(text::elide_middle(&folder, 38)).size(theme::CAPTION).color(ctx.tokens.text_secondary);
-                    let b = egui::Button::new(format!("{}  {name}", icons::FILE)).right_text(detail).frame_when_inactive(false);
+                    let detail = RichText::new(text::elide_middle(&folder, 38))
+                        .size(theme::CAPTION)
+                        .color(ctx.tokens.text_secondary);
+                    let b = egui::Button::new(format!("{}  {name}", icons::FILE))
+                        .right_text(detail)
+                        .frame_when_inactive(false);
                     let r = ui.add_sized([room, theme::LIST_ROW_HEIGHT], b);
                     r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Open {name}")));
                     if r.on_hover_text(path.to_string_lossy()).clicked() {

@@ -1,11 +1,15 @@
 //! temporary
-use std::path::PathBuf;
-use crate::base::Severity;
 use super::App;
-#[derive(Debug)] pub struct Held;
-#[derive(Debug)] pub struct Derived;
+use crate::base::Severity;
+use std::path::PathBuf;
+#[derive(Debug)]
+pub struct Held;
+#[derive(Debug)]
+pub struct Derived;
 impl App {
-    pub(super) fn open_path(&mut self, path: PathBuf) { self.say(Severity::Error, format!("cannot open {}", path.display())); }
+    pub(super) fn open_path(&mut self, path: PathBuf) {
+        self.say(Severity::Error, format!("cannot open {}", path.display()));
+    }
     pub(super) fn open_demo(&mut self) {}
     pub(super) fn refresh(&mut self) {}
     pub(super) fn take_derived(&mut self, _r: Result<Derived, String>) {}

@@ -231,65 +231,121 @@ impl Action {
             starts_group: self.starts_group(),
         };
         match self {
-            Self::OpenFile => row(File, icons::OPEN, "Open a model…", "A model or a session file", Some((CTRL, Key::O))),
-            Self::OpenDemo => {
-                row(File, icons::DEMO, "Try the demo", "A small BERT with hard-coded dropout, and texts to tune it on", None)
+            Self::OpenFile => {
+                row(File, icons::OPEN, "Open a model…", "A model or a session file", Some((CTRL, Key::O)))
             }
-            Self::Save => row(File, icons::SAVE, "Save the session", "Writes every decision to its file", Some((CTRL, Key::S))),
-            Self::SaveAs => {
-                row(File, icons::SAVE, "Save the session as…", "Writes every decision to a new file", Some((CTRL_SHIFT, Key::S)))
+            Self::OpenDemo => row(
+                File,
+                icons::DEMO,
+                "Try the demo",
+                "A small BERT with hard-coded dropout, and texts to tune it on",
+                None,
+            ),
+            Self::Save => {
+                row(File, icons::SAVE, "Save the session", "Writes every decision to its file", Some((CTRL, Key::S)))
             }
-            Self::Export => row(File, icons::EXPORT, "Export…", "Writes the model with its tuned values", Some((CTRL, Key::E))),
-            Self::CloseModel => row(File, icons::CLOSE, "Close the model", "Back to the welcome page", Some((CTRL, Key::W))),
+            Self::SaveAs => row(
+                File,
+                icons::SAVE,
+                "Save the session as…",
+                "Writes every decision to a new file",
+                Some((CTRL_SHIFT, Key::S)),
+            ),
+            Self::Export => {
+                row(File, icons::EXPORT, "Export…", "Writes the model with its tuned values", Some((CTRL, Key::E)))
+            }
+            Self::CloseModel => {
+                row(File, icons::CLOSE, "Close the model", "Back to the welcome page", Some((CTRL, Key::W)))
+            }
             Self::Quit => row(File, icons::CLOSE, "Quit", "Ends the program", Some((CTRL, Key::Q))),
             Self::Undo => row(Edit, icons::UNDO, "Undo", "Takes the last decision back", Some((CTRL, Key::Z))),
             Self::Redo => row(Edit, icons::REDO, "Redo", "Makes it again", Some((CTRL_SHIFT, Key::Z))),
             Self::Find => row(Edit, icons::SEARCH, "Find", "Puts the cursor into the filter", Some((CTRL, Key::F))),
-            Self::SelectAll => {
-                row(Edit, icons::LIST, "Select all shown", "Everything that the filter shows", Some((CTRL_SHIFT, Key::A)))
+            Self::SelectAll => row(
+                Edit,
+                icons::LIST,
+                "Select all shown",
+                "Everything that the filter shows",
+                Some((CTRL_SHIFT, Key::A)),
+            ),
+            Self::CopyNames => {
+                row(Edit, icons::COPY, "Copy names", "The full names of the selection", Some((CTRL_SHIFT, Key::C)))
             }
-            Self::CopyNames => row(Edit, icons::COPY, "Copy names", "The full names of the selection", Some((CTRL_SHIFT, Key::C))),
             Self::CopyRecipe => row(Edit, icons::COPY, "Copy the recipe as JSON", "All decisions, as text", None),
-            Self::PasteRecipe => {
-                row(Edit, icons::RECIPE, "Paste a recipe", "Takes the decisions that were copied from another session", None)
-            }
+            Self::PasteRecipe => row(
+                Edit,
+                icons::RECIPE,
+                "Paste a recipe",
+                "Takes the decisions that were copied from another session",
+                None,
+            ),
             Self::SelectBack => {
                 row(Edit, icons::BACK, "Back", "To what was selected before", Some((Modifiers::ALT, Key::ArrowLeft)))
             }
-            Self::SelectForward => {
-                row(Edit, icons::FORWARD, "Forward", "To what was selected after", Some((Modifiers::ALT, Key::ArrowRight)))
-            }
-            Self::Palette => {
-                row(View, icons::COMMAND, "Command palette", "Finds commands, nodes and constants", Some((CTRL, Key::P)))
-            }
+            Self::SelectForward => row(
+                Edit,
+                icons::FORWARD,
+                "Forward",
+                "To what was selected after",
+                Some((Modifiers::ALT, Key::ArrowRight)),
+            ),
+            Self::Palette => row(
+                View,
+                icons::COMMAND,
+                "Command palette",
+                "Finds commands, nodes and constants",
+                Some((CTRL, Key::P)),
+            ),
             Self::ThemeSystem => row(View, icons::SYSTEM, "Theme of the system", "Follows the desktop", None),
             Self::ThemeLight => row(View, icons::SUN, "Light theme", "", None),
             Self::ThemeDark => row(View, icons::MOON, "Dark theme", "", None),
             Self::ZoomIn => row(View, icons::PLUS, "Larger", "Everything in the window", Some((CTRL, Key::Plus))),
             Self::ZoomOut => row(View, icons::MINUS, "Smaller", "Everything in the window", Some((CTRL, Key::Minus))),
             Self::ZoomReset => row(View, icons::SEARCH, "Normal size", "", Some((CTRL, Key::Num0))),
-            Self::ResetLayout => row(View, icons::LAYOUT, "Reset the layout", "Puts every panel back to its place", None),
-            Self::FitGraph => row(View, icons::FIT, "Fit the graph", "Shows all of it", Some((Modifiers::NONE, Key::F))),
+            Self::ResetLayout => {
+                row(View, icons::LAYOUT, "Reset the layout", "Puts every panel back to its place", None)
+            }
+            Self::FitGraph => {
+                row(View, icons::FIT, "Fit the graph", "Shows all of it", Some((Modifiers::NONE, Key::F)))
+            }
             Self::ZoomToSelection => {
                 row(View, icons::FOCUS, "Zoom to the selection", "On the graph", Some((Modifiers::NONE, Key::Z)))
             }
             Self::ToggleMotion => row(View, icons::PLAY, "Animations", "Switches motion on or off", None),
-            Self::TrainSuggested => {
-                row(Model, icons::STAR, "Train all suggested", "Weights, biases and norms by their role in the graph", None)
-            }
-            Self::TrainAllFloat => {
-                row(Model, icons::STACK, "Train all float non-scalars", "Every float constant with more than one element", None)
-            }
+            Self::TrainSuggested => row(
+                Model,
+                icons::STAR,
+                "Train all suggested",
+                "Weights, biases and norms by their role in the graph",
+                None,
+            ),
+            Self::TrainAllFloat => row(
+                Model,
+                icons::STACK,
+                "Train all float non-scalars",
+                "Every float constant with more than one element",
+                None,
+            ),
             Self::FreezeAll => row(Model, icons::PROHIBIT, "Freeze all", "Nothing trains", None),
             Self::TrainSelection => {
                 row(Model, icons::CHECK, "Train the selection", "Adds the selected constants", Some((CTRL, Key::T)))
             }
-            Self::FreezeSelection => {
-                row(Model, icons::MINUS, "Freeze the selection", "Takes the selected constants out", Some((CTRL_SHIFT, Key::T)))
+            Self::FreezeSelection => row(
+                Model,
+                icons::MINUS,
+                "Freeze the selection",
+                "Takes the selected constants out",
+                Some((CTRL_SHIFT, Key::T)),
+            ),
+            Self::OnlySelection => {
+                row(Model, icons::TARGET, "Train only the selection", "Freezes everything else", None)
             }
-            Self::OnlySelection => row(Model, icons::TARGET, "Train only the selection", "Freezes everything else", None),
-            Self::OnlyBiases => row(Model, icons::TARGET, "Only biases (BitFit)", "Trains biases and norm shifts alone", None),
-            Self::OnlyNorms => row(Model, icons::TARGET, "Only norms", "Trains the scales and shifts of norms alone", None),
+            Self::OnlyBiases => {
+                row(Model, icons::TARGET, "Only biases (BitFit)", "Trains biases and norm shifts alone", None)
+            }
+            Self::OnlyNorms => {
+                row(Model, icons::TARGET, "Only norms", "Trains the scales and shifts of norms alone", None)
+            }
             Self::DropoutTrain => {
                 row(Model, icons::DROP, "Dropout at the file's rate", "Active in training, absent in evaluation", None)
             }
@@ -297,12 +353,16 @@ impl Action {
             Self::BypassAllDropout => {
                 row(Model, icons::PROHIBIT, "Remove all dropout from the graph", "An edit of what is exported", None)
             }
-            Self::Train => row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter))),
+            Self::Train => {
+                row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter)))
+            }
             Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", None),
             Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", None),
             Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", None),
             Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard", "Ends and forgets the run", None),
-            Self::SaveCheckpoint => row(Train, icons::SAVE, "Save a checkpoint now", "After the step in progress", None),
+            Self::SaveCheckpoint => {
+                row(Train, icons::SAVE, "Save a checkpoint now", "After the step in progress", None)
+            }
             Self::Shortcuts => row(Help, icons::COMMAND, "Keyboard shortcuts", "", Some((Modifiers::NONE, Key::F1))),
             Self::About => row(Help, icons::INFO, "About Regraft", "", None),
         }

@@ -137,7 +137,12 @@ impl Open {
             out.push(Problem {
                 severity: Severity::Error,
                 code: format!("gradient-{}", b.verdict),
-                message: format!("{} blocks the gradient of {}: {}", b.op, super::text::plural(n, "weight", "weights"), b.why),
+                message: format!(
+                    "{} blocks the gradient of {}: {}",
+                    b.op,
+                    super::text::plural(n, "weight", "weights"),
+                    b.why
+                ),
                 place: Some(b.node.clone()),
                 cures: b.cures.clone(),
             });

@@ -1,10 +1,13 @@
 //! Draws what is visible of a layout: cards, boxes, dots at small scale, wires, chips, badges.
 
-use egui::{Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Response, Sense, Shape, Stroke, StrokeKind, Ui, pos2, vec2};
+use egui::{
+    Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Response, Sense, Shape, Stroke, StrokeKind, Ui, pos2,
+    vec2,
+};
 
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::Target;
-use crate::ui::theme::{self, Tokens, icons, tokens};
+use crate::ui::theme::{self, icons, tokens};
 use crate::ui::{UiState, text, widgets};
 
 use super::fold::{CHIP_HEIGHT, Item, Layout, MAX_CHIPS, Placed, Wire};
@@ -39,18 +42,23 @@ impl ColorMode {
 
 /// The choice of colours with its legend.
 pub fn color_mode_ui(ui: &mut Ui, ctx: &Ctx<'_>, mode: &mut ColorMode) {
-    egui::ComboBox::from_id_salt("color-mode").width(150.0).selected_text(mode.title()).show_ui(ui, |ui| {
-        for m in ColorMode::ALL {
-            ui.selectable_value(mode, m, m.title());
-        }
-    })
-    .response
-    .accessible_name("Colours of the graph");
+    egui::ComboBox::from_id_salt("color-mode")
+        .width(150.0)
+        .selected_text(mode.title())
+        .show_ui(ui, |ui| {
+            for m in ColorMode::ALL {
+                ui.selectable_value(mode, m, m.title());
+            }
+        })
+        .response
+        .accessible_name("Colours of the graph");
     let t = ctx.tokens;
     let entries: Vec<(&str, Color32)> = match mode {
         ColorMode::Kind => FAMILIES.iter().enumerate().map(|(i, f)| (*f, t.families[i])).collect(),
         ColorMode::Trainable => vec![("trains", t.trainable), ("frozen", t.frozen)],
-        ColorMode::Gradient => vec![("flows", t.flows), ("zero or stopped", t.zero), ("blocked", t.blocked), ("off path", t.frozen)],
+        ColorMode::Gradient => {
+            vec![("flows", t.flows), ("zero or stopped", t.zero), ("blocked", t.blocked), ("off path", t.frozen)]
+        }
     };
     let room = ui.available_width();
     let mut used = 0.0;
@@ -95,11 +103,37 @@ pub fn family(op: &str) -> usize {
         3
     } else if has(&["Random", "Dropout", "Multinomial"]) {
         7
-    } else if has(&["Reshape", "Transpose", "Shape", "ExpandDims", "Squeeze", "Tile", "Fill", "Pack", "Concat", "Split", "Rank", "Size", "Flatten"]) {
+    } else if has(&[
+        "Reshape",
+        "Transpose",
+        "Shape",
+        "ExpandDims",
+        "Squeeze",
+        "Tile",
+        "Fill",
+        "Pack",
+        "Concat",
+        "Split",
+        "Rank",
+        "Size",
+        "Flatten",
+    ]) {
         4
     } else if has(&["Gather", "Slice", "OneHot", "Scatter", "Range", "Where", "ArgMax", "TopK"]) {
         5
-    } else if has(&["Switch", "Merge", "If", "While", "Enter", "Exit", "NextIteration", "LoopCond", "PartitionedCall", "NoOp", "Assert"]) {
+    } else if has(&[
+        "Switch",
+        "Merge",
+        "If",
+        "While",
+        "Enter",
+        "Exit",
+        "NextIteration",
+        "LoopCond",
+        "PartitionedCall",
+        "NoOp",
+        "Assert",
+    ]) {
         6
     } else {
         8
@@ -165,7 +199,9 @@ impl Scene<'_> {
                 (node.op.clone(), text::last_part(&node.name).to_owned())
             }
             Item::Site(s) => {
-                let rate = self.open.overview.dropout[s].rate.map_or_else(|| "rate is fed".to_owned(), |r| format!("rate {}", text::number(r, 3)));
+                let rate = self.open.overview.dropout[s]
+                    .rate
+                    .map_or_else(|| "rate is fed".to_owned(), |r| format!("rate {}", text::number(r, 3)));
                 ("Dropout".to_owned(), rate)
             }
             Item::Scope(s) => {
@@ -185,10 +221,18 @@ impl Scene<'_> {
             (ColorMode::Kind, Item::Site(_)) => t.families[7],
             (ColorMode::Kind, Item::Scope(_)) => t.stroke_strong,
             (ColorMode::Trainable, Item::Scope(s)) => {
-                if self.open.index.scopes.all[s].totals.trainable > 0 { t.trainable } else { t.frozen }
+                if self.open.index.scopes.all[s].totals.trainable > 0 {
+                    t.trainable
+                } else {
+                    t.frozen
+                }
             }
             (ColorMode::Trainable, _) => {
-                if p.chips.iter().any(|&c| o.constants[c].trainable) { t.trainable } else { t.frozen }
+                if p.chips.iter().any(|&c| o.constants[c].trainable) {
+                    t.trainable
+                } else {
+                    t.frozen
+                }
             }
             (ColorMode::Gradient, Item::Node(n)) => match o.nodes[n].gradient.as_str() {
                 "off-path" | "not-float" | "dead-branch" | "" => t.frozen,
@@ -247,7 +291,13 @@ impl Scene<'_> {
         if let Some((_, w)) = near {
             let name = |i: usize| self.title(self.layout.placed[i].item).0;
             let words = format!("{} → {}\n{}", name(w.from), name(w.to), w.label);
-            egui::Tooltip::always_open(ui.ctx().clone(), ui.layer_id(), egui::Id::new("wire"), egui::PopupAnchor::Pointer).show(|ui| {
+            egui::Tooltip::always_open(
+                ui.ctx().clone(),
+                ui.layer_id(),
+                egui::Id::unique("wire"),
+                egui::PopupAnchor::Pointer,
+            )
+            .show(|ui| {
                 ui.label(words);
             });
         }
@@ -261,7 +311,10 @@ impl Scene<'_> {
             } else {
                 let bend = ((b.y - a.y) * 0.5).clamp(-60.0, 60.0);
                 let curve = [a, a + vec2(0.0, bend), b - vec2(0.0, bend), b];
-                out.push(egui::epaint::CubicBezierShape::from_points_stroke(curve, false, Color32::TRANSPARENT, stroke).into());
+                out.push(
+                    egui::epaint::CubicBezierShape::from_points_stroke(curve, false, Color32::TRANSPARENT, stroke)
+                        .into(),
+                );
             }
         }
         if self.camera.zoom >= TEXT_ZOOM
@@ -307,8 +360,20 @@ impl Scene<'_> {
         let (title, below) = self.title(p.item);
         let fits = |s: &str, size: f32| text::elide_middle(s, ((r.width() - 22.0 * z) / (size * z * 0.56)) as usize);
         let left = r.left() + 12.0 * z;
-        clip.text(pos2(left, r.top() + 14.0 * z), Align2::LEFT_CENTER, fits(&title, 13.0), FontId::proportional(self.font(13.0)), t.text);
-        clip.text(pos2(left, r.top() + 30.0 * z), Align2::LEFT_CENTER, fits(&below, 11.0), FontId::proportional(self.font(11.0)), t.text_secondary);
+        clip.text(
+            pos2(left, r.top() + 14.0 * z),
+            Align2::LEFT_CENTER,
+            fits(&title, 13.0),
+            FontId::proportional(self.font(13.0)),
+            t.text,
+        );
+        clip.text(
+            pos2(left, r.top() + 30.0 * z),
+            Align2::LEFT_CENTER,
+            fits(&below, 11.0),
+            FontId::proportional(self.font(11.0)),
+            t.text_secondary,
+        );
         match p.item {
             Item::Scope(s) => self.share(painter, r, s),
             Item::Node(n) => {
@@ -319,9 +384,18 @@ impl Scene<'_> {
                 let site = &self.open.overview.dropout[s].output;
                 let is_off = crate::ui::panels::is_bypassed(self.open, site);
                 if is_off {
-                    clip.line_segment([r.left_center() + vec2(8.0 * z, 0.0), r.right_center() - vec2(8.0 * z, 0.0)], Stroke::new(1.5, t.bypassed));
+                    clip.line_segment(
+                        [r.left_center() + vec2(8.0 * z, 0.0), r.right_center() - vec2(8.0 * z, 0.0)],
+                        Stroke::new(1.5, t.bypassed),
+                    );
                 }
-                clip.text(r.right_top() + vec2(-6.0, 6.0) * z, Align2::RIGHT_TOP, icons::DROP, FontId::proportional(self.font(14.0)), t.text_secondary);
+                clip.text(
+                    r.right_top() + vec2(-6.0, 6.0) * z,
+                    Align2::RIGHT_TOP,
+                    icons::DROP,
+                    FontId::proportional(self.font(14.0)),
+                    t.text_secondary,
+                );
             }
         }
     }
@@ -346,7 +420,10 @@ impl Scene<'_> {
             return;
         }
         let z = self.camera.zoom;
-        let mut bar = Rect::from_min_max(pos2(r.left() + 12.0 * z, r.bottom() - 9.0 * z), pos2(r.right() - 10.0 * z, r.bottom() - 6.0 * z));
+        let mut bar = Rect::from_min_max(
+            pos2(r.left() + 12.0 * z, r.bottom() - 9.0 * z),
+            pos2(r.right() - 10.0 * z, r.bottom() - 6.0 * z),
+        );
         painter.rect_filled(bar, 1.0, tokens::mix(t.raised, t.text, 0.12));
         bar.set_width(bar.width() * (totals.trainable_parameters as f32 / totals.parameters as f32));
         painter.rect_filled(bar, 1.0, t.trainable);
@@ -358,16 +435,29 @@ impl Scene<'_> {
         let mut y = r.top() + 44.0 * z;
         for &c in p.chips.iter().take(MAX_CHIPS) {
             let row = &self.open.overview.constants[c];
-            let chip = Rect::from_min_size(pos2(r.left() + 10.0 * z, y), vec2(r.width() - 20.0 * z, (CHIP_HEIGHT - 2.0) * z));
+            let chip =
+                Rect::from_min_size(pos2(r.left() + 10.0 * z, y), vec2(r.width() - 20.0 * z, (CHIP_HEIGHT - 2.0) * z));
             clip.rect_filled(chip, 3.0, tokens::mix(t.raised, t.text, 0.06));
             widgets::paint_dot(clip, chip.left_center() + vec2(8.0 * z, 0.0), 3.5 * z, row.trainable, t);
             let words = format!("{} {}", role_letter(&row.role), text::shape(row.shape.as_deref()));
-            clip.text(chip.left_center() + vec2(16.0 * z, 0.0), Align2::LEFT_CENTER, words, theme::mono(self.font(10.5)), t.text_secondary);
+            clip.text(
+                chip.left_center() + vec2(16.0 * z, 0.0),
+                Align2::LEFT_CENTER,
+                words,
+                theme::mono(self.font(10.5)),
+                t.text_secondary,
+            );
             y += CHIP_HEIGHT * z;
         }
         if p.chips.len() > MAX_CHIPS {
             let words = format!("and {} more", p.chips.len() - MAX_CHIPS);
-            clip.text(pos2(r.left() + 12.0 * z, y + 8.0 * z), Align2::LEFT_CENTER, words, FontId::proportional(self.font(10.5)), t.text_secondary);
+            clip.text(
+                pos2(r.left() + 12.0 * z, y + 8.0 * z),
+                Align2::LEFT_CENTER,
+                words,
+                FontId::proportional(self.font(10.5)),
+                t.text_secondary,
+            );
         }
     }
 
@@ -398,7 +488,7 @@ impl Scene<'_> {
                 Item::Scope(s) => format!("Scope {}", self.open.index.scopes.all[s].name),
             };
             let rect = self.screen(i).intersect(self.rect);
-            let r = ui.interact(rect, ui.id().with(("placed", item)), Sense::empty());
+            let r = ui.interact(rect, ui.scope_id().with(("placed", item)), Sense::empty());
             r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &name));
         }
     }
@@ -430,16 +520,31 @@ impl Scene<'_> {
     /// Where the visible part lies in the whole; only where not all is visible.
     fn mini_map(&self, ui: &Ui, painter: &Painter) {
         let t = self.ctx.tokens;
-        let whole = Rect::from_min_size(self.point([0.0; 2]), vec2(self.layout.size[0], self.layout.size[1]) * self.camera.zoom);
+        let whole = Rect::from_min_size(
+            self.point([0.0; 2]),
+            vec2(self.layout.size[0], self.layout.size[1]) * self.camera.zoom,
+        );
         if self.rect.contains_rect(whole) || self.rect.width() < 420.0 || self.rect.height() < 300.0 {
             return;
         }
         let scale = (130.0 / self.layout.size[0].max(1.0)).min(150.0 / self.layout.size[1].max(1.0));
         let size = vec2(self.layout.size[0], self.layout.size[1]) * scale;
-        let map = Rect::from_min_size(self.rect.right_bottom() - size.max(vec2(16.0, 16.0)) - vec2(12.0, 12.0), size.max(vec2(16.0, 16.0)));
-        painter.rect(map.expand(4.0), 4.0, tokens::faded(t.panel, 0.92), Stroke::new(1.0, t.stroke_subtle), StrokeKind::Outside);
+        let map = Rect::from_min_size(
+            self.rect.right_bottom() - size.max(vec2(16.0, 16.0)) - vec2(12.0, 12.0),
+            size.max(vec2(16.0, 16.0)),
+        );
+        painter.rect(
+            map.expand(4.0),
+            4.0,
+            tokens::faded(t.panel, 0.92),
+            Stroke::new(1.0, t.stroke_subtle),
+            StrokeKind::Outside,
+        );
         for p in self.layout.placed.iter().filter(|p| p.parent.is_none() || !p.is_open).take(1500) {
-            let r = Rect::from_min_size(map.min + vec2(p.min[0], p.min[1]) * scale, (vec2(p.size[0], p.size[1]) * scale).max(vec2(1.0, 1.0)));
+            let r = Rect::from_min_size(
+                map.min + vec2(p.min[0], p.min[1]) * scale,
+                (vec2(p.size[0], p.size[1]) * scale).max(vec2(1.0, 1.0)),
+            );
             painter.rect_filled(r, 0.0, if p.is_open { t.raised } else { tokens::mix(t.raised, self.color(p), 0.6) });
         }
         let to_map = |p: Pos2| {
@@ -483,7 +588,18 @@ mod tests {
 
     #[test]
     fn ops_find_their_family() {
-        for (op, want) in [("MatMul", 0), ("Conv2D", 1), ("FusedBatchNormV3", 2), ("Relu", 3), ("Reshape", 4), ("GatherV2", 5), ("Merge", 6), ("RandomUniform", 7), ("AddV2", 8), ("Placeholder", 9)] {
+        for (op, want) in [
+            ("MatMul", 0),
+            ("Conv2D", 1),
+            ("FusedBatchNormV3", 2),
+            ("Relu", 3),
+            ("Reshape", 4),
+            ("GatherV2", 5),
+            ("Merge", 6),
+            ("RandomUniform", 7),
+            ("AddV2", 8),
+            ("Placeholder", 9),
+        ] {
             assert_eq!(FAMILIES[family(op)], FAMILIES[want], "{op}");
         }
     }

@@ -92,7 +92,7 @@ fn layers_of(n: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     }
     let is_source: Vec<bool> = incoming.iter().map(|&i| i == 0).collect();
     let mut todo: Vec<usize> = (0..n).filter(|&v| incoming[v] == 0).collect();
-    let mut layer = vec![0; n];
+    let mut layer = vec![0usize; n];
     while let Some(v) = todo.pop() {
         for &w in &out[v] {
             layer[w] = layer[w].max(layer[v] + 1);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use egui::{Pos2, Rect, Sense, Ui, Vec2, pos2, vec2};
 
+use super::background::Background;
 use super::ctx::{Ctx, Open};
 use super::selection::{How, Target};
 use super::theme::{self, icons};
 use super::{Command, UiState, widgets};
-use super::background::Background;
 use fold::{Item, Layout, View};
 
 pub use draw::ColorMode;
@@ -142,14 +142,24 @@ fn prepare(ui: &Ui, open: &Open, state: &mut CanvasState) {
     if is_wanted && !is_running {
         let (overview, index, view) = (open.overview.clone(), open.index.clone(), key.1.clone());
         let ctx = ui.ctx().clone();
-        let job = Background::spawn("layout", move || ctx.request_repaint(), move |cancel| {
-            fold::layout(&overview, &index, &view, cancel)
-        });
+        let job = Background::spawn(
+            "layout",
+            move || ctx.request_repaint(),
+            move |cancel| fold::layout(&overview, &index, &view, cancel),
+        );
         state.job = Some((key, job));
     }
 }
 
-fn move_camera(ui: &Ui, rect: Rect, response: &egui::Response, ctx: &Ctx<'_>, open: &Open, layout: &Layout, state: &mut UiState) {
+fn move_camera(
+    ui: &Ui,
+    rect: Rect,
+    response: &egui::Response,
+    ctx: &Ctx<'_>,
+    open: &Open,
+    layout: &Layout,
+    state: &mut UiState,
+) {
     let now = ui.input(|i| i.time);
     let canvas = &mut state.canvas;
     if canvas.camera.is_none() {
@@ -222,9 +232,11 @@ fn placed_of(open: &Open, layout: &Layout, target: &Target) -> Option<usize> {
         Target::Node(n) => layout.shown_by.get(open.index.node_of_value(n)?).copied().flatten(),
         Target::Site(s) => {
             let site = open.overview.dropout.iter().position(|d| d.output == *s)?;
-            layout.placed.iter().position(|p| p.item == Item::Site(site)).or_else(|| {
-                layout.shown_by.get(open.index.node_of_value(s)?).copied().flatten()
-            })
+            layout
+                .placed
+                .iter()
+                .position(|p| p.item == Item::Site(site))
+                .or_else(|| layout.shown_by.get(open.index.node_of_value(s)?).copied().flatten())
         }
         Target::Scope(s) => {
             let scope = open.index.scopes.named(s)?;
@@ -233,7 +245,15 @@ fn placed_of(open: &Open, layout: &Layout, target: &Target) -> Option<usize> {
     }
 }
 
-fn clicked(ui: &Ui, ctx: &Ctx<'_>, open: &Open, layout: &Layout, i: usize, response: &egui::Response, state: &mut UiState) {
+fn clicked(
+    ui: &Ui,
+    ctx: &Ctx<'_>,
+    open: &Open,
+    layout: &Layout,
+    i: usize,
+    response: &egui::Response,
+    state: &mut UiState,
+) {
     let target = match layout.placed[i].item {
         Item::Node(n) => Target::Node(open.overview.nodes[n].name.clone()),
         Item::Site(s) => Target::Site(open.overview.dropout[s].output.clone()),

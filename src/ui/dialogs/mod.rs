@@ -19,8 +19,15 @@ pub enum Dialog {
     /// The window was asked to close while a run is in progress.
     CloseDuringRun,
     /// A file picker could not be shown: type the path.
-    TypePath { title: String, path: String, then: PathUse },
-    Error { title: String, text: String },
+    TypePath {
+        title: String,
+        path: String,
+        then: PathUse,
+    },
+    Error {
+        title: String,
+        text: String,
+    },
 }
 
 /// What a typed path is for.
@@ -33,7 +40,7 @@ pub enum PathUse {
 
 /// Shows the dialog; its buttons send commands.
 pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
-    let modal = Modal::new(Id::new("dialog")).show(ui.ctx(), |ui| {
+    let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
         ui.set_max_width(460.0);
         ui.set_min_width(340.0);
         match dialog {
@@ -79,7 +86,9 @@ fn shortcuts_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                 for info in Action::ALL.iter().map(|a| a.info()).filter(|i| i.menu == menu) {
                     if let Some(s) = info.shortcut {
                         ui.label(info.title);
-                        ui.label(RichText::new(ui.ctx().format_shortcut(&s)).monospace().color(ctx.tokens.text_secondary));
+                        ui.label(
+                            RichText::new(ui.ctx().format_shortcut(&s)).monospace().color(ctx.tokens.text_secondary),
+                        );
                         ui.end_row();
                     }
                 }

@@ -31,9 +31,9 @@ const MAX_NAMES: usize = 60;
 /// Shows the palette; false when it is done.
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
     let mut is_open = true;
-    let area = Modal::default_area(Id::new("palette")).anchor(egui::Align2::CENTER_TOP, [0.0, 80.0]);
+    let area = Modal::default_area(Id::unique("palette")).anchor(egui::Align2::CENTER_TOP, [0.0, 80.0]);
     let frame = egui::Frame::popup(ui.style()).inner_margin(10);
-    let modal = Modal::new(Id::new("palette")).area(area).frame(frame).show(ui.ctx(), |ui| {
+    let modal = Modal::new(Id::unique("palette")).area(area).frame(frame).show(ui.ctx(), |ui| {
         ui.set_width((ui.ctx().content_rect().width() - 80.0).min(560.0));
         let (down, up, enter) = ui.input_mut(|i| {
             let none = egui::Modifiers::NONE;
@@ -97,12 +97,23 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
         let info = action.info();
         if let Some(score) = text::fuzzy(query, info.title) {
             let detail = format!("{} menu", info.menu.title());
-            scored.push((score + 8, Row { icon: info.icon, title: info.title.to_owned(), detail, command: vec![action.command()] }));
+            scored.push((
+                score + 8,
+                Row { icon: info.icon, title: info.title.to_owned(), detail, command: vec![action.command()] },
+            ));
         }
     }
     for p in panels::ALL {
         if let Some(score) = text::fuzzy(query, p.title) {
-            scored.push((score + 4, Row { icon: p.icon, title: format!("Show {}", p.title), detail: "panel".to_owned(), command: vec![Command::ShowPanel(p.id)] }));
+            scored.push((
+                score + 4,
+                Row {
+                    icon: p.icon,
+                    title: format!("Show {}", p.title),
+                    detail: "panel".to_owned(),
+                    command: vec![Command::ShowPanel(p.id)],
+                },
+            ));
         }
     }
     if let Some(open) = ctx.open.filter(|_| query.trim().len() >= 2) {
@@ -115,7 +126,15 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
             let score = text::fuzzy(query, &n.name).unwrap_or(0);
             let icon = if open.index.constant(&n.name).is_some() { icons::CONSTANT } else { icons::GRAPH };
             let select = Command::Select(Target::Node(n.name.clone()), How::Replace);
-            scored.push((score, Row { icon, title: n.name.clone(), detail: n.op.clone(), command: vec![select, Command::ShowPanel("inspector")] }));
+            scored.push((
+                score,
+                Row {
+                    icon,
+                    title: n.name.clone(),
+                    detail: n.op.clone(),
+                    command: vec![select, Command::ShowPanel("inspector")],
+                },
+            ));
         }
     }
     // Stable, so that equal scores keep the order of menus and files.

@@ -60,14 +60,15 @@ fn source_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
 }
 
 fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
-    let mut table = TableBuilder::new(ui)
-        .id_salt("data-rows")
-        .auto_shrink(false)
-        .resizable(true)
-        .column(Column::exact(44.0));
+    let mut table =
+        TableBuilder::new(ui).id_salt("data-rows").auto_shrink(false).resizable(true).column(Column::exact(44.0));
     for i in 0..d.columns.len() {
         let is_last = i + 1 == d.columns.len();
-        table = table.column(if is_last { Column::remainder().at_least(80.0).clip(true) } else { Column::initial(220.0).at_least(50.0).clip(true) });
+        table = table.column(if is_last {
+            Column::remainder().at_least(80.0).clip(true)
+        } else {
+            Column::initial(220.0).at_least(50.0).clip(true)
+        });
     }
     table
         .header(theme::ROW_HEIGHT, |mut row| {

@@ -15,7 +15,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     let sites = &open.overview.dropout;
     if sites.is_empty() {
-        return widgets::empty_state(ui, icons::DROP, "No dropout", "No structure in this graph drops and rescales at random.");
+        return widgets::empty_state(
+            ui,
+            icons::DROP,
+            "No dropout",
+            "No structure in this graph drops and rescales at random.",
+        );
     }
     let removed = sites.iter().filter(|s| is_bypassed(open, &s.output)).count();
     let mut words = format!("{} recognised by structure", text::plural(sites.len(), "site", "sites"));
@@ -94,7 +99,9 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, site: &SiteRow) {
             }
         });
         let mut is_removed = removed;
-        let r = ui.checkbox(&mut is_removed, "Remove").on_hover_text("Its readers read its input; an edit of what is exported");
+        let r = ui
+            .checkbox(&mut is_removed, "Remove")
+            .on_hover_text("Its readers read its input; an edit of what is exported");
         r.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, removed, format!("Remove {}", site.output)));
         if r.changed() {
             match bypass_entry(open, &site.output) {

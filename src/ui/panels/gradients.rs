@@ -19,7 +19,12 @@ pub struct GradientsState {
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     let Some(g) = &open.gradients else {
-        return widgets::empty_state(ui, icons::GAUGE, "Not known yet", "The map of gradients appears as soon as there is something to minimise and something that trains.");
+        return widgets::empty_state(
+            ui,
+            icons::GAUGE,
+            "Not known yet",
+            "The map of gradients appears as soon as there is something to minimise and something that trains.",
+        );
     };
     head_ui(ui, ctx, g, &mut state.gradients);
     egui::ScrollArea::horizontal().show(ui, |ui| {
@@ -57,7 +62,11 @@ fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut GradientsState
 /// `41 of 41 trainable constants are reached from loss/Mean:0`.
 fn summary(g: &Gradients) -> String {
     let from = if g.objective.is_empty() { String::new() } else { format!(" from {}", g.objective) };
-    format!("{} of {} are reached{from}", g.reached, text::plural(g.trainable, "trainable constant", "trainable constants"))
+    format!(
+        "{} of {} are reached{from}",
+        g.reached,
+        text::plural(g.trainable, "trainable constant", "trainable constants")
+    )
 }
 
 /// One blocking node with its reason and cures.

@@ -248,12 +248,15 @@ fn histogram_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
         let i = (((p.x - rect.left()) / w) as usize).min(d.histogram.len() - 1);
         let width = (d.max - d.min) / d.histogram.len() as f64;
         let low = d.min + width * i as f64;
-        let words = format!("{} to {}: {}", text::number(low, 4), text::number(low + width, 4), text::exact(d.histogram[i]));
+        let words =
+            format!("{} to {}: {}", text::number(low, 4), text::number(low + width, 4), text::exact(d.histogram[i]));
         response.on_hover_text_at_pointer(words);
     }
     ui.horizontal(|ui| {
         widgets::caption(ui, text::number(d.min, 3));
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| widgets::caption(ui, text::number(d.max, 3)));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            widgets::caption(ui, text::number(d.max, 3))
+        });
     });
 }
 
@@ -281,7 +284,8 @@ fn picture_ui(ui: &mut Ui, name: &str, d: &Described, state: &mut InspectorState
 
 fn picture(d: &Described, is_diverging: bool) -> ColorImage {
     let bound = d.picture.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs())).max(f32::MIN_POSITIVE);
-    let (low, high) = d.picture.iter().filter(|v| v.is_finite()).fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    let (low, high) =
+        d.picture.iter().filter(|v| v.is_finite()).fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
     let color = |v: f32| match (v.is_finite(), is_diverging) {
         (false, _) => tokens::DARK.error,
         (true, true) => tokens::diverging(v / bound),
@@ -349,9 +353,8 @@ fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
 /// Constants whose names lie inside a scope.
 fn constants_inside(open: &Open, scope: usize) -> Vec<usize> {
     let prefix = &open.index.scopes.all[scope].name;
-    let is_inside = |name: &str| {
-        prefix.is_empty() || name.strip_prefix(prefix.as_str()).is_some_and(|r| r.starts_with('/'))
-    };
+    let is_inside =
+        |name: &str| prefix.is_empty() || name.strip_prefix(prefix.as_str()).is_some_and(|r| r.starts_with('/'));
     (0..open.overview.constants.len()).filter(|&c| is_inside(&open.overview.constants[c].name)).collect()
 }
 

@@ -10,7 +10,12 @@ use crate::ui::widgets;
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     if ctx.log.is_empty() {
-        return widgets::empty_state(ui, icons::LOG, "Nothing happened yet", "What is opened, trained and written is listed here.");
+        return widgets::empty_state(
+            ui,
+            icons::LOG,
+            "Nothing happened yet",
+            "What is opened, trained and written is listed here.",
+        );
     }
     let area = egui::ScrollArea::vertical().auto_shrink(false).stick_to_bottom(true);
     area.show_rows(ui, theme::ROW_HEIGHT, ctx.log.len(), |ui, range| {

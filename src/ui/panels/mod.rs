@@ -65,7 +65,14 @@ pub const ALL: &[Panel] = &[
     panel("graph", "Graph", icons::GRAPH, Dock::Center, "The model as a picture", graph::ui),
     panel("plots", "Plots", icons::PLOT, Dock::Center, "Curves of the run", plots::ui),
     panel("data", "Data", icons::DATA, Dock::Center, "Examples and how they become feeds", data::ui),
-    panel("predictions", "Predictions", icons::PREDICT, Dock::Center, "What the model says about held-out examples", predictions::ui),
+    panel(
+        "predictions",
+        "Predictions",
+        icons::PREDICT,
+        Dock::Center,
+        "What the model says about held-out examples",
+        predictions::ui,
+    ),
     panel("export", "Export", icons::EXPORT, Dock::Center, "Writes the tuned model", export::ui),
     panel("inspector", "Inspector", icons::INFO, Dock::Right, "Everything about the selection", inspector::ui),
     panel("training", "Training", icons::SLIDERS, Dock::Right, "Settings of the next run", training::ui),
@@ -73,7 +80,14 @@ pub const ALL: &[Panel] = &[
     panel("recipe", "Recipe", icons::RECIPE, Dock::Right, "Every adjustment, in order", recipe::ui),
     panel("history", "History", icons::HISTORY, Dock::Right, "Every decision, with undo", history::ui),
     panel("problems", "Problems", icons::WARNING, Dock::Bottom, "What is wrong, with cures", problems::ui),
-    panel("gradients", "Gradients", icons::GAUGE, Dock::Bottom, "Where gradients arrive and where they stop", gradients::ui),
+    panel(
+        "gradients",
+        "Gradients",
+        icons::GAUGE,
+        Dock::Bottom,
+        "Where gradients arrive and where they stop",
+        gradients::ui,
+    ),
     panel("log", "Log", icons::LOG, Dock::Bottom, "What happened", log::ui),
 ];
 
@@ -84,7 +98,12 @@ pub fn named(id: &str) -> Option<&'static Panel> {
 
 /// What a panel without a model shows.
 fn no_model(ui: &mut Ui) {
-    super::widgets::empty_state(ui, icons::CONSTANT, "No model is open", "Open one with Ctrl+O, or drop a file on the window.");
+    super::widgets::empty_state(
+        ui,
+        icons::CONSTANT,
+        "No model is open",
+        "Open one with Ctrl+O, or drop a file on the window.",
+    );
 }
 
 pub use browser::{filter_id, shown_names};

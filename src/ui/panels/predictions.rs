@@ -11,7 +11,12 @@ use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let Some(run) = ctx.run.filter(|r| !r.predictions.is_empty() || r.confusion.is_some()) else {
-        return widgets::empty_state(ui, icons::PREDICT, "No predictions yet", "They appear after the first evaluation of a run: what the model says about examples that it does not train on.");
+        return widgets::empty_state(
+            ui,
+            icons::PREDICT,
+            "No predictions yet",
+            "They appear after the first evaluation of a run: what the model says about examples that it does not train on.",
+        );
     };
     if let Some((classes, counts)) = &run.confusion {
         confusion_ui(ui, ctx, classes, counts);
@@ -39,7 +44,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                 let p = rows[row.index()];
                 let is_right = p.label == p.predicted;
                 row.col(|ui| {
-                    let (icon, color) = if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
+                    let (icon, color) =
+                        if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
                     ui.label(RichText::new(icon).color(color)).on_hover_text(if is_right { "Right" } else { "Wrong" });
                 });
                 for cell in [&p.label, &p.predicted] {
@@ -47,7 +53,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                         ui.add(egui::Label::new(cell).truncate()).on_hover_text(cell);
                     });
                 }
-                row.col(|ui| widgets::table::number_cell(ui, &text::percent(p.probability), &p.probability.to_string()));
+                row.col(|ui| {
+                    widgets::table::number_cell(ui, &text::percent(p.probability), &p.probability.to_string())
+                });
                 row.col(|ui| {
                     ui.add(egui::Label::new(&p.text).truncate()).on_hover_text(&p.text);
                 });
@@ -81,16 +89,34 @@ fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<us
         let row_total: usize = counts[i].iter().sum();
         let y = rect.top() + cell.y * (i + 1) as f32;
         let shown = text::elide_middle(&classes[i], 16);
-        p.text(egui::pos2(rect.left(), y + cell.y / 2.0), Align2::LEFT_CENTER, shown, small.clone(), ctx.tokens.text_secondary);
+        p.text(
+            egui::pos2(rect.left(), y + cell.y / 2.0),
+            Align2::LEFT_CENTER,
+            shown,
+            small.clone(),
+            ctx.tokens.text_secondary,
+        );
         let x = rect.left() + name + cell.x * i as f32;
         let shown = text::elide_middle(&classes[i], 8);
-        p.text(egui::pos2(x + cell.x / 2.0, rect.top() + cell.y / 2.0), Align2::CENTER_CENTER, shown, small.clone(), ctx.tokens.text_secondary);
+        p.text(
+            egui::pos2(x + cell.x / 2.0, rect.top() + cell.y / 2.0),
+            Align2::CENTER_CENTER,
+            shown,
+            small.clone(),
+            ctx.tokens.text_secondary,
+        );
         for j in 0..n {
             let r = egui::Rect::from_min_size(egui::pos2(rect.left() + name + cell.x * j as f32, y), cell).shrink(1.0);
             let share = counts[i][j] as f32 / row_total.max(1) as f32;
             let color = if i == j { ctx.tokens.flows } else { ctx.tokens.error };
             p.rect_filled(r, 2.0, tokens::mix(ctx.tokens.raised, color, share * 0.6));
-            p.text(r.center(), Align2::CENTER_CENTER, counts[i][j].to_string(), theme::mono(theme::CAPTION), ctx.tokens.text);
+            p.text(
+                r.center(),
+                Align2::CENTER_CENTER,
+                counts[i][j].to_string(),
+                theme::mono(theme::CAPTION),
+                ctx.tokens.text,
+            );
         }
     }
 }

@@ -13,7 +13,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     let problems = open.problems();
     if problems.is_empty() {
-        return widgets::empty_state(ui, icons::DONE, "No problems", "Everything that trains can be reached, and every node was understood.");
+        return widgets::empty_state(
+            ui,
+            icons::DONE,
+            "No problems",
+            "Everything that trains can be reached, and every node was understood.",
+        );
     }
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         for p in &problems {

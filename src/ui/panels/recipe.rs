@@ -16,7 +16,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         if widgets::text_button(ui, icons::COPY, "Copy as JSON").clicked() {
             ctx.act(Action::CopyRecipe);
         }
-        if widgets::text_button(ui, icons::RECIPE, "Paste").on_hover_text("Takes the decisions of another session").clicked() {
+        if widgets::text_button(ui, icons::RECIPE, "Paste")
+            .on_hover_text("Takes the decisions of another session")
+            .clicked()
+        {
             ctx.act(Action::PasteRecipe);
         }
     });
@@ -54,10 +57,14 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
                 ctx.change(Change::RemoveEdit(i));
             }
             let last = recipe.edits.len() - 1;
-            if widgets::icon_button_enabled(ui, i < last, icons::CARET_DOWN, &format!("Move adjustment {} down", i + 1)).clicked() {
+            if widgets::icon_button_enabled(ui, i < last, icons::CARET_DOWN, &format!("Move adjustment {} down", i + 1))
+                .clicked()
+            {
                 ctx.change(Change::MoveEdit { from: i, to: i + 1 });
             }
-            if widgets::icon_button_enabled(ui, i > 0, icons::CARET_UP, &format!("Move adjustment {} up", i + 1)).clicked() {
+            if widgets::icon_button_enabled(ui, i > 0, icons::CARET_UP, &format!("Move adjustment {} up", i + 1))
+                .clicked()
+            {
                 ctx.change(Change::MoveEdit { from: i, to: i - 1 });
             }
             widgets::name_label_colored(ui, output, ctx.tokens.text_secondary);

@@ -21,7 +21,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         if open.form.is_empty() {
             widgets::note(ui, "No settings.");
         }
-        for group in open.form.iter().filter(|g| !g.advanced || state.show_advanced) {
+        let shows_advanced = state.show_advanced;
+        for group in open.form.iter().filter(|g| !g.advanced || shows_advanced) {
             widgets::section(ui, &group.title.to_uppercase(), |ui| {
                 for s in &group.settings {
                     setting_ui(ui, ctx, open, s, state);
@@ -36,12 +37,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
-    let (n, parameters) = open
-        .overview
-        .constants
-        .iter()
-        .filter(|c| c.trainable)
-        .fold((0, 0), |(n, p), c| (n + 1, p + c.elements));
+    let (n, parameters) =
+        open.overview.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements));
     let why_not = why_not(ctx, open, n);
     ui.horizontal(|ui| {
         let r = widgets::primary_button(ui, icons::PLAY, "Train", why_not.is_none() && ctx.is_enabled(Action::Train));
@@ -144,7 +141,10 @@ fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut 
             label = label.family(theme::strong_family());
         }
         let label = ui.add_sized([132.0, 20.0], |ui: &mut Ui| {
-            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| ui.add(egui::Label::new(label).truncate())).inner
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.add(egui::Label::new(label).truncate())
+            })
+            .inner
         });
         label.on_hover_text(format!("{}\nDefault: {}\nKey: {}", s.help, s.default, s.key));
         let new = value_ui(ui, ctx, s, &value, state);

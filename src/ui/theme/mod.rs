@@ -98,7 +98,6 @@ fn visuals(t: &Tokens, theme: Theme) -> egui::Visuals {
     v.indent_has_left_vline = false;
     v.slider_trailing_fill = true;
     v.disabled_alpha = 0.45;
-    v.clip_rect_margin = 1.0;
     let corner = CornerRadius::same(4);
     let set = |w: &mut egui::style::WidgetVisuals, fill, stroke, text| {
         w.bg_fill = fill;

@@ -72,7 +72,7 @@ struct Cache {
 }
 
 pub fn filter_id() -> egui::Id {
-    egui::Id::new("browser-filter")
+    egui::Id::unique("browser-filter")
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
@@ -190,13 +190,8 @@ fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     r.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Choose what trains"));
 }
 
-const BULK: &[Action] = &[
-    Action::TrainSuggested,
-    Action::TrainAllFloat,
-    Action::OnlyBiases,
-    Action::OnlyNorms,
-    Action::FreezeAll,
-];
+const BULK: &[Action] =
+    &[Action::TrainSuggested, Action::TrainAllFloat, Action::OnlyBiases, Action::OnlyNorms, Action::FreezeAll];
 
 /// Constants and parameters that a bulk choice would train.
 fn covered(o: &Overview, action: Action) -> (usize, usize) {
@@ -458,7 +453,11 @@ fn scopes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                 row.col(|ui| {
                     let share = totals.trainable_parameters as f32 / totals.parameters.max(1) as f32;
                     let size = egui::vec2(ui.available_width().max(8.0) - 4.0, 6.0);
-                    let words = format!("{} of {} parameters train", text::exact(totals.trainable_parameters), text::exact(totals.parameters));
+                    let words = format!(
+                        "{} of {} parameters train",
+                        text::exact(totals.trainable_parameters),
+                        text::exact(totals.parameters)
+                    );
                     widgets::share_bar(ui, share, ctx.tokens.trainable, size).on_hover_text(words);
                 });
                 let response = row.response();

@@ -78,9 +78,8 @@ pub fn nodes(overview: &Overview, index: &Index, query: &Query, sort: Sort) -> V
 /// Indices of the constants that match, sorted.
 pub fn constants(overview: &Overview, recipe: &Recipe, query: &Query, sort: Sort) -> Vec<usize> {
     let all = &overview.constants;
-    let mut rows: Vec<usize> = (0..all.len())
-        .filter(|&i| query.is_empty() || query.matches(&constant_row(&all[i], recipe)))
-        .collect();
+    let mut rows: Vec<usize> =
+        (0..all.len()).filter(|&i| query.is_empty() || query.matches(&constant_row(&all[i], recipe))).collect();
     match sort.column {
         0 => rows.sort_by_key(|&i| !all[i].trainable),
         2 => rows.sort_by_cached_key(|&i| shape_key(all[i].shape.as_ref())),

@@ -59,7 +59,12 @@ struct Chart<'a> {
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(run) = ctx.run else {
-        return widgets::empty_state(ui, icons::PLOT, "No run yet", "Loss, metrics and learning rate appear here as soon as training starts.");
+        return widgets::empty_state(
+            ui,
+            icons::PLOT,
+            "No run yet",
+            "Loss, metrics and learning rate appear here as soon as training starts.",
+        );
     };
     controls_ui(ui, ctx, run, &mut state.plots);
     let s = &mut state.plots;
@@ -68,7 +73,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         let width = ui.available_width();
         let columns = if width > 720.0 { 2 } else { 1 };
         let rest = charts.len().saturating_sub(1).div_ceil(columns).max(1) as f32;
-        let table = if s.shows_table { 24.0 + 20.0 * charts.iter().map(|c| c.curves.len()).sum::<usize>() as f32 } else { 0.0 };
+        let table =
+            if s.shows_table { 24.0 + 20.0 * charts.iter().map(|c| c.curves.len()).sum::<usize>() as f32 } else { 0.0 };
         let room = (ui.available_height() - table - 30.0 * (rest + 1.0)).max(0.0);
         let main = (room * 0.52).max(170.0);
         let small = ((room - main) / rest).clamp(110.0, 260.0);
@@ -136,10 +142,22 @@ fn charts<'a>(ctx: &Ctx<'_>, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
     let pair = |train: &'a Series, validation: &'a Series| {
         let mut curves = Vec::new();
         if !train.values.is_empty() {
-            curves.push(Curve { name: "train".to_owned(), series: train, color: t.series[0], is_smoothed: true, has_points: false });
+            curves.push(Curve {
+                name: "train".to_owned(),
+                series: train,
+                color: t.series[0],
+                is_smoothed: true,
+                has_points: false,
+            });
         }
         if !validation.values.is_empty() {
-            curves.push(Curve { name: "validation".to_owned(), series: validation, color: t.series[1], is_smoothed: false, has_points: true });
+            curves.push(Curve {
+                name: "validation".to_owned(),
+                series: validation,
+                color: t.series[1],
+                is_smoothed: false,
+                has_points: true,
+            });
         }
         curves
     };
@@ -181,7 +199,8 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
             }
         });
     });
-    let shown: Vec<&Curve<'_>> = chart.curves.iter().filter(|c| !s.hidden.contains(&key(&chart.title, &c.name))).collect();
+    let shown: Vec<&Curve<'_>> =
+        chart.curves.iter().filter(|c| !s.hidden.contains(&key(&chart.title, &c.name))).collect();
     let y_of = |v: f64| if chart.is_log { curves::log10(v) } else { v };
     let x_of = |v: f64| if s.is_log_x { curves::log10(v.max(1e-9)) } else { v };
     let width = size.x.max(50.0) as usize;
@@ -190,7 +209,11 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
         .map(|c| {
             let xs: Vec<f64> = c.series.xs(s.x).iter().map(|&v| x_of(v)).collect();
             let raw: Vec<f64> = c.series.values.iter().map(|&v| y_of(v)).collect();
-            let main: Vec<f64> = if c.is_smoothed { curves::smooth(&c.series.values, s.smoothing).into_iter().map(y_of).collect() } else { raw.clone() };
+            let main: Vec<f64> = if c.is_smoothed {
+                curves::smooth(&c.series.values, s.smoothing).into_iter().map(y_of).collect()
+            } else {
+                raw.clone()
+            };
             (*c, curves::thin(&xs, &raw, width), curves::thin(&xs, &main, width))
         })
         .collect();
@@ -210,10 +233,12 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
         .set_margin_fraction(vec2(0.0, 0.0))
         .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3))
         .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
-    let marks: Vec<(f64, MarkKind, String)> = run.marks.iter().map(|m| (x_of(m.at.x(axis)), m.kind, m.text.clone())).collect();
+    let marks: Vec<(f64, MarkKind, String)> =
+        run.marks.iter().map(|m| (x_of(m.at.x(axis)), m.kind, m.text.clone())).collect();
     let is_following = s.is_following;
     let response = plot.show(ui, |p| {
-        if is_following && let Some((low, high)) = y_range
+        if is_following
+            && let Some((low, high)) = y_range
             && x_max > x_min
         {
             p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max, high]));
@@ -223,7 +248,12 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
         }
         for (c, raw, main) in lines {
             if c.is_smoothed {
-                p.line(Line::new(format!("{} (raw)", c.name), PlotPoints::from(raw)).color(tokens::faded(c.color, 0.3)).width(1.0).allow_hover(false));
+                p.line(
+                    Line::new(format!("{} (raw)", c.name), PlotPoints::from(raw))
+                        .color(tokens::faded(c.color, 0.3))
+                        .width(1.0)
+                        .allow_hover(false),
+                );
             }
             if c.has_points {
                 p.points(Points::new(&c.name, PlotPoints::from(main.clone())).color(c.color).radius(3.0));
@@ -284,12 +314,17 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
             widgets::caption(ui, h);
         }
         ui.end_row();
-        let mut rows: Vec<(String, &Series)> = vec![("loss, train".to_owned(), &run.loss), ("loss, validation".to_owned(), &run.validation_loss)];
+        let mut rows: Vec<(String, &Series)> =
+            vec![("loss, train".to_owned(), &run.loss), ("loss, validation".to_owned(), &run.validation_loss)];
         for (a, b) in &run.metrics {
             rows.push((format!("{}, train", a.name), a));
             rows.push((format!("{}, validation", b.name), b));
         }
-        rows.extend([("learning rate".to_owned(), &run.rate), ("gradient norm".to_owned(), &run.norm), ("examples per second".to_owned(), &run.speed)]);
+        rows.extend([
+            ("learning rate".to_owned(), &run.rate),
+            ("gradient norm".to_owned(), &run.norm),
+            ("examples per second".to_owned(), &run.speed),
+        ]);
         for (name, s) in rows.iter().filter(|(_, s)| !s.values.is_empty()) {
             ui.label(RichText::new(name).color(ctx.tokens.text_secondary));
             for v in [s.last(), s.min(), s.max()] {
