@@ -2,6 +2,7 @@
 //!
 //! Functions are rows of two tables ([`unary`], [`binary`]); [`driver`] runs them over any storage type.
 
+mod betainc;
 mod binary;
 mod binary_gradient;
 mod binary_kernel;
@@ -18,6 +19,7 @@ pub(crate) mod walk;
 
 use crate::program::OpInfo;
 
+pub use betainc::Betainc;
 pub use binary::{Binary, BinaryFn, INFOS as BINARY};
 pub use cast::Cast;
 pub use select::Select;
@@ -25,4 +27,4 @@ pub use stop::{PreventGradient, StopGradient};
 pub use unary::{INFOS as UNARY, Unary, UnaryFn};
 
 /// The catalogue entries of this family besides the tables [`UNARY`] and [`BINARY`].
-pub const ALL: &[&OpInfo] = &[&select::INFO, &cast::INFO, &stop::STOP, &stop::PREVENT];
+pub const ALL: &[&OpInfo] = &[&select::INFO, &betainc::INFO, &cast::INFO, &stop::STOP, &stop::PREVENT];

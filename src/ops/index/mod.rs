@@ -4,9 +4,11 @@
 mod elements;
 mod gather;
 mod gather_nd;
+mod non_zero;
 mod one_hot;
 mod range;
 mod scatter_nd;
+mod unique;
 
 use std::ops::Range as Span;
 
@@ -18,9 +20,11 @@ use crate::tensor::{DType, Element};
 pub use elements::{GatherElements, ScatterElements};
 pub use gather::{Gather, GatherGradient};
 pub use gather_nd::GatherNd;
+pub use non_zero::NonZero;
 pub use one_hot::OneHot;
 pub use range::Range;
 pub use scatter_nd::ScatterNd;
+pub use unique::{SetDifference, Unique};
 
 /// The catalogue entries of this family.
 pub const ALL: &[&OpInfo] = &[
@@ -32,6 +36,9 @@ pub const ALL: &[&OpInfo] = &[
     &elements::SCATTER,
     &one_hot::INFO,
     &range::INFO,
+    &non_zero::INFO,
+    &unique::UNIQUE,
+    &unique::DIFFERENCE,
 ];
 
 /// What happens where a written position already holds something.

@@ -26,7 +26,7 @@ pub use slice::Slice;
 pub use strided_slice::{StridedMasks, StridedSlice, StridedSliceGradient};
 pub use sum_to::SumTo;
 pub use tile::Tile;
-pub use transpose::Transpose;
+pub use transpose::{Transpose, inverse as inverse_permutation};
 
 /// The catalogue entries of this family.
 pub const ALL: &[&OpInfo] = &[

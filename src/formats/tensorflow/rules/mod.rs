@@ -2,6 +2,7 @@
 
 mod arrays;
 mod control;
+mod dims;
 mod index;
 mod linalg;
 mod math;
@@ -13,6 +14,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::lower::Spelling;
+
+/// A table of rows, `"Op" => rule;` each.
+macro_rules! rows {
+    ($($op:literal => $rule:expr;)*) => { &[$(Spelling { op: $op, rule: $rule }),*] };
+}
+use rows;
 
 /// Every family's rows, in the order of the coverage table.
 pub const FAMILIES: &[(&str, &[Spelling])] = &[
