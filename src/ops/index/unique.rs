@@ -140,10 +140,7 @@ impl Op for SetDifference {
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
         arity(inputs, 2)?;
-        Ok(vec![
-            Fact::new(inputs[0].dtype, PartialShape::of_rank(1)),
-            Fact::new(self.to, PartialShape::of_rank(1)),
-        ])
+        Ok(vec![Fact::new(inputs[0].dtype, PartialShape::of_rank(1)), Fact::new(self.to, PartialShape::of_rank(1))])
     }
 
     fn kernel(&self, _inputs: &[&Fact], _outputs: &[&Fact]) -> Result<Kernel, Misfit> {

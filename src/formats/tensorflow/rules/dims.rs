@@ -30,8 +30,8 @@ pub fn dims(b: &mut Builder, x: Value) -> Result<Vec<Dim>, Misfit> {
 /// One dimension as an `int64` scalar value; the axis may be negative.
 pub fn size_of(b: &mut Builder, x: Value, axis: i64) -> Result<Value, Misfit> {
     if let Some(rank) = b.fact(x).rank() {
-        let a = shape::normalize_axis(axis, rank)
-            .ok_or_else(|| Misfit(format!("axis {axis} is outside rank {rank}")))?;
+        let a =
+            shape::normalize_axis(axis, rank).ok_or_else(|| Misfit(format!("axis {axis} is outside rank {rank}")))?;
         if let Some(d) = b.fact(x).shape.dim(a) {
             return Ok(make::scalar(b, DType::I64, d as f64));
         }
