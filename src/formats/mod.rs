@@ -4,6 +4,7 @@
 //! Reading order: [`source`] (bytes), [`wire`] (protobuf fields), [`open`] here, [`tensorflow`]. Adding a format: a
 //! folder, a `mod` line, an entry in [`ALL`].
 
+pub mod onnx;
 pub mod source;
 pub mod tensorflow;
 pub mod wire;
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, in the order in which they are tried.
-pub const ALL: &[&Format] = &[&tensorflow::FROZEN];
+pub const ALL: &[&Format] = &[&onnx::ONNX, &tensorflow::FROZEN];
 
 /// What a reader gives; [`open`] adds where it came from.
 #[derive(Debug)]

@@ -26,6 +26,8 @@ pub struct Node {
     pub op: String,
     /// The op's domain where the dialect has them (`com.microsoft`); empty for the default one.
     pub domain: String,
+    /// Version of the op set that the node was written for; 0 where the dialect has none or it is not known.
+    pub opset: i64,
     pub kind: NodeKind,
     /// Data inputs in order; `None` where an optional input is left out.
     pub inputs: Vec<Option<ValueId>>,
@@ -45,6 +47,7 @@ impl Node {
             key,
             op: op.into(),
             domain: String::new(),
+            opset: 0,
             kind,
             inputs: Vec::new(),
             control_inputs: Vec::new(),

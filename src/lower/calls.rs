@@ -11,7 +11,7 @@ use super::spell::{Env, MAX_DEPTH, Speller};
 use super::{Dialect, Structure};
 
 /// After so many attempts the shapes of a loop's state count as unknown.
-const MAX_STATE_ATTEMPTS: usize = 8;
+pub(super) const MAX_STATE_ATTEMPTS: usize = 8;
 
 /// How often each library function is named by a node.
 pub(super) fn count_calls(graph: &Graph, dialect: &dyn Dialect) -> HashMap<String, usize> {
@@ -23,6 +23,7 @@ pub(super) fn count_calls(graph: &Graph, dialect: &dyn Dialect) -> HashMap<Strin
             Structure::If { then_function, else_function } => vec![then_function, else_function],
             Structure::Case { functions } => functions,
             Structure::While { cond, body } => vec![cond, body],
+            Structure::Repeat(repeat) => vec![repeat.body],
             Structure::Op if graph.functions.contains_key(&node.op) => vec![node.op.clone()],
             _ => continue,
         };
@@ -35,7 +36,7 @@ pub(super) fn count_calls(graph: &Graph, dialect: &dyn Dialect) -> HashMap<Strin
 
 impl<'g> Speller<'g> {
     /// Whether functions can be spelled here; a diagnostic and an opaque instruction where they cannot.
-    fn can_call(&mut self, env: &mut Env<'g>, id: NodeId, names: &[&str]) -> bool {
+    pub(super) fn can_call(&mut self, env: &mut Env<'g>, id: NodeId, names: &[&str]) -> bool {
         let main: &'g Graph = self.main;
         if let Some(name) = names.iter().find(|n| !main.functions.contains_key(**n)) {
             self.fail(env, id, "missing-function", format!("the file has no function {name:?}"));
@@ -50,7 +51,7 @@ impl<'g> Speller<'g> {
     }
 
     /// The body of a function, ready to be spelled for one call; empty where there is none.
-    fn body(&mut self, env: &Env<'g>, id: NodeId, name: &str) -> Env<'g> {
+    pub(super) fn body(&mut self, env: &Env<'g>, id: NodeId, name: &str) -> Env<'g> {
         let main: &'g Graph = self.main;
         let many = self.calls.get(name).is_some_and(|&n| n > 1) || env.path.is_some();
         let path = many.then(|| env.node_key(env.graph.node(id)).as_str().to_owned());
@@ -87,7 +88,7 @@ impl<'g> Speller<'g> {
     }
 
     /// The values of a body's results in the innermost program; missing ones become opaque.
-    fn results(&mut self, env: &Env<'g>, node: &Node, body: &Env<'g>, n: usize) -> Vec<Value> {
+    pub(super) fn results(&mut self, env: &Env<'g>, node: &Node, body: &Env<'g>, n: usize) -> Vec<Value> {
         (0..n)
             .map(|i| {
                 let result = body.graph.outputs.get(i).copied();

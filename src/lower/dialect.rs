@@ -48,6 +48,26 @@ pub enum Structure {
         cond: String,
         body: String,
     },
+    /// Runs a body again and again; see [`Repeat`].
+    Repeat(Box<Repeat>),
+}
+
+/// A body that runs again and again, as ONNX has it: state goes around, and further results are stacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    pub body: String,
+    /// Inputs at the end that the body takes as they are, in every iteration.
+    pub n_captured: usize,
+    pub kind: RepeatKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepeatKind {
+    /// Inputs: most iterations, first condition (each may be left out), state. Body: iteration number, condition, state
+    /// → condition, state, values to stack.
+    Count,
+    /// Inputs: state, sequences. Body: state, one slice of each sequence → state, values to stack.
+    Scan { input_axes: Vec<i64>, is_input_reversed: Vec<bool>, output_axes: Vec<i64>, is_output_reversed: Vec<bool> },
 }
 
 /// See the module doc. Stateless; one static object per format.

@@ -7,6 +7,7 @@ mod calls;
 pub mod dialect;
 mod order;
 mod region;
+mod repeat;
 pub mod rule;
 mod spell;
 
@@ -16,7 +17,7 @@ use crate::base::Diagnostic;
 use crate::graph::ValueKey;
 use crate::program::{Program, Value};
 
-pub use dialect::{Dialect, Structure};
+pub use dialect::{Dialect, Repeat, RepeatKind, Structure};
 pub use rule::{Outputs, Rule, RuleFn, Spelling};
 pub use spell::spell;
 

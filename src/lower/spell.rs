@@ -199,6 +199,7 @@ impl<'g> Speller<'g> {
             Structure::If { then_function, else_function } => self.spell_if(env, id, &then_function, &else_function),
             Structure::Case { .. } => self.fail(env, id, "not-spelled", "a choice among functions".into()),
             Structure::While { cond, body } => self.spell_while(env, id, &cond, &body),
+            Structure::Repeat(repeat) => self.spell_repeat(env, id, &repeat),
         }
     }
 

@@ -17,10 +17,13 @@ use crate::graph::{
 };
 use crate::tensor::{DType, PartialShape, Payload, Tensor};
 
-use super::model::{Opsets, RawAttr, RawFunction, RawGraph, RawModel, RawNode, RawTensor, RawValue};
+use super::model::{Opsets, RawAttr, RawFunction, RawGraph, RawModel, RawNode, RawValue};
+use super::tensor_proto::RawTensor;
 
 /// The attribute under which a call of a model-local function names its body.
 pub const BODY: &str = "@function";
+/// The attribute that says how many inputs at the end are values that subgraphs capture.
+pub const CAPTURED: &str = "@captured";
 /// Calls of functions nested deeper than this are hostile.
 const MAX_CALLS: usize = 24;
 /// Nodes that all bodies together may have.
@@ -136,7 +139,13 @@ impl Maker<'_> {
     /// Attributes of a node; subgraphs become library functions and what they capture becomes inputs.
     fn attributes(&mut self, b: &mut Body<'_>, raw: &RawNode, id: NodeId) {
         let mut captured: Vec<String> = Vec::new();
-        if raw.attrs.iter().any(|(_, a)| matches!(a, RawAttr::Graph(_))) {
+        let formals = raw.attrs.iter().filter_map(|(_, a)| match a {
+            RawAttr::Graph(g) => Some(g.inputs.len()),
+            _ => None,
+        });
+        if let Some(n_formals) = formals.max() {
+            let inputs = &mut b.graph.nodes[id.idx()].inputs;
+            inputs.resize(inputs.len().max(n_formals), None);
             for name in captured_names(raw) {
                 // A name that exists nowhere is reported where it is read.
                 if let Some(&v) = b.names.get(name.as_str()) {
@@ -144,6 +153,8 @@ impl Maker<'_> {
                     captured.push(name);
                 }
             }
+            let n = Attr::Int(captured.len() as i64);
+            b.graph.nodes[id.idx()].attrs.insert(CAPTURED.to_owned(), n);
         }
         for (name, attr) in &raw.attrs {
             let place = || Some(b.graph.node(id).key.as_str().to_owned());

@@ -27,8 +27,8 @@ fn is_model(source: &Source) -> bool {
     let mut s = Scanner::new(&source.bytes);
     let (mut at, end, mut has_model) = (0, source.bytes.len(), false);
     loop {
-        // A file that was cut off is still recognised by what it begins with.
-        let Ok(Some(field)) = s.field(&mut at, end) else { return has_model };
+        // A file that was cut off is still recognised by what it begins with, and as the last resort by its name.
+        let Ok(Some(field)) = s.field(&mut at, end) else { return has_model || source.name.ends_with(".onnx") };
         match (field.number, &field.content) {
             (7 | 8, Content::Bytes(_)) => has_model = true,
             (1 | 5, Content::Varint(_)) | (2 | 3 | 4 | 6 | 14 | 20 | 25 | 26, Content::Bytes(_)) => {}

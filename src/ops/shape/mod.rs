@@ -1,5 +1,6 @@
 //! Ops of the family `shape`: moving elements without computing with them. One file per op; [`copy`] does the moving.
 
+mod append;
 mod broadcast_to;
 mod concat;
 pub mod copy;
@@ -16,6 +17,7 @@ mod transpose;
 use crate::program::{Flow, OpInfo};
 use crate::tensor::Fact;
 
+pub use append::Append;
 pub use broadcast_to::BroadcastTo;
 pub use concat::Concat;
 pub use pad::{Pad, PadGradient, PadMode};
@@ -36,6 +38,7 @@ pub const ALL: &[&OpInfo] = &[
     &broadcast_to::INFO,
     &sum_to::INFO,
     &concat::INFO,
+    &append::INFO,
     &slice::INFO,
     &strided_slice::INFO,
     &strided_slice::GRADIENT,

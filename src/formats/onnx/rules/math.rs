@@ -1,0 +1,5 @@
+//! Element-wise functions, comparisons and logic.
+
+use crate::lower::Spelling;
+
+pub const RULES: &[Spelling] = &[];

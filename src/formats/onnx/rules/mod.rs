@@ -1,0 +1,34 @@
+//! The table of ONNX ops that we can spell, by family. Adding one: a row in its family's `RULES`. Ops of other domains
+//! than `ai.onnx` are named `domain.Op`.
+
+mod math;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::lower::Spelling;
+
+/// Every family's rows, in the order of the coverage table.
+pub const FAMILIES: &[(&str, &[Spelling])] = &[("math", math::RULES)];
+
+static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =
+    LazyLock::new(|| FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|s| (s.op, s)).collect());
+
+/// The row for an op.
+pub fn find(domain: &str, op: &str) -> Option<&'static Spelling> {
+    match domain {
+        "" => BY_OP.get(op).copied(),
+        domain => BY_OP.get(format!("{domain}.{op}").as_str()).copied(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_op_is_spelled_twice() {
+        let rows: usize = FAMILIES.iter().map(|(_, rules)| rules.len()).sum();
+        assert_eq!(rows, BY_OP.len());
+    }
+}
