@@ -131,7 +131,13 @@ impl<'g> Speller<'g> {
                     let c = make::reshape(&mut Builder::new(self.blocks.current()), c, &[])?;
                     self.blocks.here(c)
                 };
-                Ok(Parts { limit, condition: Some(condition), state: given(2..n_own.max(2))?, sequences: vec![], captured })
+                Ok(Parts {
+                    limit,
+                    condition: Some(condition),
+                    state: given(2..n_own.max(2))?,
+                    sequences: vec![],
+                    captured,
+                })
             }
             RepeatKind::Scan { input_axes, .. } => {
                 let n_state = n_own.checked_sub(input_axes.len()).ok_or_else(|| Misfit::new("too few inputs"))?;

@@ -384,9 +384,7 @@ impl<'a> Body<'a> {
             ("value" | "sparse_value", Attr::Tensor(p)) => Some(p.clone()),
             ("value_float", Attr::Float(v)) => Some(Payload::from_tensor(Tensor::scalar(*v))),
             ("value_int", Attr::Int(v)) => Some(Payload::from_tensor(Tensor::scalar(*v))),
-            ("value_string", Attr::Bytes(b)) => {
-                Some(Payload::from_tensor(Tensor::from_strings(&[], vec![b.clone()])))
-            }
+            ("value_string", Attr::Bytes(b)) => Some(Payload::from_tensor(Tensor::from_strings(&[], vec![b.clone()]))),
             ("value_floats", a) => floats(a).map(|v| Payload::from_tensor(Tensor::from_slice(&[v.len()], &v))),
             ("value_ints", a) => a.as_ints().map(|v| Payload::from_tensor(Tensor::from_slice(&[v.len()], &v))),
             ("value_strings", a) => texts(a).map(|v| Payload::from_tensor(Tensor::from_strings(&[v.len()], v))),

@@ -55,7 +55,8 @@ fn n_captured(node: &Node) -> usize {
 
 fn scan(node: &Node, body: String) -> Repeat {
     let ints = |name: &str| node.attr(name).and_then(Attr::as_ints).unwrap_or_default();
-    let n = node.attr("num_scan_inputs").and_then(Attr::as_int).unwrap_or(0).clamp(0, node.inputs.len() as i64) as usize;
+    let n =
+        node.attr("num_scan_inputs").and_then(Attr::as_int).unwrap_or(0).clamp(0, node.inputs.len() as i64) as usize;
     let flags = |name: &str| ints(name).into_iter().map(|d| d != 0).collect();
     let mut input_axes = ints("scan_input_axes");
     input_axes.resize(n, 0);

@@ -5,9 +5,17 @@ use crate::tensor::{DType, Tensor};
 /// How a narrow type is stored and what its bits mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Narrow {
-    Int { bits: u32, is_signed: bool },
+    Int {
+        bits: u32,
+        is_signed: bool,
+    },
     /// Sign, exponent and mantissa; `bits` in all.
-    Float { bits: u32, mantissa: u32, bias: i32, special: Special },
+    Float {
+        bits: u32,
+        mantissa: u32,
+        bias: i32,
+        special: Special,
+    },
     /// An exponent alone: a power of two.
     Exponent,
 }
@@ -116,7 +124,8 @@ mod tests {
 
     #[test]
     fn bits_mean_what_the_standard_says() {
-        let t = |code, bytes: &[u8], n| Narrow::from_code(code).unwrap().unpack(bytes, &[n], n).unwrap().to_f64s().unwrap();
+        let t =
+            |code, bytes: &[u8], n| Narrow::from_code(code).unwrap().unpack(bytes, &[n], n).unwrap().to_f64s().unwrap();
         assert_eq!(t(22, &[0x8f, 0x07], 3), [-1.0, -8.0, 7.0]);
         assert_eq!(t(21, &[0x8f], 2), [15.0, 8.0]);
         assert_eq!(t(17, &[0x38, 0x7e, 0xb8, 0x01], 4), [1.0, 448.0, -1.0, 2f64.powi(-9)]);

@@ -117,12 +117,7 @@ pub fn read_tensor(
     Ok(RawTensor { name, value, span: range })
 }
 
-fn payload(
-    bytes: &Bytes,
-    message: Range<u64>,
-    h: &Header,
-    files: &mut ExternalFiles<'_>,
-) -> Result<Payload, String> {
+fn payload(bytes: &Bytes, message: Range<u64>, h: &Header, files: &mut ExternalFiles<'_>) -> Result<Payload, String> {
     let dims = concrete(&h.dims)?;
     let dtype = dtype_from_code(h.code);
     if dtype == DType::Unknown {
@@ -133,7 +128,8 @@ fn payload(
         true => external(&h.entries, files)?,
         false => (bytes.clone(), h.raw.clone()),
     };
-    let stored = StoredTensor { bytes, message, raw, dtype, code: h.code, dims: dims.clone(), is_external: h.is_external };
+    let stored =
+        StoredTensor { bytes, message, raw, dtype, code: h.code, dims: dims.clone(), is_external: h.is_external };
     if is_small && let Ok(tensor) = stored.load() {
         return Ok(Payload::from_tensor(tensor));
     }
@@ -141,7 +137,10 @@ fn payload(
 }
 
 /// The place of external values: the file and, within it, where they start and end.
-fn external(entries: &[(String, String)], files: &mut ExternalFiles<'_>) -> Result<(Bytes, Option<Range<u64>>), String> {
+fn external(
+    entries: &[(String, String)],
+    files: &mut ExternalFiles<'_>,
+) -> Result<(Bytes, Option<Range<u64>>), String> {
     let get = |key: &str| entries.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let number = |key: &str| match get(key) {
         None => Ok(None),
@@ -225,7 +224,9 @@ impl LazyTensor for StoredTensor {
         }
         if let Some(narrow) = Narrow::from_code(self.code) {
             let packed = self.packed().map_err(|e| self.error(&e))?;
-            return narrow.unpack(&packed, &self.dims, count).ok_or_else(|| self.wrong_size(narrow.bytes(count), packed.len()));
+            return narrow
+                .unpack(&packed, &self.dims, count)
+                .ok_or_else(|| self.wrong_size(narrow.bytes(count), packed.len()));
         }
         let size = self.dtype.size();
         if let Some(raw) = &self.raw {

@@ -99,6 +99,10 @@ fn examples() -> Vec<Example> {
     let start = Tensor::zeros(DType::F64, &[0, 2]);
     vec![
         Example { op: Arc::new(Append), inputs: vec![all, entry.clone()], outputs: Some(vec![both]) },
-        Example { op: Arc::new(Append), inputs: vec![start, entry.clone()], outputs: Some(vec![entry.reshaped(&[1, 2])]) },
+        Example {
+            op: Arc::new(Append),
+            inputs: vec![start, entry.clone()],
+            outputs: Some(vec![entry.reshaped(&[1, 2])]),
+        },
     ]
 }
