@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Diagnostic, Reporter, files};
-use crate::graph::{Graph, Span};
+use crate::graph::{Graph, GraphPatch, Span};
 use crate::lower::Dialect;
 
 pub use source::Source;
@@ -30,6 +30,8 @@ pub struct Format {
     /// Whether the content looks like this format; reads little.
     pub detect: fn(&Source) -> bool,
     pub read: fn(&Source, &mut Reporter) -> Result<Read, OpenError>,
+    /// Writes a changed copy; `None` where the format can only be read.
+    pub write: Option<fn(&Imported, &GraphPatch, &Path) -> Result<(), WriteError>>,
 }
 
 impl std::fmt::Debug for Format {
@@ -129,6 +131,37 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
         dialect: read.dialect,
         source,
     })
+}
+
+/// Why a model could not be written. Nothing is left under the final name then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("writing failed: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the original file cannot be read any more: {0}")]
+    Original(#[from] wire::WireError),
+    #[error("the change does not fit the model: {0}")]
+    Patch(String),
+    #[error("reading the new file back gave {0}; it was not kept")]
+    ReadBack(String),
+    #[error("{0} is the file that is open; choose another name")]
+    SameFile(String),
+    #[error("files of the format {0} can be read but not written")]
+    ReadOnly(&'static str),
+}
+
+/// Writes the imported model with `patch` carried out to `path`, in its own format. Unchanged parts keep their bytes.
+pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
+    let _span = tracing::info_span!("write", path = %path.display()).entered();
+    let same = |a: &Path, b: &Path| matches!((files::canonical(a), files::canonical(b)), (Ok(a), Ok(b)) if a == b);
+    if same(path, &imported.path) {
+        return Err(WriteError::SameFile(path.display().to_string()));
+    }
+    let format = ALL.iter().find(|f| f.name == imported.format);
+    match format.and_then(|f| f.write) {
+        Some(write) => write(imported, patch, path),
+        None => Err(WriteError::ReadOnly(imported.format)),
+    }
 }
 
 fn first_bytes(source: &Source) -> String {

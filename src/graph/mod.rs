@@ -6,6 +6,7 @@
 pub mod attr;
 pub mod key;
 pub mod node;
+pub mod patch;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use indexmap::IndexMap;
 pub use crate::tensor::Fact;
 pub use attr::Attr;
 pub use key::{NodeKey, ValueKey};
+pub use patch::{AddedNode, GraphPatch};
 pub use node::{Constant, ConstantOrigin, Node, NodeKind};
 
 crate::typed_id!(

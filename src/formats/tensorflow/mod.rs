@@ -4,12 +4,14 @@
 
 pub mod attrs;
 pub mod dialect;
+mod encode;
 pub mod function_def;
 pub mod graph_def;
 pub mod node_def;
 pub mod outputs;
 pub mod rules;
 pub mod tensor_proto;
+pub mod write;
 
 use crate::base::Reporter;
 
@@ -23,6 +25,7 @@ pub const FROZEN: Format = Format {
     extensions: &["pb", "graphdef"],
     detect: is_graph_def,
     read: read_frozen,
+    write: Some(write::write),
 };
 
 /// Nodes (field 1, with a name or op text), a library (2), versions (3, 4), and nothing else at the start.

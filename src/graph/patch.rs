@@ -1,0 +1,237 @@
+//! What is to change in a graph: edits make patches, writers carry them out on the file's bytes, and
+//! [`GraphPatch::apply`] shows the result as a graph that can be lowered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::tensor::{DType, Fact, PartialShape, Payload, Tensor};
+
+use super::{Attr, Constant, ConstantOrigin, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, ValueKey};
+
+/// A change of a graph in terms of keys, so that it fits every import of the same file. Keys of library functions
+/// (`function/name`) change the function.
+#[derive(Clone, Debug, Default)]
+pub struct GraphPatch {
+    /// Every reader of the first value reads the second instead (chains are followed).
+    pub redirects: IndexMap<ValueKey, ValueKey>,
+    /// Nodes that disappear. Whoever waited for one does not wait any more.
+    pub removed: BTreeSet<NodeKey>,
+    /// `node → others` that it must wait for in addition.
+    pub waits: BTreeMap<NodeKey, BTreeSet<NodeKey>>,
+    /// New values of constants; same shape, converted to the type that the file has.
+    pub constants: IndexMap<NodeKey, Tensor>,
+    /// New nodes of the main graph.
+    pub added: Vec<AddedNode>,
+}
+
+/// A node that a patch adds.
+#[derive(Clone, Debug)]
+pub struct AddedNode {
+    pub key: NodeKey,
+    pub op: String,
+    pub domain: String,
+    pub inputs: Vec<ValueKey>,
+    pub attrs: IndexMap<String, Attr>,
+    /// Outputs with what is known of them; their keys are the node's with `:0`, `:1`, ….
+    pub outputs: Vec<Fact>,
+    /// The value of a constant.
+    pub constant: Option<Tensor>,
+}
+
+impl GraphPatch {
+    pub fn is_empty(&self) -> bool {
+        self.redirects.is_empty()
+            && self.removed.is_empty()
+            && self.waits.is_empty()
+            && self.constants.is_empty()
+            && self.added.is_empty()
+    }
+
+    /// Where a reader of `key` reads from.
+    pub fn target<'k>(&'k self, key: &'k ValueKey) -> &'k ValueKey {
+        let mut at = key;
+        for _ in 0..=self.redirects.len() {
+            match self.redirects.get(at) {
+                Some(next) => at = next,
+                None => return at,
+            }
+        }
+        // Redirects in a circle mean nothing.
+        key
+    }
+
+    /// Parts that do not fit `graph`, in words.
+    pub fn problems(&self, graph: &Graph) -> Vec<String> {
+        let bodies = || std::iter::once(graph).chain(graph.functions.values().map(|f| &**f));
+        let has_node = |k: &NodeKey| bodies().any(|g| g.node_named(k.as_str()).is_some());
+        let has_value = |k: &ValueKey| bodies().any(|g| g.value_named(k.as_str()).is_some());
+        let mut out = Vec::new();
+        for (from, to) in &self.redirects {
+            out.extend([from, to].into_iter().filter(|k| !has_value(k)).map(|k| format!("there is no value {k}")));
+        }
+        out.extend(self.removed.iter().filter(|k| !has_node(k)).map(|k| format!("there is no node {k}")));
+        for (key, tensor) in &self.constants {
+            match bodies().find_map(|g| g.constant(g.node_named(key.as_str())?)) {
+                None => out.push(format!("there is no constant {key}")),
+                Some(c) if c.payload.shape[..] != *tensor.shape() => out.push(format!(
+                    "the constant {key} has shape {:?}, not {:?}",
+                    &c.payload.shape[..],
+                    tensor.shape()
+                )),
+                Some(_) => {}
+            }
+        }
+        out
+    }
+
+    /// The graph after the change; what does not fit is left out. Unchanged functions are shared.
+    pub fn apply(&self, graph: &Graph) -> Graph {
+        let mut out = self.apply_body(graph, &self.added);
+        for (name, function) in &graph.functions {
+            let prefix = format!("{name}/");
+            let changed = if self.touches(&prefix) { Arc::new(self.apply_body(function, &[])) } else { function.clone() };
+            out.functions.insert(name.clone(), changed);
+        }
+        out.signatures.clone_from(&graph.signatures);
+        for signature in &mut out.signatures {
+            signature.inputs.retain(|(_, key)| out_has(graph, &self.removed, key));
+            for (_, key) in &mut signature.outputs {
+                *key = self.target(key).clone();
+            }
+            signature.outputs.retain(|(_, key)| out_has(graph, &self.removed, key));
+        }
+        out
+    }
+
+    fn touches(&self, prefix: &str) -> bool {
+        let values = self.redirects.keys().map(ValueKey::as_str);
+        let nodes = self.removed.iter().chain(self.waits.keys()).chain(self.constants.keys()).map(NodeKey::as_str);
+        values.chain(nodes).any(|k| k.starts_with(prefix))
+    }
+
+    fn apply_body(&self, graph: &Graph, added: &[AddedNode]) -> Graph {
+        let mut out = Graph::default();
+        let mut new_nodes: Vec<Option<NodeId>> = Vec::with_capacity(graph.nodes.len());
+        for node in &graph.nodes {
+            if self.removed.contains(&node.key) {
+                new_nodes.push(None);
+                continue;
+            }
+            let outputs = node.outputs.iter().map(|v| (graph.value(*v).key.clone(), graph.value(*v).fact.clone()));
+            let outputs = outputs.collect();
+            let mut copy = Node { inputs: Vec::new(), control_inputs: Vec::new(), outputs: Vec::new(), ..node.clone() };
+            self.replace_constant(&mut copy);
+            new_nodes.push(Some(out.push_node(copy, outputs)));
+        }
+        let first_added = out.nodes.len();
+        for node in added {
+            add_node(&mut out, node);
+        }
+        for (old, new) in graph.nodes.iter().zip(&new_nodes) {
+            let Some(new) = new else { continue };
+            let inputs = old.inputs.iter().map(|v| self.new_value(&out, &graph.value((*v)?).key)).collect();
+            let mut control: Vec<NodeId> = old.control_inputs.iter().filter_map(|n| new_nodes[n.idx()]).collect();
+            for key in self.waits.get(&old.key).into_iter().flatten() {
+                control.extend(out.node_named(key.as_str()).filter(|n| !control.contains(n)));
+            }
+            out.nodes[new.idx()].inputs = inputs;
+            out.nodes[new.idx()].control_inputs = control;
+        }
+        for (i, node) in added.iter().enumerate() {
+            out.nodes[first_added + i].inputs = node.inputs.iter().map(|k| self.new_value(&out, k)).collect();
+        }
+        let moved = |values: &[ValueId], out: &Graph| -> Vec<ValueId> {
+            values.iter().filter_map(|v| self.new_value(out, &graph.value(*v).key)).collect()
+        };
+        (out.inputs, out.outputs) = (moved(&graph.inputs, &out), moved(&graph.outputs, &out));
+        out
+    }
+
+    fn new_value(&self, out: &Graph, key: &ValueKey) -> Option<ValueId> {
+        out.value_named(self.target(key).as_str())
+    }
+
+    fn replace_constant(&self, node: &mut Node) {
+        let Some(tensor) = self.constants.get(&node.key) else { return };
+        let Some(constant) = &mut node.constant else { return };
+        if let Some(tensor) = converted(tensor, constant.payload.dtype)
+            && constant.payload.shape[..] == *tensor.shape()
+        {
+            constant.payload = Payload::from_tensor(tensor);
+        }
+    }
+}
+
+/// Whether the producer of a value stays.
+fn out_has(graph: &Graph, removed: &BTreeSet<NodeKey>, key: &ValueKey) -> bool {
+    match graph.value_named(key.as_str()) {
+        Some(v) => !removed.contains(&graph.node(graph.value(v).producer).key),
+        None => true,
+    }
+}
+
+fn add_node(out: &mut Graph, added: &AddedNode) {
+    let mut node = Node::new(added.key.clone(), added.op.clone(), NodeKind::Op);
+    node.domain.clone_from(&added.domain);
+    node.attrs.clone_from(&added.attrs);
+    let mut facts = added.outputs.clone();
+    if let Some(tensor) = &added.constant {
+        node.kind = NodeKind::Constant;
+        let payload = Payload::from_tensor(tensor.clone());
+        facts = vec![Fact::new(tensor.dtype(), PartialShape::from_dims(tensor.shape()))];
+        node.constant = Some(Constant { payload, origin: ConstantOrigin::ConstNode });
+    }
+    let name = added.key.as_str();
+    let outputs = facts.into_iter().enumerate().map(|(p, f)| (ValueKey::new(format!("{name}:{p}")), f)).collect();
+    out.push_node(node, outputs);
+}
+
+/// The same numbers in another element type; `None` where that is not a type of numbers.
+pub fn converted(tensor: &Tensor, dtype: DType) -> Option<Tensor> {
+    if tensor.dtype() == dtype {
+        return Some(tensor.clone());
+    }
+    if !(dtype.is_float() || dtype.is_exact()) {
+        return None;
+    }
+    Some(Tensor::from_f64s(dtype, tensor.shape(), tensor.to_f64s()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain() -> Graph {
+        let mut g = Graph::default();
+        let mut last = None;
+        for name in ["a", "b", "c"] {
+            let mut node = Node::new(NodeKey::new(name), "Op", NodeKind::Op);
+            node.inputs = last.into_iter().map(Some).collect();
+            let id = g.push_node(node, vec![(ValueKey::new(format!("{name}:0")), Fact::unknown())]);
+            last = Some(g.node(id).outputs[0]);
+        }
+        g
+    }
+
+    #[test]
+    fn a_bypassed_node_disappears() {
+        let mut patch = GraphPatch::default();
+        patch.redirects.insert(ValueKey::new("b:0"), ValueKey::new("a:0"));
+        patch.removed.insert(NodeKey::new("b"));
+        let after = patch.apply(&chain());
+        assert_eq!(after.nodes.len(), 2);
+        let read = after.nodes[1].inputs[0].unwrap();
+        assert_eq!(after.value(read).key.as_str(), "a:0");
+        assert!(patch.problems(&chain()).is_empty());
+    }
+
+    #[test]
+    fn redirects_in_a_circle_change_nothing() {
+        let mut patch = GraphPatch::default();
+        patch.redirects.insert(ValueKey::new("a:0"), ValueKey::new("b:0"));
+        patch.redirects.insert(ValueKey::new("b:0"), ValueKey::new("a:0"));
+        assert_eq!(patch.target(&ValueKey::new("a:0")).as_str(), "a:0");
+    }
+}
