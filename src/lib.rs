@@ -13,6 +13,7 @@
 pub mod autodiff;
 pub mod base;
 pub mod data;
+pub mod edits;
 pub mod engine;
 pub mod formats;
 pub mod graph;
