@@ -66,10 +66,8 @@ fn remove_loose_ends(graph: &Graph, is_needed: &[bool], is_removed: &mut [bool])
             let mut inputs = graph.node(id).present_inputs().map(|v| graph.value(v).producer);
             inputs.any(|n| removed[n.idx()])
         };
-        let more: Vec<NodeId> = graph
-            .node_ids()
-            .filter(|n| !is_needed[n.idx()] && !is_removed[n.idx()] && hangs(*n, is_removed))
-            .collect();
+        let more: Vec<NodeId> =
+            graph.node_ids().filter(|n| !is_needed[n.idx()] && !is_removed[n.idx()] && hangs(*n, is_removed)).collect();
         if more.is_empty() {
             return;
         }
@@ -78,13 +76,7 @@ fn remove_loose_ends(graph: &Graph, is_needed: &[bool], is_removed: &mut [bool])
 }
 
 /// Side effects that only the site waited for and that do not depend on its inside: its readers wait for them.
-fn keep_effects(
-    patch: &mut GraphPatch,
-    graph: &Graph,
-    dialect: &dyn Dialect,
-    output: &ValueKey,
-    is_needed: &[bool],
-) {
+fn keep_effects(patch: &mut GraphPatch, graph: &Graph, dialect: &dyn Dialect, output: &ValueKey, is_needed: &[bool]) {
     let Some(value) = graph.value_named(output.as_str()) else { return };
     let producer = graph.value(value).producer;
     if is_needed[producer.idx()] {

@@ -17,8 +17,8 @@ use indexmap::IndexMap;
 pub use crate::tensor::Fact;
 pub use attr::Attr;
 pub use key::{NodeKey, ValueKey};
-pub use patch::{AddedNode, GraphPatch};
 pub use node::{Constant, ConstantOrigin, Node, NodeKind};
+pub use patch::{AddedNode, GraphPatch};
 
 crate::typed_id!(
     /// A node of one [`Graph`].

@@ -91,7 +91,8 @@ impl GraphPatch {
         let mut out = self.apply_body(graph, &self.added);
         for (name, function) in &graph.functions {
             let prefix = format!("{name}/");
-            let changed = if self.touches(&prefix) { Arc::new(self.apply_body(function, &[])) } else { function.clone() };
+            let changed =
+                if self.touches(&prefix) { Arc::new(self.apply_body(function, &[])) } else { function.clone() };
             out.functions.insert(name.clone(), changed);
         }
         out.signatures.clone_from(&graph.signatures);

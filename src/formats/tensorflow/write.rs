@@ -30,7 +30,8 @@ enum Kind {
 pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
     let changes = Changes::find(imported, patch)?;
     let write = |mut out: &mut dyn Write| -> Result<(), WriteError> {
-        let mut copier = Copier { out: &mut out, source: imported.source(), scanner: Scanner::new(&imported.source().bytes) };
+        let mut copier =
+            Copier { out: &mut out, source: imported.source(), scanner: Scanner::new(&imported.source().bytes) };
         let all = imported.graph_span();
         copier.copy(0..all.start)?;
         copier.message(all.clone(), Kind::GraphDef, &changes)?;
@@ -66,7 +67,11 @@ fn check(imported: &Imported, patch: &GraphPatch, temp: &Path) -> Result<(), Wri
         }
     }
     let errors = |m: &Imported| {
-        m.diagnostics.iter().filter(|d| d.severity == crate::base::Severity::Error).map(|d| d.message.clone()).collect::<Vec<_>>()
+        m.diagnostics
+            .iter()
+            .filter(|d| d.severity == crate::base::Severity::Error)
+            .map(|d| d.message.clone())
+            .collect::<Vec<_>>()
     };
     let before = errors(imported);
     match errors(&written).into_iter().find(|e| !before.contains(e)) {
