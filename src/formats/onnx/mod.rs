@@ -15,7 +15,7 @@ use super::{Format, OpenError, Read, Source};
 
 /// A ModelProto.
 pub const ONNX: Format =
-    Format { name: "onnx", label: "ONNX model (.onnx)", extensions: &["onnx"], detect: is_model, read };
+    Format { name: "onnx", label: "ONNX model (.onnx)", extensions: &["onnx"], detect: is_model, read, write: None };
 
 /// Only fields that a ModelProto has, of their kinds, and a graph (7) or an op set (8) among them.
 fn is_model(source: &Source) -> bool {
