@@ -1,12 +1,15 @@
 //! Ops of the family `linalg`; one file per op.
 
 pub mod gemm;
+pub mod matmul;
+
+pub use matmul::MatMul;
 
 use crate::program::{Misfit, OpInfo};
 use crate::tensor::{DType, Dims, Fact};
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[];
+pub const ALL: &[&OpInfo] = &[&matmul::INFO];
 
 /// The common element type of all inputs; one that is not known yet follows the others.
 pub(crate) fn same_dtype(inputs: &[&Fact]) -> Result<DType, Misfit> {

@@ -1,6 +1,22 @@
-//! Ops of the family `norm`; one file per op.
+//! Ops of the family `norm`: softmax, normalisation, and the losses made of them; one file per op.
+
+pub mod cross_entropy;
+pub mod log_softmax;
+pub mod rows;
+pub mod softmax;
+
+pub use cross_entropy::{SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy};
+pub use log_softmax::{LogSoftmax, LogSoftmaxGradient};
+pub use softmax::{Softmax, SoftmaxGradient};
 
 use crate::program::OpInfo;
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[];
+pub const ALL: &[&OpInfo] = &[
+    &softmax::INFO,
+    &softmax::GRADIENT_INFO,
+    &log_softmax::INFO,
+    &log_softmax::GRADIENT_INFO,
+    &cross_entropy::INFO,
+    &cross_entropy::SPARSE_INFO,
+];
