@@ -18,6 +18,7 @@ pub mod random;
 pub mod reduce;
 pub mod shape;
 pub mod simd;
+pub mod sizes;
 pub mod with_default;
 
 use crate::program::OpInfo;

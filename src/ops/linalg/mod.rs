@@ -1,5 +1,7 @@
 //! Ops of the family `linalg`; one file per op.
 
+pub mod decompose;
+pub mod einsum;
 pub mod gemm;
 pub mod matmul;
 
@@ -9,7 +11,14 @@ use crate::program::{Misfit, OpInfo};
 use crate::tensor::{DType, Dims, Fact};
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[&matmul::INFO];
+pub const ALL: &[&OpInfo] = &[
+    &matmul::INFO,
+    decompose::ALL[0],
+    decompose::ALL[1],
+    decompose::ALL[2],
+    decompose::ALL[3],
+    decompose::ALL[4],
+];
 
 /// The common element type of all inputs; one that is not known yet follows the others.
 pub(crate) fn same_dtype(inputs: &[&Fact]) -> Result<DType, Misfit> {

@@ -4,10 +4,12 @@ pub mod cross_entropy;
 pub mod log_softmax;
 pub mod rows;
 pub mod softmax;
+pub mod statistic;
 
 pub use cross_entropy::{SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy};
 pub use log_softmax::{LogSoftmax, LogSoftmaxGradient};
 pub use softmax::{Softmax, SoftmaxGradient};
+pub use statistic::Statistic;
 
 use crate::program::OpInfo;
 
@@ -19,4 +21,5 @@ pub const ALL: &[&OpInfo] = &[
     &log_softmax::GRADIENT_INFO,
     &cross_entropy::INFO,
     &cross_entropy::SPARSE_INFO,
+    &statistic::INFO,
 ];

@@ -2,9 +2,11 @@
 
 pub mod average;
 pub mod max;
+pub mod resize;
 
 pub use average::{AveragePool, AveragePoolGradient};
 pub use max::{MaxPool, MaxPoolGradient, MaxPoolIndex, MaxPoolPick};
+pub use resize::{Resize, ResizeGradient};
 
 use crate::program::OpInfo;
 
@@ -16,4 +18,6 @@ pub const ALL: &[&OpInfo] = &[
     &max::INDEX_INFO,
     &average::INFO,
     &average::GRADIENT_INFO,
+    &resize::INFO,
+    &resize::GRADIENT_INFO,
 ];

@@ -3,11 +3,15 @@
 mod arrays;
 mod control;
 mod dims;
+mod conv;
+mod image;
 mod index;
 mod linalg;
 mod math;
+mod matrix;
 mod nn;
 mod random;
+mod recurrent;
 mod reduce;
 
 use std::collections::HashMap;
@@ -28,8 +32,12 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("index", index::RULES),
     ("reduce", reduce::RULES),
     ("nn", nn::RULES),
+    ("conv", conv::RULES),
+    ("image", image::RULES),
     ("linalg", linalg::RULES),
+    ("matrix", matrix::RULES),
     ("random", random::RULES),
+    ("recurrent", recurrent::RULES),
     ("control", control::RULES),
 ];
 

@@ -1,5 +1,79 @@
-//! Spellings of TensorFlow ops: random numbers.
+//! Spellings of TensorFlow ops: random numbers. They are drawn by our own counter-based generator, keyed by the run's
+//! seed, the step and the node, so a graph's own seeds (and those of stateless ops) do not choose the numbers.
 
-use crate::lower::Spelling;
+use smallvec::smallvec;
 
-pub const RULES: &[Spelling] = &[];
+use crate::lower::{Outputs, Rule, Spelling};
+use crate::ops::make;
+use crate::ops::random::{RandomNormal, RandomUniform, RandomUniformInt};
+use crate::program::Misfit;
+use crate::tensor::DType;
+
+pub const RULES: &[Spelling] = &[
+    Spelling { op: "RandomUniform", rule: uniform },
+    Spelling { op: "StatelessRandomUniform", rule: uniform },
+    Spelling { op: "StatelessRandomUniformV2", rule: uniform },
+    Spelling { op: "RandomUniformInt", rule: |r| uniform_int(r, 1) },
+    Spelling { op: "StatelessRandomUniformInt", rule: |r| uniform_int(r, 2) },
+    Spelling { op: "StatelessRandomUniformIntV2", rule: |r| uniform_int(r, 4) },
+    Spelling { op: "RandomStandardNormal", rule: normal },
+    Spelling { op: "StatelessRandomNormal", rule: normal },
+    Spelling { op: "StatelessRandomNormalV2", rule: normal },
+    Spelling { op: "TruncatedNormal", rule: truncated_normal },
+    Spelling { op: "StatelessTruncatedNormal", rule: truncated_normal },
+    Spelling { op: "StatelessTruncatedNormalV2", rule: truncated_normal },
+    Spelling { op: "Multinomial", rule: multinomial },
+    Spelling { op: "StatelessMultinomial", rule: multinomial },
+];
+
+fn dtype(r: &Rule<'_, '_>) -> DType {
+    r.type_attr("dtype").unwrap_or(DType::F32)
+}
+
+fn uniform(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let op = RandomUniform { site: r.site, dtype: dtype(r) };
+    let shape = r.input(0)?;
+    Ok(smallvec![r.b.op(op, &[shape])?])
+}
+
+/// `min` and `max` are inputs `first` and the next.
+fn uniform_int(r: &mut Rule<'_, '_>, first: usize) -> Result<Outputs, Misfit> {
+    let inputs = [r.input(0)?, r.input(first)?, r.input(first + 1)?];
+    Ok(smallvec![r.b.op(RandomUniformInt { site: r.site }, &inputs)?])
+}
+
+fn normal(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let op = RandomNormal { site: r.site, dtype: dtype(r), truncated: false };
+    let shape = r.input(0)?;
+    Ok(smallvec![r.b.op(op, &[shape])?])
+}
+
+fn truncated_normal(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let op = RandomNormal { site: r.site, dtype: dtype(r), truncated: true };
+    let shape = r.input(0)?;
+    Ok(smallvec![r.b.op(op, &[shape])?])
+}
+
+/// Class indices with probabilities `softmax(logits)`: the largest of logits plus Gumbel noise `−ln(−ln u)`.
+fn multinomial(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (logits, samples) = (r.input(0)?, r.input(1)?);
+    let to = r.type_attr("output_dtype").unwrap_or(DType::I64);
+    let dtype = r.fact(0)?.dtype;
+    let samples = make::cast(r.b, samples, DType::I64)?;
+    let samples = make::reshape(r.b, samples, &[1])?;
+    let shape = make::shape_of(r.b, logits)?;
+    let rows = make::slice(r.b, shape, &[0], &[1])?;
+    let classes = make::slice(r.b, shape, &[1], &[1])?;
+    let shape = make::concat(r.b, &[rows, samples, classes], 0)?;
+    let u = r.b.op(RandomUniform { site: r.site, dtype }, &[shape])?;
+    // Away from 0, whose logarithm is infinite.
+    let u = make::add_scalar(r.b, u, 1e-30)?;
+    let inner = make::log(r.b, u)?;
+    let inner = make::neg(r.b, inner)?;
+    let inner = make::add_scalar(r.b, inner, 1e-30)?;
+    let outer = make::log(r.b, inner)?;
+    let logits = make::expand_dims(r.b, logits, 1)?;
+    let noisy = make::sub(r.b, logits, outer)?;
+    let axis = make::scalar(r.b, DType::I64, 2.0);
+    Ok(smallvec![make::arg_max(r.b, noisy, axis, to)?])
+}

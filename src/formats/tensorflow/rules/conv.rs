@@ -1,0 +1,252 @@
+//! Spellings of TensorFlow ops: convolution and pooling. Our ops have channels last; `NCHW` graphs get transpositions
+//! around them.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::lower::{Outputs, Rule, Spelling};
+use crate::ops::conv::{Conv, ConvFilter, ConvInput, Padding, Window};
+use crate::ops::make;
+use crate::ops::pool::{AveragePool, AveragePoolGradient, MaxPool, MaxPoolGradient, MaxPoolIndex};
+use crate::program::{Misfit, Value};
+use crate::tensor::{DType, Dims, Tensor};
+
+use super::nn::channels_first;
+
+pub const RULES: &[Spelling] = &[
+    Spelling { op: "Conv2D", rule: |r| conv(r, 2) },
+    Spelling { op: "Conv3D", rule: |r| conv(r, 3) },
+    Spelling { op: "DepthwiseConv2dNative", rule: depthwise },
+    Spelling { op: "Conv2DBackpropInput", rule: |r| conv_input(r, 2) },
+    Spelling { op: "Conv3DBackpropInputV2", rule: |r| conv_input(r, 3) },
+    Spelling { op: "Conv2DBackpropFilter", rule: |r| conv_filter(r, 2) },
+    Spelling { op: "Conv3DBackpropFilterV2", rule: |r| conv_filter(r, 3) },
+    Spelling { op: "DepthwiseConv2dNativeBackpropInput", rule: depthwise_input },
+    Spelling { op: "MaxPool", rule: |r| max_pool(r, 2) },
+    Spelling { op: "MaxPoolV2", rule: |r| max_pool(r, 2) },
+    Spelling { op: "MaxPool3D", rule: |r| max_pool(r, 3) },
+    Spelling { op: "MaxPoolWithArgmax", rule: max_pool_with_argmax },
+    Spelling { op: "MaxPoolGrad", rule: |r| max_pool_grad(r, 2) },
+    Spelling { op: "MaxPool3DGrad", rule: |r| max_pool_grad(r, 3) },
+    Spelling { op: "AvgPool", rule: |r| average_pool(r, 2) },
+    Spelling { op: "AvgPool3D", rule: |r| average_pool(r, 3) },
+    Spelling { op: "AvgPoolGrad", rule: |r| average_pool_grad(r, 2) },
+    Spelling { op: "AvgPool3DGrad", rule: |r| average_pool_grad(r, 3) },
+    Spelling { op: "ExtractImagePatches", rule: extract_image_patches },
+];
+
+/// An attribute with one number per axis, without batch and channels; where it is missing, ones.
+fn spatial(r: &Rule<'_, '_>, name: &str, n: usize) -> Result<Dims, Misfit> {
+    let Some(all) = r.ints_attr(name).filter(|a| !a.is_empty()) else { return Ok(Dims::from_elem(1, n)) };
+    of_spatial(r, name, &all, n)
+}
+
+fn of_spatial(r: &Rule<'_, '_>, name: &str, all: &[i64], n: usize) -> Result<Dims, Misfit> {
+    let wrong = || Misfit(format!("{name} {all:?} does not describe {n} spatial axes"));
+    if all.len() != n + 2 {
+        return Err(wrong());
+    }
+    let (first, others) = if channels_first(r) { (2, [0, 1]) } else { (1, [0, n + 1]) };
+    if others.iter().any(|&o| all[o] != 1) {
+        return Err(Misfit(format!("{name} {all:?} reaches over batch or channels, which is not supported")));
+    }
+    all[first..first + n].iter().map(|&v| usize::try_from(v).map_err(|_| wrong())).collect()
+}
+
+fn window(r: &Rule<'_, '_>, n: usize) -> Result<Window, Misfit> {
+    let padding = match r.str_or("padding", "VALID") {
+        "SAME" => Padding::SameUpper,
+        "VALID" => Padding::Valid,
+        "EXPLICIT" => {
+            let all = r.ints_attr("explicit_paddings").unwrap_or_default();
+            if all.len() != 2 * (n + 2) {
+                return Err(Misfit(format!("explicit_paddings {all:?} does not describe {} axes", n + 2)));
+            }
+            let first = if channels_first(r) { 2 } else { 1 };
+            Padding::Explicit((first..first + n).map(|a| (all[2 * a], all[2 * a + 1])).collect())
+        }
+        other => return Err(Misfit(format!("unknown padding {other:?}"))),
+    };
+    Ok(Window { strides: spatial(r, "strides", n)?, dilations: spatial(r, "dilations", n)?, padding, ceil: false })
+}
+
+/// `NC…` → `N…C` where the node says so.
+pub(super) fn to_last(r: &mut Rule<'_, '_>, x: Value, n: usize) -> Result<Value, Misfit> {
+    if !channels_first(r) {
+        return Ok(x);
+    }
+    let perm: Vec<i64> = [0].into_iter().chain(2..n as i64 + 2).chain([1]).collect();
+    make::transpose(r.b, x, &perm)
+}
+
+/// `N…C` → `NC…` where the node says so.
+pub(super) fn from_last(r: &mut Rule<'_, '_>, y: Value, n: usize) -> Result<Value, Misfit> {
+    if !channels_first(r) {
+        return Ok(y);
+    }
+    let perm: Vec<i64> = [0, n as i64 + 1].into_iter().chain(1..=n as i64).collect();
+    make::transpose(r.b, y, &perm)
+}
+
+/// The sizes of an input, reordered as the input itself would be.
+fn sizes_to_last(r: &mut Rule<'_, '_>, sizes: Value, n: usize) -> Result<Value, Misfit> {
+    if !channels_first(r) {
+        return Ok(sizes);
+    }
+    let order: Vec<i64> = [0].into_iter().chain(2..n as i64 + 2).chain([1]).collect();
+    let order = r.ints_literal(&order);
+    make::gather(r.b, sizes, order, 0)
+}
+
+/// Groups: how often the filter's input channels fit into the tensor's.
+fn groups(r: &Rule<'_, '_>, x: Value, filter: Value) -> usize {
+    let (x, f) = (r.b.fact(x), r.b.fact(filter));
+    let last = |rank: Option<usize>, back: usize| rank.and_then(|r| r.checked_sub(back));
+    let cin = last(x.rank(), 1).and_then(|a| x.shape.dim(a));
+    let per_group = last(f.rank(), 2).and_then(|a| f.shape.dim(a));
+    match (cin, per_group) {
+        (Some(c), Some(p)) if p > 0 && c % p == 0 && c > p => c / p,
+        _ => 1,
+    }
+}
+
+fn conv(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let window = window(r, n)?;
+    let (x, w) = (r.input(0)?, r.input(1)?);
+    let x = to_last(r, x, n)?;
+    let groups = groups(r, x, w);
+    let y = r.b.op(Conv { window, groups }, &[x, w])?;
+    Ok(smallvec![from_last(r, y, n)?])
+}
+
+/// `[h, w, in, times]` → `[h, w, 1, in · times]` and the number of groups.
+fn depthwise_filter(r: &mut Rule<'_, '_>, w: Value) -> Result<(Value, usize), Misfit> {
+    let dims: SmallVec<[Option<usize>; 6]> = r.b.fact(w).shape.partial().unwrap_or_default().into();
+    let [Some(h), Some(width), Some(cin), Some(times)] = dims[..] else {
+        return Err(Misfit::new("the filter's shape must be known and have four axes"));
+    };
+    let shape = [h as i64, width as i64, 1, (cin * times) as i64];
+    Ok((make::reshape(r.b, w, &shape)?, cin))
+}
+
+fn depthwise(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let window = window(r, 2)?;
+    let (x, w) = (r.input(0)?, r.input(1)?);
+    let x = to_last(r, x, 2)?;
+    let (w, groups) = depthwise_filter(r, w)?;
+    let y = r.b.op(Conv { window, groups }, &[x, w])?;
+    Ok(smallvec![from_last(r, y, 2)?])
+}
+
+/// Inputs sizes, filter, gradient.
+fn conv_input(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let window = window(r, n)?;
+    let (sizes, w, y) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let (sizes, y) = (sizes_to_last(r, sizes, n)?, to_last(r, y, n)?);
+    let cin = r.b.fact(sizes).ints().and_then(|s| usize::try_from(*s.last()?).ok());
+    let per_group = r.b.fact(w).rank().and_then(|k| r.b.fact(w).shape.dim(k.checked_sub(2)?));
+    let groups = match (cin, per_group) {
+        (Some(c), Some(p)) if p > 0 && c % p == 0 && c > p => c / p,
+        _ => 1,
+    };
+    let x = r.b.op(ConvInput { window, groups }, &[sizes, w, y])?;
+    Ok(smallvec![from_last(r, x, n)?])
+}
+
+fn depthwise_input(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let window = window(r, 2)?;
+    let (sizes, w, y) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let (sizes, y) = (sizes_to_last(r, sizes, 2)?, to_last(r, y, 2)?);
+    let (w, groups) = depthwise_filter(r, w)?;
+    let x = r.b.op(ConvInput { window, groups }, &[sizes, w, y])?;
+    Ok(smallvec![from_last(r, x, 2)?])
+}
+
+/// Inputs x, filter sizes, gradient.
+fn conv_filter(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let window = window(r, n)?;
+    let (x, sizes, y) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let (x, y) = (to_last(r, x, n)?, to_last(r, y, n)?);
+    Ok(smallvec![r.b.op(ConvFilter { window, groups: 1 }, &[x, sizes, y])?])
+}
+
+/// Window sizes: an attribute, or in `MaxPoolV2` an input; the strides likewise.
+fn pool_window(r: &Rule<'_, '_>, n: usize) -> Result<(Dims, Window), Misfit> {
+    let mut window = window(r, n)?;
+    if r.node.op != "MaxPoolV2" {
+        return Ok((spatial(r, "ksize", n)?, window));
+    }
+    let (size, strides) = (r.ints(1)?, r.ints(2)?);
+    window.strides = of_spatial(r, "strides", &strides, n)?;
+    Ok((of_spatial(r, "ksize", &size, n)?, window))
+}
+
+fn max_pool(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let (size, window) = pool_window(r, n)?;
+    let x = r.input(0)?;
+    let x = to_last(r, x, n)?;
+    let y = r.b.op(MaxPool { size, window }, &[x])?;
+    Ok(smallvec![from_last(r, y, n)?])
+}
+
+/// The second output counts channels too: `(position · channels) + channel`, and the batch where the node says so.
+fn max_pool_with_argmax(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (size, window) = pool_window(r, 2)?;
+    let x = r.input(0)?;
+    let y = r.b.op(MaxPool { size: size.clone(), window: window.clone() }, &[x])?;
+    let Some(dims) = r.fact(0)?.dims().filter(|d| d.len() == 4) else { return Ok(smallvec![y]) };
+    let positions = r.b.op(MaxPoolIndex { size, window }, &[x])?;
+    let scaled = make::mul_scalar(r.b, positions, dims[3] as f64)?;
+    let channel: Vec<i64> = (0..dims[3] as i64).collect();
+    let channel = r.ints_literal(&channel);
+    let mut flat = make::add(r.b, scaled, channel)?;
+    if r.bool_or("include_batch_in_index", false) {
+        let image = (dims[1] * dims[2] * dims[3]) as i64;
+        let starts: Vec<i64> = (0..dims[0] as i64).map(|b| b * image).collect();
+        let starts = r.b.literal(Tensor::from_slice(&[dims[0], 1, 1, 1], &starts));
+        flat = make::add(r.b, flat, starts)?;
+    }
+    let to = r.type_attr("Targmax").unwrap_or(DType::I64);
+    Ok(smallvec![y, make::cast(r.b, flat, to)?])
+}
+
+/// Inputs x, y, gradient.
+fn max_pool_grad(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let (size, window) = pool_window(r, n)?;
+    let (x, g) = (r.input(0)?, r.input(2)?);
+    let (x, g) = (to_last(r, x, n)?, to_last(r, g, n)?);
+    let dx = r.b.op(MaxPoolGradient { size, window }, &[x, g])?;
+    Ok(smallvec![from_last(r, dx, n)?])
+}
+
+fn average_pool(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let (size, window) = pool_window(r, n)?;
+    let x = r.input(0)?;
+    let x = to_last(r, x, n)?;
+    let y = r.b.op(AveragePool { size, window, count_padding: false }, &[x])?;
+    Ok(smallvec![from_last(r, y, n)?])
+}
+
+/// Inputs sizes, gradient.
+fn average_pool_grad(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
+    let (size, window) = pool_window(r, n)?;
+    let (sizes, g) = (r.input(0)?, r.input(1)?);
+    let (sizes, g) = (sizes_to_last(r, sizes, n)?, to_last(r, g, n)?);
+    let dx = r.b.op(AveragePoolGradient { size, window, count_padding: false }, &[sizes, g])?;
+    Ok(smallvec![from_last(r, dx, n)?])
+}
+
+/// What each window reads, laid out in channels: a convolution with the identity.
+fn extract_image_patches(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (size, strides, rates) = (spatial(r, "ksizes", 2)?, spatial(r, "strides", 2)?, spatial(r, "rates", 2)?);
+    let x = r.input(0)?;
+    let fact = r.fact(0)?;
+    let dtype = fact.dtype;
+    let channels = fact.shape.dim(3).ok_or_else(|| Misfit::new("the number of channels must be known"))?;
+    let n = size.iter().try_fold(channels, |n, &s| n.checked_mul(s)).filter(|&n| n <= 1 << 11);
+    let n = n.ok_or_else(|| Misfit(format!("windows of {:?} on {channels} channels are too large", &size[..])))?;
+    let identity = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 });
+    let filter = r.b.literal(Tensor::from_f64s(dtype, &[size[0], size[1], channels, n], identity));
+    let padding = if r.str_or("padding", "VALID") == "SAME" { Padding::SameUpper } else { Padding::Valid };
+    let window = Window { strides, dilations: rates, padding, ceil: false };
+    Ok(smallvec![r.b.op(Conv { window, groups: 1 }, &[x, filter])?])
+}
