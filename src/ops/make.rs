@@ -8,6 +8,7 @@ use crate::tensor::{DType, Tensor};
 
 use super::elementwise::{Binary, BinaryFn, Cast, Select, Unary, UnaryFn};
 use super::index::{Gather, Range};
+use super::linalg::MatMul;
 use super::reduce::{Reduce, ReduceFn};
 use super::shape::{BroadcastTo, Concat, Pad, PadMode, Reshape, ShapeOf, Slice, SumTo, Tile, Transpose, squeeze};
 
@@ -245,4 +246,9 @@ pub fn tile(b: &mut Builder, x: Value, repeats: &[i64]) -> Result<Value, Misfit>
 /// Rows of `x` along `axis`.
 pub fn gather(b: &mut Builder, x: Value, indices: Value, axis: i64) -> Result<Value, Misfit> {
     b.op(Gather { axis, batch_dims: 0 }, &[x, indices])
+}
+
+/// Matrix product over the last two axes.
+pub fn matmul(b: &mut Builder, x: Value, y: Value) -> Result<Value, Misfit> {
+    b.op(MatMul::default(), &[x, y])
 }

@@ -6,6 +6,7 @@ use smallvec::smallvec;
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::ops::random::{RandomNormal, RandomUniform, RandomUniformInt};
+use crate::ops::reduce::ArgReduce;
 use crate::program::Misfit;
 use crate::tensor::DType;
 
@@ -75,5 +76,6 @@ fn multinomial(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let logits = make::expand_dims(r.b, logits, 1)?;
     let noisy = make::sub(r.b, logits, outer)?;
     let axis = make::scalar(r.b, DType::I64, 2.0);
-    Ok(smallvec![make::arg_max(r.b, noisy, axis, to)?])
+    let op = ArgReduce { largest: true, last: false, keep_dims: false, to };
+    Ok(smallvec![r.b.op(op, &[noisy, axis])?])
 }
