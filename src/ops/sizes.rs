@@ -17,12 +17,8 @@ pub enum Size {
 
 /// The dimensions of `x`, whose rank must be known.
 pub fn sizes_of(b: &mut Builder, x: Value) -> Result<Vec<Size>, Misfit> {
-    let dims: Vec<Option<usize>> = b
-        .fact(x)
-        .shape
-        .partial()
-        .ok_or_else(|| Misfit::new("the number of axes must be known"))?
-        .to_vec();
+    let dims: Vec<Option<usize>> =
+        b.fact(x).shape.partial().ok_or_else(|| Misfit::new("the number of axes must be known"))?.to_vec();
     let mut shape = None;
     dims.iter()
         .enumerate()

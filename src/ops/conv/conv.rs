@@ -166,13 +166,27 @@ impl Op for Conv {
 }
 
 /// The gradient for an input shaped like `x`.
-fn input_gradient(b: &mut Builder, window: &Window, groups: usize, x: Value, w: Value, g: Value) -> Result<Value, Misfit> {
+fn input_gradient(
+    b: &mut Builder,
+    window: &Window,
+    groups: usize,
+    x: Value,
+    w: Value,
+    g: Value,
+) -> Result<Value, Misfit> {
     let sizes = make::shape_of(b, x)?;
     b.op(ConvInput { window: window.clone(), groups }, &[sizes, w, g])
 }
 
 /// The gradient for a filter shaped like `w`.
-fn filter_gradient(b: &mut Builder, window: &Window, groups: usize, x: Value, w: Value, g: Value) -> Result<Value, Misfit> {
+fn filter_gradient(
+    b: &mut Builder,
+    window: &Window,
+    groups: usize,
+    x: Value,
+    w: Value,
+    g: Value,
+) -> Result<Value, Misfit> {
     let sizes = make::shape_of(b, w)?;
     b.op(ConvFilter { window: window.clone(), groups }, &[x, sizes, g])
 }

@@ -147,7 +147,16 @@ pub fn forward<T: Real + GemmElement>(shape: Shape) -> Kernel {
         let y = call.outputs[0].ptr::<T>();
         if shape.is_pointwise() {
             // SAFETY: x is [positions, cin], w [cin, cout], y [positions, cout].
-            unsafe { gemm::run(&shape.layout(total), <T as GemmElement>::ONE, x.as_ptr(), w.as_ptr(), <T as GemmElement>::ZERO, y) };
+            unsafe {
+                gemm::run(
+                    &shape.layout(total),
+                    <T as GemmElement>::ONE,
+                    x.as_ptr(),
+                    w.as_ptr(),
+                    <T as GemmElement>::ZERO,
+                    y,
+                )
+            };
             return;
         }
         let columns = columns_of::<T>(call.scratch);
@@ -156,7 +165,14 @@ pub fn forward<T: Real + GemmElement>(shape: Shape) -> Kernel {
             // SAFETY: the block lies in the scratch; rows `first..` of y belong to it alone.
             unsafe {
                 let y = y.add(first * shape.cout);
-                gemm::run(&shape.layout(rows), <T as GemmElement>::ONE, columns.as_ptr(), w.as_ptr(), <T as GemmElement>::ZERO, y);
+                gemm::run(
+                    &shape.layout(rows),
+                    <T as GemmElement>::ONE,
+                    columns.as_ptr(),
+                    w.as_ptr(),
+                    <T as GemmElement>::ZERO,
+                    y,
+                );
             }
         });
     })
@@ -188,7 +204,14 @@ pub fn input<T: Real + GemmElement>(shape: Shape) -> Kernel {
         if shape.is_pointwise() {
             // SAFETY: as in `forward` with x as the result.
             unsafe {
-                gemm::run(&transposed(shape.positions()), <T as GemmElement>::ONE, y.as_ptr(), w.as_ptr(), <T as GemmElement>::ZERO, x.as_mut_ptr());
+                gemm::run(
+                    &transposed(shape.positions()),
+                    <T as GemmElement>::ONE,
+                    y.as_ptr(),
+                    w.as_ptr(),
+                    <T as GemmElement>::ZERO,
+                    x.as_mut_ptr(),
+                );
             }
             return;
         }
@@ -197,7 +220,14 @@ pub fn input<T: Real + GemmElement>(shape: Shape) -> Kernel {
             // SAFETY: the block lies in the scratch; y has `rows` rows from `first` on.
             unsafe {
                 let y = y.as_ptr().add(first * shape.cout);
-                gemm::run(&transposed(rows), <T as GemmElement>::ONE, y, w.as_ptr(), <T as GemmElement>::ZERO, columns.as_mut_ptr());
+                gemm::run(
+                    &transposed(rows),
+                    <T as GemmElement>::ONE,
+                    y,
+                    w.as_ptr(),
+                    <T as GemmElement>::ZERO,
+                    columns.as_mut_ptr(),
+                );
             }
             shape.fold(columns, first, rows, x);
         });
@@ -230,7 +260,14 @@ pub fn filter<T: Real + GemmElement>(shape: Shape) -> Kernel {
         if shape.is_pointwise() {
             // SAFETY: as in `forward` with w as the result.
             unsafe {
-                gemm::run(&transposed(shape.positions()), <T as GemmElement>::ONE, x.as_ptr(), y.as_ptr(), <T as GemmElement>::ZERO, w.as_mut_ptr());
+                gemm::run(
+                    &transposed(shape.positions()),
+                    <T as GemmElement>::ONE,
+                    x.as_ptr(),
+                    y.as_ptr(),
+                    <T as GemmElement>::ZERO,
+                    w.as_mut_ptr(),
+                );
             }
             return;
         }
@@ -240,7 +277,14 @@ pub fn filter<T: Real + GemmElement>(shape: Shape) -> Kernel {
             // SAFETY: the block lies in the scratch; y has `rows` rows from `first` on; w was zeroed.
             unsafe {
                 let y = y.as_ptr().add(first * shape.cout);
-                gemm::run(&transposed(rows), <T as GemmElement>::ONE, columns.as_ptr(), y, <T as GemmElement>::ONE, w.as_mut_ptr());
+                gemm::run(
+                    &transposed(rows),
+                    <T as GemmElement>::ONE,
+                    columns.as_ptr(),
+                    y,
+                    <T as GemmElement>::ONE,
+                    w.as_mut_ptr(),
+                );
             }
         });
     })

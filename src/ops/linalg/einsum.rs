@@ -52,7 +52,11 @@ fn parse(b: &Builder, equation: &str, operands: &[Value]) -> Result<(Vec<Operand
     };
     let terms: Vec<&str> = left.split(',').collect();
     if terms.len() != operands.len() {
-        return Err(Misfit(format!("the equation {equation:?} has {} terms for {} operands", terms.len(), operands.len())));
+        return Err(Misfit(format!(
+            "the equation {equation:?} has {} terms for {} operands",
+            terms.len(),
+            operands.len()
+        )));
     }
     let mut widest = 0;
     let mut parsed = Vec::new();
@@ -171,7 +175,8 @@ fn contract(b: &mut Builder, x: Operand, y: Operand, kept: impl Fn(char) -> bool
     let ends_in = |o: &Operand, set: &Labels| o.labels.last().is_some_and(|l| set.contains(l));
     let transpose_a = ends_in(&x, &rows);
     let transpose_b = ends_in(&y, &inner);
-    let (a, a_sizes) = if transpose_a { merged(b, &x, &batch, &inner, &rows)? } else { merged(b, &x, &batch, &rows, &inner)? };
+    let (a, a_sizes) =
+        if transpose_a { merged(b, &x, &batch, &inner, &rows)? } else { merged(b, &x, &batch, &rows, &inner)? };
     let (c, c_sizes) =
         if transpose_b { merged(b, &y, &batch, &columns, &inner)? } else { merged(b, &y, &batch, &inner, &columns)? };
     let value = b.op(MatMul { transpose_a, transpose_b }, &[a, c])?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::gemm::{self, BatchDim, Layout};
-use crate::ops::make;
 use crate::ops::half::through_f32;
+use crate::ops::make;
 use crate::program::op::arity;
 use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
 use crate::tensor::shape::{broadcast, strides};
@@ -161,13 +161,15 @@ impl MatMul {
             let own = &dims[..dims.len() - 2];
             let all = strides(dims);
             let skip = batch.len() - own.len();
-            (0..batch.len())
-                .map(|i| if i < skip || own[i - skip] == 1 { 0 } else { all[i - skip] as isize })
-                .collect()
+            (0..batch.len()).map(|i| if i < skip || own[i - skip] == 1 { 0 } else { all[i - skip] as isize }).collect()
         };
         let (sa, sb, sc) = (stride(&a), stride(&b), stride(&c));
-        Ok(Layout::row_major(m, n, k, self.transpose_a, self.transpose_b)
-            .batch((0..batch.len()).map(|i| BatchDim { count: batch[i], a: sa[i], b: sb[i], c: sc[i] })))
+        Ok(Layout::row_major(m, n, k, self.transpose_a, self.transpose_b).batch((0..batch.len()).map(|i| BatchDim {
+            count: batch[i],
+            a: sa[i],
+            b: sb[i],
+            c: sc[i],
+        })))
     }
 }
 
@@ -202,7 +204,8 @@ fn int_kernel<T: Integer>(layout: Layout) -> Kernel {
         let (a, b) = (call.input::<T>(0), call.input::<T>(1));
         let c = call.output::<T>(0);
         c.fill(T::ZERO);
-        let at = |base: isize, s: (isize, isize), i: usize, j: usize| (base + i as isize * s.0 + j as isize * s.1) as usize;
+        let at =
+            |base: isize, s: (isize, isize), i: usize, j: usize| (base + i as isize * s.0 + j as isize * s.1) as usize;
         for p in 0..layout.count() {
             let (oa, ob, oc) = layout.offsets(p);
             for i in 0..layout.m {

@@ -192,9 +192,9 @@ impl Op for SparseSoftmaxCrossEntropy {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
         arity(inputs, 2)?;
         let lead = without_last(&inputs[0].shape)?;
-        let lead = lead.merge(&inputs[1].shape).ok_or_else(|| {
-            Misfit(format!("labels {} do not fit logits {}", inputs[1].shape, inputs[0].shape))
-        })?;
+        let lead = lead
+            .merge(&inputs[1].shape)
+            .ok_or_else(|| Misfit(format!("labels {} do not fit logits {}", inputs[1].shape, inputs[0].shape)))?;
         let full = match lead.partial() {
             Some(l) => PartialShape::from_partial(
                 l.iter().copied().chain([inputs[0].rank().and_then(|r| inputs[0].shape.dim(r - 1))]),
@@ -267,10 +267,7 @@ fn examples() -> Vec<Example> {
         },
         Example {
             op: Arc::new(SoftmaxCrossEntropy),
-            inputs: vec![
-                ramp(&[2, 3], -1.0, 0.4),
-                Tensor::from_slice(&[2, 3], &[0.2, 0.3, 0.5, 0.7, 0.2, 0.1]),
-            ],
+            inputs: vec![ramp(&[2, 3], -1.0, 0.4), Tensor::from_slice(&[2, 3], &[0.2, 0.3, 0.5, 0.7, 0.2, 0.1])],
             outputs: None,
         },
     ]

@@ -193,5 +193,8 @@ fn examples() -> Vec<Example> {
 
 fn gradient_examples() -> Vec<Example> {
     let case = |axis, y, g| Example { op: Arc::new(SoftmaxGradient { axis }), inputs: vec![y, g], outputs: None };
-    vec![case(-1, ramp(&[2, 5], 0.1, 0.05), ramp(&[2, 5], -1.0, 0.2)), case(0, ramp(&[3, 2], 0.1, 0.1), ramp(&[3, 2], 0.2, 0.3))]
+    vec![
+        case(-1, ramp(&[2, 5], 0.1, 0.05), ramp(&[2, 5], -1.0, 0.2)),
+        case(0, ramp(&[3, 2], 0.1, 0.1), ramp(&[3, 2], 0.2, 0.3)),
+    ]
 }

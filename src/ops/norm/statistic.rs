@@ -37,7 +37,13 @@ impl Op for Statistic {
         Flow::Stopped { exact: false, why: "running statistics of batch normalisation are not trained by gradient" }
     }
 
-    fn vjp(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>], _: &[bool]) -> Result<Vec<Option<Value>>, Misfit> {
+    fn vjp(
+        &self,
+        _: &mut Builder,
+        _: &Site<'_>,
+        _: &[Option<Value>],
+        _: &[bool],
+    ) -> Result<Vec<Option<Value>>, Misfit> {
         Ok(vec![None])
     }
 }

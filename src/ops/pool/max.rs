@@ -241,9 +241,10 @@ impl Op for MaxPoolPick {
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
         arity(inputs, 2)?;
         same_dtype(inputs)?;
-        let shape = inputs[0].shape.merge(&inputs[1].shape).ok_or_else(|| {
-            Misfit(format!("the shapes differ: {} and {}", inputs[0].shape, inputs[1].shape))
-        })?;
+        let shape = inputs[0]
+            .shape
+            .merge(&inputs[1].shape)
+            .ok_or_else(|| Misfit(format!("the shapes differ: {} and {}", inputs[0].shape, inputs[1].shape)))?;
         Ok(vec![pooled(&Fact::new(inputs[0].dtype, shape), &self.size, &self.window)?])
     }
 
@@ -306,7 +307,13 @@ impl Op for MaxPoolIndex {
         Flow::Zero("positions carry no gradient")
     }
 
-    fn vjp(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>], _: &[bool]) -> Result<Vec<Option<Value>>, Misfit> {
+    fn vjp(
+        &self,
+        _: &mut Builder,
+        _: &Site<'_>,
+        _: &[Option<Value>],
+        _: &[bool],
+    ) -> Result<Vec<Option<Value>>, Misfit> {
         Ok(vec![None])
     }
 }
@@ -362,7 +369,10 @@ fn gradient_examples() -> Vec<Example> {
         .collect();
     all.push(Example {
         op: Arc::new(MaxPoolGradient { size: Dims::from_slice(&[3]), window: Window::new(&[1], Padding::Valid) }),
-        inputs: vec![Tensor::from_slice(&[1, 4, 1], &[1.0, 2.0, 2.0, 2.0]), Tensor::from_slice(&[1, 2, 1], &[5.0, 7.0])],
+        inputs: vec![
+            Tensor::from_slice(&[1, 4, 1], &[1.0, 2.0, 2.0, 2.0]),
+            Tensor::from_slice(&[1, 2, 1], &[5.0, 7.0]),
+        ],
         outputs: Some(vec![Tensor::from_slice(&[1, 4, 1], &[0.0, 12.0, 0.0, 0.0])]),
     });
     all

@@ -63,7 +63,11 @@ pub enum Interpolation {
     Linear,
     /// Keys' cubic with parameter `a`. Elements outside the input repeat the border, or weigh nothing where
     /// `exclude_outside`. TensorFlow rounds the offset to `steps` (1024) positions; 0 = not at all.
-    Cubic { a: f32, exclude_outside: bool, steps: u32 },
+    Cubic {
+        a: f32,
+        exclude_outside: bool,
+        steps: u32,
+    },
 }
 
 /// Everything but the sizes.
@@ -313,7 +317,8 @@ fn examples() -> Vec<Example> {
             outputs: None,
         })
         .collect();
-    let halves = Sampling { axis: 0, interpolation: Interpolation::Linear, coordinates: Coordinates::Asymmetric, step: None };
+    let halves =
+        Sampling { axis: 0, interpolation: Interpolation::Linear, coordinates: Coordinates::Asymmetric, step: None };
     all.push(Example {
         op: Arc::new(Resize(halves)),
         inputs: vec![Tensor::from_slice(&[2], &[1.0, 3.0]), Tensor::from_slice(&[1], &[4i64])],

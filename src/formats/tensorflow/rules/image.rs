@@ -200,10 +200,7 @@ fn batch_to_space(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![r.b.op(crate::ops::shape::Slice, &[x, begin, size])?])
 }
 
-fn colours(
-    r: &mut Rule<'_, '_>,
-    f: fn(&mut Rule<'_, '_>, Value) -> Result<Value, Misfit>,
-) -> Result<Outputs, Misfit> {
+fn colours(r: &mut Rule<'_, '_>, f: fn(&mut Rule<'_, '_>, Value) -> Result<Value, Misfit>) -> Result<Outputs, Misfit> {
     let x = r.input(0)?;
     Ok(smallvec![f(r, x)?])
 }

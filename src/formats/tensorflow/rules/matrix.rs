@@ -127,7 +127,10 @@ fn read(
 fn last_dims(r: &Rule<'_, '_>, i: usize, n: usize) -> Result<Vec<i64>, Misfit> {
     let dims = r.fact(i)?.shape.partial().ok_or_else(|| Misfit::new("the number of axes must be known"))?;
     let at = dims.len().checked_sub(n).ok_or_else(|| Misfit(format!("expected {n} or more axes")))?;
-    dims[at..].iter().map(|d| d.map(|d| d as i64).ok_or_else(|| Misfit::new("the matrix sizes must be known"))).collect()
+    dims[at..]
+        .iter()
+        .map(|d| d.map(|d| d as i64).ok_or_else(|| Misfit::new("the matrix sizes must be known")))
+        .collect()
 }
 
 /// Inputs x, and in the newer forms k and the padding value.

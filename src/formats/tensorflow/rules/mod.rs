@@ -2,8 +2,8 @@
 
 mod arrays;
 mod control;
-mod dims;
 mod conv;
+mod dims;
 mod image;
 mod index;
 mod linalg;

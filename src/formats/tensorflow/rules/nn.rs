@@ -3,11 +3,11 @@
 use smallvec::smallvec;
 
 use crate::lower::{Outputs, Rule, Spelling};
-use crate::ops::norm::{LogSoftmax, Softmax, SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy, Statistic};
 use crate::ops::make;
+use crate::ops::norm::{LogSoftmax, Softmax, SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy, Statistic};
 use crate::program::{Misfit, Value};
-use crate::tensor::shape::broadcast_dims;
 use crate::tensor::Tensor;
+use crate::tensor::shape::broadcast_dims;
 
 pub const RULES: &[Spelling] = &[
     Spelling { op: "Softmax", rule: softmax },
@@ -93,7 +93,8 @@ fn normalise(
     let shifted = make::add_scalar(r.b, variance, epsilon)?;
     let inverse = make::rsqrt(r.b, shifted)?;
     let gain = make::mul(r.b, inverse, scale)?;
-    let (mean, gain, offset) = (per_channel(r, mean, rank)?, per_channel(r, gain, rank)?, per_channel(r, offset, rank)?);
+    let (mean, gain, offset) =
+        (per_channel(r, mean, rank)?, per_channel(r, gain, rank)?, per_channel(r, offset, rank)?);
     let centred = make::sub(r.b, x, mean)?;
     let scaled = make::mul(r.b, centred, gain)?;
     make::add(r.b, scaled, offset)
@@ -164,8 +165,7 @@ fn running(r: &mut Rule<'_, '_>, input: usize, new: Value) -> Result<Value, Misf
 
 /// The first batch normalisation of TensorFlow: inputs t, m, v, beta, gamma.
 fn batch_norm_old(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let [x, mean, variance, beta, mut gamma] =
-        [r.input(0)?, r.input(1)?, r.input(2)?, r.input(3)?, r.input(4)?];
+    let [x, mean, variance, beta, mut gamma] = [r.input(0)?, r.input(1)?, r.input(2)?, r.input(3)?, r.input(4)?];
     if !r.bool_or("scale_after_normalization", true) {
         gamma = make::ones_like(r.b, gamma)?;
     }

@@ -51,15 +51,7 @@ struct LstmStep {
 
 impl LstmStep {
     fn outputs(&self) -> [Value; 7] {
-        [
-            self.input_gate,
-            self.cell,
-            self.forget_gate,
-            self.output_gate,
-            self.candidate,
-            self.squashed,
-            self.hidden,
-        ]
+        [self.input_gate, self.cell, self.forget_gate, self.output_gate, self.candidate, self.squashed, self.hidden]
     }
 }
 
@@ -135,7 +127,8 @@ fn block_lstm(r: &mut Rule<'_, '_>, order: GateOrder, forget_bias: f64) -> Resul
     let net = lstm(r, 4, order, forget_bias, clip)?;
     let x = r.input(1)?;
     let steps = r.fact(1)?.shape.dim(0).filter(|&t| t > 0 && t <= MAX_STEPS);
-    let steps = steps.ok_or_else(|| Misfit(format!("the number of time steps must be known, from 1 to {MAX_STEPS}")))?;
+    let steps =
+        steps.ok_or_else(|| Misfit(format!("the number of time steps must be known, from 1 to {MAX_STEPS}")))?;
     let features = r.fact(1)?.shape.dim(2).ok_or_else(|| Misfit::new("the number of features must be known"))?;
     let length = r.input(0)?;
     let (mut cell, mut hidden) = (r.input(2)?, r.input(3)?);

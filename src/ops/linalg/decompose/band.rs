@@ -59,7 +59,8 @@ impl Op for BandPart {
             for (row, (x, y)) in x.chunks_exact(n * size).zip(y.chunks_exact_mut(n * size)).enumerate() {
                 let i = (row % m) as i64;
                 let first = if lower < 0 { 0 } else { i.saturating_sub(lower).clamp(0, n as i64) } as usize;
-                let end = if upper < 0 { n } else { i.saturating_add(upper).saturating_add(1).clamp(0, n as i64) as usize };
+                let end =
+                    if upper < 0 { n } else { i.saturating_add(upper).saturating_add(1).clamp(0, n as i64) as usize };
                 if first < end {
                     y[first * size..end * size].copy_from_slice(&x[first * size..end * size]);
                 }

@@ -18,8 +18,7 @@ use crate::program::{Misfit, OpInfo};
 use crate::tensor::{Fact, Tensor};
 
 /// The catalogue entries of this folder.
-pub const ALL: [&OpInfo; 5] =
-    [&inverse::INFO, &determinant::INFO, &cholesky::INFO, &triangular::INFO, &band::INFO];
+pub const ALL: [&OpInfo; 5] = [&inverse::INFO, &determinant::INFO, &cholesky::INFO, &triangular::INFO, &band::INFO];
 
 /// Checks that the last two axes are equal where they are known.
 fn check_square(x: &Fact) -> Result<(), Misfit> {
