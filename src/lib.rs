@@ -12,6 +12,7 @@
 
 pub mod autodiff;
 pub mod base;
+pub mod cli;
 pub mod data;
 pub mod edits;
 pub mod engine;

@@ -13,5 +13,5 @@ mod walk;
 
 pub use error::AutodiffError;
 pub use reach::{ConstantVerdict, Cure, GradReport, NodeVerdict, Verdict};
-pub use stand_in::StandIn;
+pub use stand_in::{StandIn, StandInError};
 pub use walk::differentiate;

@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod diagnostic;
 pub mod files;
 pub mod ids;
+pub mod usage;
 
 pub use cancel::CancelToken;
 pub use diagnostic::{Diagnostic, Reporter, Severity};

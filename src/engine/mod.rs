@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::base::CancelToken;
 use crate::graph::NodeKey;
-use crate::program::{Misfit, Program, Random, Value};
+use crate::program::{Misfit, Program, Random, Value, View};
 use crate::tensor::{Element, Payload, PayloadError, Tensor};
 
 pub use eager::Eager;
@@ -119,6 +119,14 @@ impl Executable {
         match self {
             Self::Planned(plan) => plan.output(space, i),
             Self::Eager(_) => space.outputs[i].as_slice(),
+        }
+    }
+
+    /// Output `i` of the last run as kernels see buffers, without copying.
+    pub fn output_view<'a>(&'a self, space: &'a Workspace, i: usize) -> View<'a> {
+        match self {
+            Self::Planned(plan) => plan.output_view(space, i),
+            Self::Eager(_) => View::of(&space.outputs[i]),
         }
     }
 

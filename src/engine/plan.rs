@@ -228,6 +228,13 @@ impl Plan {
         bytemuck::cast_slice(self.output_bytes(space, i))
     }
 
+    #[allow(unsafe_code)]
+    pub fn output_view<'a>(&'a self, space: &'a Workspace, i: usize) -> View<'a> {
+        let bytes = self.output_bytes(space, i);
+        // SAFETY: the slice lives as long as the borrow of `space` and `self`; slots are aligned for their type.
+        unsafe { View::from_raw(bytes.as_ptr(), bytes.len(), self.slots[self.outputs[i] as usize].dtype) }
+    }
+
     pub fn output_tensor(&self, space: &Workspace, i: usize) -> Tensor {
         copy(&self.slots[self.outputs[i] as usize], self.output_bytes(space, i))
     }

@@ -1,17 +1,40 @@
 //! A session: an imported model, a recipe of decisions, its history, and everything derived from them.
 //!
 //! Reading order: [`recipe`] (what a person decided), [`select`] (how constants are chosen), [`change`] (the only way a
-//! recipe changes), [`history`] (undo and redo), [`query`] (the search language of the window and of `--filter`).
+//! recipe changes), [`history`] (undo and redo), [`understand`] (what follows without running), [`compute`] and [`job`]
+//! (what runs), [`overview`] (the same as plain rows), [`file`](mod@file) (session files), [`query`] (the search language
+//! of the window and of `--filter`).
 
+pub mod bench_plan;
 pub mod change;
+pub mod compute;
+pub mod demo;
+pub mod edits;
+pub mod error;
+pub mod feeds;
+pub mod file;
 pub mod history;
+pub mod job;
+pub mod model;
+pub mod names;
+pub mod objective;
 pub mod overview;
 pub mod query;
 pub mod recipe;
+pub mod report_rows;
+pub mod run;
 pub mod select;
+#[allow(clippy::module_inception)] // the session itself, in the layer of that name
+pub mod session;
+pub mod training;
+pub mod understand;
 
 pub use change::Change;
+pub use error::SessionError;
 pub use history::History;
+pub use model::Model;
 pub use overview::Overview;
 pub use recipe::{DropoutChoice, EditEntry, EditStep, Objective, Recipe, SitePolicy, StandIn, TrainableChoice};
 pub use select::Selector;
+pub use session::Session;
+pub use understand::Understood;

@@ -1,10 +1,14 @@
 //! Every decision of the user, small, cloneable and comparable. A session file is a recipe with references.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+use crate::autodiff;
+use crate::graph::NodeKey;
 
 use super::select::Selector;
 
@@ -36,6 +40,18 @@ pub struct Recipe {
     /// Settings that differ from their defaults, by the keys of `--set` (`optimizer.lr`, `training.epochs`, …).
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub settings: IndexMap<String, String>,
+}
+
+impl Recipe {
+    /// The stand-ins as differentiation takes them.
+    pub fn stand_in_map(&self) -> HashMap<NodeKey, autodiff::StandIn> {
+        let kind = |s: StandIn| match s {
+            StandIn::Stop => autodiff::StandIn::Stop,
+            StandIn::Identity => autodiff::StandIn::Identity,
+            StandIn::StraightThrough => autodiff::StandIn::StraightThrough,
+        };
+        self.stand_ins.iter().map(|(node, s)| (NodeKey::new(node), kind(*s))).collect()
+    }
 }
 
 /// Which constants train: those that an `include` selector names and no `exclude` selector does.

@@ -1,8 +1,8 @@
 //! A [`Step`] that runs a specialised, differentiated [`Program`] on the engine: what a factory usually makes.
 
-use crate::engine::{Bindings, ConstantStore, Control, EngineError, Executable, Workspace, first_non_finite};
+use crate::engine::{Bindings, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite};
 use crate::program::{Program, Random, Value, View};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 use super::step::{Step, StepError};
 
@@ -10,16 +10,16 @@ use super::step::{Step, StepError};
 #[derive(Clone, Debug, Default)]
 pub struct StepProgram {
     pub program: Program,
-    /// The program's constants that train, in the order of the job's parameters.
-    pub parameters: Vec<Value>,
-    /// Index into `program.outputs` of the scalar loss.
-    pub loss: usize,
+    /// For each of the job's parameters the constant of the program that it is; `None` where the program needs it not.
+    pub parameters: Vec<Option<Value>>,
+    /// Index into `program.outputs` of the scalar loss; without it (predictions alone) the loss of a run is 0.
+    pub loss: Option<usize>,
     /// Index of what metrics read.
     pub prediction: Option<usize>,
     /// For each parameter the index of its gradient; empty for evaluation.
     pub gradients: Vec<Option<usize>>,
     /// The program before fusion with its parameters, in which a NaN is traced to its graph node; else `program` is.
-    pub unfused: Option<(Program, Vec<Value>)>,
+    pub unfused: Option<(Program, Vec<Option<Value>>)>,
 }
 
 /// See the module doc.
@@ -27,7 +27,6 @@ pub struct StepProgram {
 pub struct ProgramStep {
     executable: Executable,
     feed_names: Vec<String>,
-    gradient_types: Vec<DType>,
     given: StepProgram,
 }
 
@@ -35,23 +34,43 @@ impl ProgramStep {
     /// Plans the program. `constants` is shared by the steps of a run, so that each frozen constant is loaded once.
     pub fn new(given: StepProgram, constants: &mut ConstantStore) -> Result<Self, StepError> {
         let n_outputs = given.program.outputs.len();
-        let indices = given.gradients.iter().flatten().chain(&given.prediction).chain([&given.loss]);
+        let indices = given.gradients.iter().flatten().chain(&given.prediction).chain(&given.loss);
         if let Some(i) = indices.into_iter().find(|i| **i >= n_outputs) {
             return Err(StepError(format!("output {i} of a program with {n_outputs} outputs was asked for")));
         }
-        let loss = given.program.fact(given.program.outputs[given.loss]);
-        if !loss.dtype.is_float() || loss.dims().is_some_and(|d| d.iter().product::<usize>() != 1) {
+        let loss = given.loss.map(|i| given.program.fact(given.program.outputs[i]));
+        if let Some(loss) = loss
+            && (!loss.dtype.is_float() || loss.dims().is_some_and(|d| d.iter().product::<usize>() != 1))
+        {
             return Err(StepError(format!("the loss must be one floating-point number, it is {}", loss.describe())));
         }
-        let executable = Executable::new(given.program.clone(), &given.parameters, constants).map_err(step_error)?;
-        let type_of =
-            |i: &Option<usize>| i.map_or(DType::Unknown, |i| given.program.fact(given.program.outputs[i]).dtype);
+        let executable = Executable::new(given.program.clone(), &present(&given.parameters), constants).map_err(step_error)?;
         Ok(Self {
             executable,
             feed_names: given.program.feeds.iter().map(|f| f.name.clone()).collect(),
-            gradient_types: given.gradients.iter().map(type_of).collect(),
             given,
         })
+    }
+
+    /// Floating-point operations of one run, as far as kernels tell.
+    pub fn flops(&self) -> u64 {
+        self.executable.flops()
+    }
+
+    /// Runs once under the profiler: share of the time per kind of kernel, largest first.
+    pub fn profile(
+        &self,
+        space: &mut Workspace,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+    ) -> Result<Vec<(&'static str, f64)>, StepError> {
+        let feeds = self.ordered(feeds)?;
+        let parameters = needed(&self.given.parameters, parameters);
+        let bind = Bindings { feeds: &feeds, params: &parameters, random: Random::default() };
+        let mut profile = Profile::default();
+        let control = Control { cancel: None, profile: Some(&mut profile) };
+        self.executable.run(space, &bind, control).map_err(step_error)?;
+        Ok(profile.shares().into_iter().map(|(kind, _, share)| (kind, share)).collect())
     }
 
     /// The batch's arrays in the order of the program's feeds.
@@ -71,6 +90,16 @@ impl ProgramStep {
     }
 }
 
+/// The constants that a program binds.
+fn present(parameters: &[Option<Value>]) -> Vec<Value> {
+    parameters.iter().flatten().copied().collect()
+}
+
+/// The tensors of those constants. They share the store's memory and are gone before the update.
+fn needed(parameters: &[Option<Value>], tensors: &[Tensor]) -> Vec<Tensor> {
+    parameters.iter().zip(tensors).filter(|(p, _)| p.is_some()).map(|(_, t)| t.clone()).collect()
+}
+
 fn step_error(e: EngineError) -> StepError {
     StepError(e.to_string())
 }
@@ -84,9 +113,11 @@ impl Step for ProgramStep {
         random: Random,
     ) -> Result<f64, StepError> {
         let feeds = self.ordered(feeds)?;
-        let bind = Bindings { feeds: &feeds, params: parameters, random };
+        let parameters = needed(&self.given.parameters, parameters);
+        let bind = Bindings { feeds: &feeds, params: &parameters, random };
         self.executable.run(space, &bind, Control::default()).map_err(step_error)?;
-        let loss = self.executable.output_tensor(space, self.given.loss);
+        let Some(loss) = self.given.loss else { return Ok(0.0) };
+        let loss = self.executable.output_tensor(space, loss);
         match loss.to_f64s().as_deref() {
             Some([v]) => Ok(*v),
             _ => Err(StepError(format!("the loss must be one number, it is {} {:?}", loss.dtype(), loss.shape()))),
@@ -95,13 +126,7 @@ impl Step for ProgramStep {
 
     fn gradient<'a>(&'a self, space: &'a Workspace, index: usize) -> Option<View<'a>> {
         let output = (*self.given.gradients.get(index)?)?;
-        match self.gradient_types[index] {
-            DType::F32 => Some(View::of_slice(self.executable.output::<f32>(space, output))),
-            DType::F64 => Some(View::of_slice(self.executable.output::<f64>(space, output))),
-            DType::F16 => Some(View::of_slice(self.executable.output::<half::f16>(space, output))),
-            DType::BF16 => Some(View::of_slice(self.executable.output::<half::bf16>(space, output))),
-            _ => None,
-        }
+        Some(self.executable.output_view(space, output))
     }
 
     fn prediction(&self, space: &Workspace) -> Option<Tensor> {
@@ -119,12 +144,13 @@ impl Step for ProgramStep {
         random: Random,
     ) -> Result<Option<String>, StepError> {
         let feeds = self.ordered(feeds)?;
-        let bind = Bindings { feeds: &feeds, params: parameters, random };
         let (program, values) = match &self.given.unfused {
             Some((p, v)) => (p, v),
             None => (&self.given.program, &self.given.parameters),
         };
-        let blame = first_non_finite(program, values, &mut ConstantStore::default(), &bind).map_err(step_error)?;
+        let parameters = needed(values, parameters);
+        let bind = Bindings { feeds: &feeds, params: &parameters, random };
+        let blame = first_non_finite(program, &present(values), &mut ConstantStore::default(), &bind).map_err(step_error)?;
         Ok(blame.map(|b| b.to_string()))
     }
 }

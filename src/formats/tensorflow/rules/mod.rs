@@ -44,6 +44,11 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =
     LazyLock::new(|| FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|s| (s.op, s)).collect());
 
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Spelling> {
+    FAMILIES.iter().flat_map(|(_, rules)| rules.iter())
+}
+
 /// The row for an op in TensorFlow's words.
 pub fn find(op: &str) -> Option<&'static Spelling> {
     BY_OP.get(op).copied()

@@ -1,0 +1,225 @@
+//! Running what is understood: specialise for concrete feeds, differentiate, optimise, plan, execute.
+
+use crate::autodiff;
+use crate::engine::{Bindings, ConstantStore, Control, Engine, Executable, Workspace};
+use crate::program::{Builder, Program, Random, Value};
+use crate::specialise::{self, DropoutPolicy, FeedSpec, Request, Specialised};
+use crate::tensor::{Tensor, shape};
+
+use super::error::SessionError;
+use super::feeds::Feeds;
+use super::objective;
+use super::recipe::SitePolicy;
+use super::understand::Understood;
+
+pub use crate::specialise::Mode;
+
+/// What is asked for, in values of [`Understood::program`].
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub mode: Mode,
+    pub fetches: Vec<Value>,
+    pub feeds: Feeds,
+    pub gradients: Option<Gradients>,
+    /// `None`: all cores.
+    pub threads: Option<usize>,
+    pub seed: u64,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self { mode: Mode::Eval, fetches: Vec::new(), feeds: Vec::new(), gradients: None, threads: None, seed: 0 }
+    }
+}
+
+/// Vector-Jacobian products: of which values (with the gradients that arrive there; ones where none is given), with
+/// respect to which.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    pub of: Vec<(Value, Option<Tensor>)>,
+    pub wrt: Vec<(String, Value)>,
+}
+
+/// Numbers that were asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Computed {
+    pub outputs: Vec<Tensor>,
+    /// The objective's value, where gradients of one scalar were asked for.
+    pub loss: Option<f64>,
+    /// One per `wrt`; `None` where no gradient arrives.
+    pub gradients: Vec<Option<Tensor>>,
+}
+
+/// A program ready to be planned. Its outputs: the fetches, the values of `gradients.of`, then the gradients.
+#[derive(Debug)]
+pub struct Prepared {
+    pub program: Program,
+    /// For each feed of the program, by name, the fed value of [`Understood::program`].
+    pub feeds: Vec<(String, Value)>,
+    /// For each `wrt`, the index of its gradient among the outputs.
+    pub gradients: Vec<Option<usize>>,
+    pub n_outputs: usize,
+    /// Fed values whose content was built in: other content needs another program.
+    pub built_in: Vec<Value>,
+    /// The program before fusion, in which a NaN is traced to its graph node.
+    pub unfused: Option<Program>,
+}
+
+impl Understood {
+    /// Computes once. For repeated runs see [`super::job`].
+    pub fn compute(&self, ask: &Ask) -> Result<Computed, SessionError> {
+        let prepared = self.prepare(ask)?;
+        let engine = Engine::new(ask.threads.unwrap_or(0))?;
+        let fed = |name: &str| {
+            let old = prepared.feeds.iter().find(|(n, _)| n == name)?.1;
+            Some(ask.feeds.iter().find(|(v, _)| *v == old)?.1.clone())
+        };
+        let feeds: Vec<Tensor> = prepared.program.feeds.iter().filter_map(|f| fed(&f.name)).collect();
+        let exec = Executable::new(prepared.program, &[], &mut ConstantStore::default())?;
+        let mut space = Workspace::new();
+        let bind = Bindings { feeds: &feeds, params: &[], random: Random { seed: ask.seed, step: 0 } };
+        engine.run(&exec, &mut space, &bind, Control::default())?;
+        let outputs: Vec<Tensor> = (0..prepared.n_outputs).map(|i| exec.output_tensor(&space, i)).collect();
+        let n = ask.fetches.len();
+        let wants_loss = ask.gradients.as_ref().is_some_and(|g| g.of.iter().all(|(_, upstream)| upstream.is_none()));
+        let loss = if wants_loss { outputs.get(n).and_then(first_number) } else { None };
+        Ok(Computed {
+            gradients: prepared.gradients.iter().map(|i| i.map(|i| outputs[i].clone())).collect(),
+            outputs: outputs.into_iter().take(n).collect(),
+            loss,
+        })
+    }
+
+    /// Specialises, differentiates and optimises.
+    pub fn prepare(&self, ask: &Ask) -> Result<Prepared, SessionError> {
+        let mut base = self.program.clone();
+        let mut fetches = ask.fetches.clone();
+        let mut of: Vec<(Value, Option<Tensor>)> = Vec::new();
+        let mut wrt: Vec<Value> = Vec::new();
+        if let Some(g) = &ask.gradients {
+            of.clone_from(&g.of);
+            if of.len() > 1 && of.iter().all(|(_, upstream)| upstream.is_none()) {
+                let values: Vec<Value> = of.iter().map(|(v, _)| *v).collect();
+                of = vec![(objective::sum_of(&mut base, &values)?, None)];
+            }
+            wrt = g.wrt.iter().map(|(_, v)| *v).collect();
+        }
+        // Passes renumber values but keep outputs in order, so what must be found again stands among the outputs.
+        fetches.extend(of.iter().map(|(v, _)| *v));
+        let n_kept = fetches.len();
+        fetches.extend(&wrt);
+        let Specialised { program, feeds, built_in, .. } =
+            specialise::specialise(&base, &self.base.sites, &self.request(ask, fetches)?)?;
+        let program = self.with_stand_ins(program)?;
+        let feeds = feeds
+            .into_iter()
+            .filter_map(|(old, new)| Some((program.feeds.iter().find(|f| f.value == new)?.name.clone(), old)))
+            .collect();
+        let upstream: Vec<Option<Tensor>> = of.into_iter().map(|(_, t)| t).collect();
+        let mut program = program;
+        let gradients = differentiate(&mut program, &upstream, n_kept)?;
+                Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused: None })
+    }
+
+    /// Stand-in gradients of the recipe; outputs and feeds keep their order and names.
+    fn with_stand_ins(&self, program: Program) -> Result<Program, SessionError> {
+        let stand_ins = self.recipe.stand_in_map();
+        if stand_ins.is_empty() {
+            return Ok(program);
+        }
+        Ok(autodiff::stand_in::apply(&program, &stand_ins)?.0)
+    }
+
+    /// The request for the specialiser: shapes, pins and dropout policies of the recipe.
+    pub fn request(&self, ask: &Ask, fetches: Vec<Value>) -> Result<Request, SessionError> {
+        let names = self.names()?;
+        let feeds = ask.feeds.iter().map(|(value, tensor)| FeedSpec {
+            value: *value,
+            dtype: tensor.dtype(),
+            dims: tensor.shape().into(),
+            tensor: Some(tensor.clone()),
+        });
+        let mut pins = Vec::new();
+        for (name, number) in &self.recipe.pins {
+            let value = names.value(name)?;
+            let fact = self.program.fact(value);
+            let dims = fact.shape.known().unwrap_or_default();
+            if shape::element_count(&dims).is_none_or(|n| n > 1 << 24) {
+                return Err(SessionError::Choice(format!("{name} is too large to be pinned to one number")));
+            }
+            pins.push((value, Tensor::filled(fact.dtype, &dims, *number)));
+        }
+        Ok(Request { mode: ask.mode, fetches, feeds: feeds.collect(), pins, dropout: self.dropout_policies() })
+    }
+
+    /// One policy per recognised site.
+    pub fn dropout_policies(&self) -> Vec<DropoutPolicy> {
+        let choice = &self.recipe.dropout;
+        let bare = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
+        let policy = |output: &str| {
+            let own = choice.sites.iter().find(|(name, _)| bare(name) == bare(output)).map(|(_, p)| *p);
+            match own.unwrap_or(choice.default) {
+                SitePolicy::Train => DropoutPolicy::Train,
+                SitePolicy::Rate(r) => DropoutPolicy::Rate(r),
+                SitePolicy::Off => DropoutPolicy::Off,
+                SitePolicy::AsInFile => DropoutPolicy::AsInFile,
+            }
+        };
+        self.base.sites.iter().map(|s| policy(s.output_key.as_str())).collect()
+    }
+
+    /// Values for `--fetch` names, or the signature's outputs, or every value that nothing reads.
+    pub fn fetches(&self, asked: &[String]) -> Result<(Vec<Value>, Vec<String>), SessionError> {
+        let names = self.names()?;
+        if !asked.is_empty() {
+            let values = asked.iter().map(|n| names.value(n)).collect::<Result<Vec<_>, _>>()?;
+            return Ok((values, asked.to_vec()));
+        }
+        if let Some(signature) = names.signature.filter(|s| !s.outputs.is_empty()) {
+            let values = signature.outputs.iter().map(|(_, k)| names.value(k.as_str())).collect::<Result<Vec<_>, _>>()?;
+            return Ok((values, signature.outputs.iter().map(|(alias, _)| alias.clone()).collect()));
+        }
+        let spelled = &self.base.spelled.program;
+        let readers = spelled.readers();
+        let sinks = spelled.value_ids().filter(|&v| {
+            readers[v.idx()].is_empty() && spelled.producer(v).is_some() && spelled.value(v).key.is_some()
+        });
+        let sinks: Vec<Value> = sinks.collect();
+        if sinks.is_empty() {
+            return Err(SessionError::Choice("this model has no outputs; name values with --fetch".to_owned()));
+        }
+        let labels = sinks.iter().map(|&v| spelled.describe(v)).collect();
+        Ok((sinks, labels))
+    }
+}
+
+/// Replaces the targets behind `n_kept` outputs by their gradients; the last `upstream.len()` kept outputs are the seeds.
+fn differentiate(
+    program: &mut Program,
+    upstream: &[Option<Tensor>],
+    n_kept: usize,
+) -> Result<Vec<Option<usize>>, SessionError> {
+    let targets = program.outputs.split_off(n_kept);
+    let seeded = program.outputs[n_kept - upstream.len()..].to_vec();
+    let mut seeds = Vec::new();
+    for (v, tensor) in seeded.into_iter().zip(upstream) {
+        let gradient = tensor.as_ref().map(|t| Builder::new(program).literal(t.clone()));
+        seeds.push((v, gradient));
+    }
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut index = Vec::new();
+    for gradient in autodiff::differentiate(program, &seeds, &targets)? {
+        index.push(gradient.map(|g| {
+            program.outputs.push(g);
+            program.outputs.len() - 1
+        }));
+    }
+    Ok(index)
+}
+
+/// The only element of a scalar.
+fn first_number(t: &Tensor) -> Option<f64> {
+    if t.len() == 1 { t.to_f64s()?.first().copied() } else { None }
+}

@@ -1,0 +1,33 @@
+//! What can fail in a session, with what to do about it.
+
+use std::path::PathBuf;
+
+/// See the module doc.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("{0}")]
+    Open(#[from] crate::formats::OpenError),
+    #[error("the session file {path} could not be {what}: {why}")]
+    File { path: PathBuf, what: &'static str, why: String },
+    #[error("there is no value named {name:?} in this model{}", hint(.near))]
+    NoValue { name: String, near: Vec<String> },
+    #[error("{0}")]
+    Choice(String),
+    #[error("{0}")]
+    Specialise(#[from] crate::specialise::SpecialiseError),
+    #[error("{0}")]
+    Autodiff(#[from] crate::autodiff::AutodiffError),
+    #[error("{0}")]
+    StandIn(#[from] crate::autodiff::StandInError),
+    #[error("{0}")]
+    Engine(#[from] crate::engine::EngineError),
+    #[error("{0}")]
+    Misfit(#[from] crate::program::Misfit),
+}
+
+fn hint(near: &[String]) -> String {
+    match near {
+        [] => "; `regraft inspect --nodes` lists them".to_owned(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}

@@ -1,0 +1,41 @@
+//! The imported model: the file's graph and what belongs to the file alone. Never changes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::Diagnostic;
+use crate::formats::{self, Imported};
+use crate::graph::{Graph, Signature};
+
+use super::error::SessionError;
+
+#[derive(Debug)]
+pub struct Model {
+    pub imported: Imported,
+}
+
+impl Model {
+    pub fn open(path: &Path) -> Result<Self, SessionError> {
+        Ok(Self { imported: formats::open(path)? })
+    }
+
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.imported.graph
+    }
+
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.imported.diagnostics
+    }
+
+    /// The signature that a recipe names, or the file's default.
+    pub fn signature(&self, name: Option<&str>) -> Result<Option<&Signature>, SessionError> {
+        let all = &self.graph().signatures;
+        match name {
+            None => Ok(all.first()),
+            Some(n) => all.iter().find(|s| s.name == n).map(Some).ok_or_else(|| {
+                let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+                SessionError::Choice(format!("there is no signature {n:?}; the file has {}", names.join(", ")))
+            }),
+        }
+    }
+}

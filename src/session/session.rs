@@ -1,0 +1,106 @@
+//! The session: what is open, what was decided, where it is saved.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::change::Change;
+use super::error::SessionError;
+use super::file;
+use super::history::History;
+use super::model::Model;
+use super::recipe::Recipe;
+use super::understand::{Base, Understood};
+
+/// An imported model with a recipe and its history. The model never changes; everything shown is derived from both.
+#[derive(Debug)]
+pub struct Session {
+    pub model: Arc<Model>,
+    history: History,
+    path: Option<PathBuf>,
+    saved: Arc<Recipe>,
+    /// The newest spelled graph, reused while the edits stay the same.
+    base: Mutex<Option<Arc<Base>>>,
+}
+
+impl Session {
+    /// Opens a model file or folder, or a session file with the model that it names.
+    pub fn open(path: &Path) -> Result<Self, SessionError> {
+        if file::is_session(path) {
+            let saved = file::load(path)?;
+            let model = Arc::new(Model::open(&saved.model_path)?);
+            file::check_model(&saved, &model)?;
+            let mut session = Self::new(model, saved.recipe);
+            session.path = Some(path.to_owned());
+            return Ok(session);
+        }
+        Ok(Self::new(Arc::new(Model::open(path)?), Recipe::default()))
+    }
+
+    pub fn new(model: Arc<Model>, recipe: Recipe) -> Self {
+        let history = History::new(recipe);
+        Self { saved: history.recipe().clone(), model, history, path: None, base: Mutex::new(None) }
+    }
+
+    pub fn recipe(&self) -> &Arc<Recipe> {
+        self.history.recipe()
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Where the session is saved, if it is.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub fn is_changed(&self) -> bool {
+        *self.saved != **self.recipe()
+    }
+
+    /// The only way to change the recipe; false where nothing changes.
+    pub fn apply(&mut self, change: &Change, gesture: Option<u64>) -> bool {
+        self.history.apply(change, gesture)
+    }
+
+    pub fn undo(&mut self) -> bool {
+        self.history.undo()
+    }
+
+    pub fn redo(&mut self) -> bool {
+        self.history.redo()
+    }
+
+    pub fn jump(&mut self, index: usize) -> bool {
+        self.history.jump(index)
+    }
+
+    /// Starts over with another recipe, without an undo step (command-line options on top of a file).
+    pub fn replace_recipe(&mut self, recipe: Recipe) -> Result<(), SessionError> {
+        self.history = History::new(recipe);
+        Ok(())
+    }
+
+    pub fn save_as(&mut self, path: &Path) -> Result<(), SessionError> {
+        file::save(path, &self.model, self.recipe())?;
+        self.path = Some(path.to_owned());
+        self.saved = self.recipe().clone();
+        Ok(())
+    }
+
+    /// Everything derived from the model and the current recipe. Pure; run it in a job where the window must not wait.
+    pub fn understand(&self) -> Result<Understood, SessionError> {
+        Understood::new(self.base()?, self.recipe().clone())
+    }
+
+    fn base(&self) -> Result<Arc<Base>, SessionError> {
+        let mut cached = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let recipe = self.recipe();
+        if let Some(base) = cached.as_ref().filter(|b| b.serves(recipe)) {
+            return Ok(base.clone());
+        }
+        let base = Arc::new(Base::new(self.model.clone(), recipe)?);
+        *cached = Some(base.clone());
+        Ok(base)
+    }
+}

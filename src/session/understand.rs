@@ -1,0 +1,175 @@
+//! What follows from a model and a recipe without running anything: the edited graph, the spelled program, dropout
+//! sites, roles, the trainable set, the objective, and where gradient arrives.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::autodiff::{self, GradReport, reach};
+use crate::base::Reporter;
+use crate::graph::{Graph, NodeKey};
+use crate::lower::{self, Spelled};
+use crate::program::{Def, Program, Value};
+use crate::recognize::{self, ConstantRole, DropoutSite};
+use crate::train::Parameter;
+
+use super::error::SessionError;
+use super::model::Model;
+use super::names::Names;
+use super::objective::{self, ObjectiveValues};
+use super::recipe::{EditStep, Recipe};
+use super::select::{self, Candidate};
+
+/// What depends on the model and the enabled edits alone.
+#[derive(Debug)]
+pub struct Base {
+    pub model: Arc<Model>,
+    edits: Vec<EditStep>,
+    /// The imported graph with the enabled edits applied.
+    pub graph: Arc<Graph>,
+    pub spelled: Spelled,
+    pub sites: Vec<DropoutSite>,
+    /// One per float constant of the main graph, in file order.
+    pub roles: Vec<ConstantRole>,
+    pub diagnostics: Vec<crate::base::Diagnostic>,
+}
+
+fn enabled(recipe: &Recipe) -> Vec<EditStep> {
+    recipe.edits.iter().filter(|e| e.enabled).map(|e| e.step.clone()).collect()
+}
+
+impl Base {
+    pub fn new(model: Arc<Model>, recipe: &Recipe) -> Result<Self, SessionError> {
+        let edits = enabled(recipe);
+        let mut reporter = Reporter::default();
+        let graph = super::edits::apply(&model, &edits, &mut reporter)?;
+        let dialect = model.imported.dialect();
+        let spelled = lower::spell(&graph, dialect);
+        let sites = recognize::dropout::find(&spelled.program);
+        let roles = recognize::roles::find(&graph, &spelled.program, &sites);
+        reporter.extend(spelled.diagnostics.iter().cloned());
+        Ok(Self { model, edits, graph, spelled, sites, roles, diagnostics: reporter.into_diagnostics() })
+    }
+
+    /// Whether this is what the recipe's edits lead to.
+    pub fn serves(&self, recipe: &Recipe) -> bool {
+        self.edits == enabled(recipe)
+    }
+}
+
+/// A constant that trains: its node and its value in [`Understood::program`].
+#[derive(Clone, Debug)]
+pub struct Trainable {
+    pub node: NodeKey,
+    pub value: Value,
+    pub role: &'static str,
+}
+
+/// See the module doc.
+#[derive(Debug)]
+pub struct Understood {
+    pub base: Arc<Base>,
+    pub recipe: Arc<Recipe>,
+    /// The spelled program with the objective's own instructions; values of the spelled program keep their numbers.
+    pub program: Program,
+    pub objective: ObjectiveValues,
+    pub trainable: Vec<Trainable>,
+    pub diagnostics: Vec<crate::base::Diagnostic>,
+    report: OnceLock<GradReport>,
+}
+
+impl Understood {
+    pub fn new(base: Arc<Base>, recipe: Arc<Recipe>) -> Result<Self, SessionError> {
+        let mut reporter = Reporter::default();
+        let mut program = base.spelled.program.clone();
+        let objective = objective::resolve(&base, &recipe, &mut program)?;
+        let trainable = choose_trainable(&base, &recipe, &program, &mut reporter)?;
+        Ok(Self {
+            base,
+            recipe,
+            program,
+            objective,
+            trainable,
+            diagnostics: reporter.into_diagnostics(),
+            report: OnceLock::new(),
+        })
+    }
+
+    pub fn names(&self) -> Result<Names<'_>, SessionError> {
+        let signature = self.base.model.signature(self.recipe.signature.as_deref())?;
+        Ok(Names { spelled: &self.base.spelled, program: &self.program, signature })
+    }
+
+    /// Where gradient arrives, structurally: no feeds needed.
+    pub fn report(&self) -> &GradReport {
+        self.report.get_or_init(|| {
+            let wrt: Vec<Value> = self.trainable.iter().map(|t| t.value).collect();
+            match autodiff::stand_in::apply(&self.program, &self.recipe.stand_in_map()) {
+                Ok((program, map)) if !self.recipe.stand_ins.is_empty() => {
+                    let through = |values: &[Value]| values.iter().filter_map(|v| map[v.idx()]).collect::<Vec<_>>();
+                    reach::report(&program, &through(&self.objective.values), &through(&wrt))
+                }
+                // A stand-in that does not fit is an error when gradients are computed; the report shows the plain graph.
+                _ => reach::report(&self.program, &self.objective.values, &wrt),
+            }
+        })
+    }
+
+    /// The trainable constants with their values loaded: what a trainer starts from.
+    pub fn parameters(&self) -> Result<Vec<Parameter>, SessionError> {
+        let load = |t: &Trainable| {
+            let Def::Constant(i) = self.program.def(t.value) else {
+                return Err(SessionError::Choice(format!("{} is not a constant", t.node)));
+            };
+            let value = self.program.constants[i].payload.load();
+            let value = value.map_err(|e| SessionError::Choice(format!("{} could not be loaded: {e}", t.node)))?;
+            Ok(Parameter { name: t.node.as_str().to_owned(), value, role: t.role.to_owned() })
+        };
+        self.trainable.iter().map(load).collect()
+    }
+
+    /// Number of trainable elements.
+    pub fn trainable_parameters(&self) -> usize {
+        self.trainable.iter().filter_map(|t| self.program.fact(t.value).dims()).map(|d| d.iter().product::<usize>()).sum()
+    }
+}
+
+fn choose_trainable(
+    base: &Base,
+    recipe: &Recipe,
+    program: &Program,
+    reporter: &mut Reporter,
+) -> Result<Vec<Trainable>, SessionError> {
+    let roles: std::collections::HashMap<&str, &ConstantRole> =
+        base.roles.iter().map(|r| (r.node.as_str(), r)).collect();
+    let constants: Vec<_> = program.constants.iter().filter_map(|c| Some((c.node.as_ref()?, c))).collect();
+    let candidates: Vec<Candidate<'_>> = constants
+        .iter()
+        .map(|(node, c)| {
+            let role = roles.get(node.as_str());
+            Candidate {
+                name: node.as_str(),
+                is_float: c.payload.dtype.is_float(),
+                elements: c.payload.element_count(),
+                role: role.map_or("other", |r| r.role.name()),
+                suggested: role.is_some_and(|r| r.suggest),
+            }
+        })
+        .collect();
+    let choice = &recipe.trainable;
+    let chosen = select::choose(&choice.include, &choice.exclude, &candidates).map_err(SessionError::Choice)?;
+    if let Some(s) = chosen.unmatched_include.first() {
+        return Err(SessionError::Choice(format!(
+            "the trainable selector {s} matches no constant of this model; `regraft inspect --constants` lists them"
+        )));
+    }
+    for s in &chosen.unmatched_exclude {
+        reporter.warning("exclude-matches-nothing", format!("the exclude selector {s} matches no constant"), None);
+    }
+    for name in &chosen.not_float {
+        reporter.warning("not-float", format!("{name} cannot train: it is not floating-point"), Some(name.clone()));
+    }
+    let pick = |&i: &usize| {
+        let (node, c) = constants[i];
+        Trainable { node: node.clone(), value: c.value, role: roles.get(node.as_str()).map_or("other", |r| r.role.name()) }
+    };
+    Ok(chosen.chosen.iter().map(pick).collect())
+}
