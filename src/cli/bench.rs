@@ -84,9 +84,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "open" => {
             let understood = session.understand()?;
             let overview = understood.overview(&session)?;
-            merge(&mut result, &json!({
-                "total_s": opened.elapsed().as_secs_f64(), "nodes": overview.nodes.len(), "maxrss_mb": peak_memory_mb(),
-            }));
+            merge(
+                &mut result,
+                &json!({
+                    "total_s": opened.elapsed().as_secs_f64(), "nodes": overview.nodes.len(), "maxrss_mb": peak_memory_mb(),
+                }),
+            );
         }
         "train" | "infer" => {
             let timed = timed_run(args, &mut session, opened, started)?;
@@ -94,7 +97,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         other => bail!(Usage(format!("--mode {other}: expected train, infer or open"))),
     }
-    if args.json { println!("{result}") } else { print!("{}", small_table(&result)) }
+    if args.json {
+        println!("{result}")
+    } else {
+        print!("{}", small_table(&result))
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,7 +36,8 @@ pub fn ops_page() -> String {
     );
     for info in ops::all() {
         let cell = |s: &str| s.replace('|', "\\|").replace('\n', " ");
-        let _ = writeln!(out, "| `{}` | {} | {} | {} |", info.name, info.family, cell(info.summary), cell(info.formula));
+        let _ =
+            writeln!(out, "| `{}` | {} | {} | {} |", info.name, info.family, cell(info.summary), cell(info.formula));
     }
     let mut names: Vec<&str> = rules::all().map(|s| s.op).collect();
     names.sort_unstable();

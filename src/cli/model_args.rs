@@ -101,9 +101,11 @@ impl ModelArgs {
         }
         for s in &self.set_input {
             let (name, value) = pair("--set-input", s)?;
-            recipe.pins.insert(name.to_owned(), number(value).ok_or_else(|| {
-                Usage(format!("--set-input {s}: {value} is neither a number nor true or false"))
-            })?);
+            recipe.pins.insert(
+                name.to_owned(),
+                number(value)
+                    .ok_or_else(|| Usage(format!("--set-input {s}: {value} is neither a number nor true or false")))?,
+            );
         }
         if !self.trainable.is_empty() {
             recipe.trainable.include = selectors(&self.trainable)?;

@@ -66,9 +66,8 @@ pub fn shape(shape: &crate::session::overview::ShapeRow) -> String {
 
 /// Rows under headings, columns as wide as their content; numbers are right-aligned by the caller's choice.
 pub fn table(headings: &[&str], right: &[bool], rows: &[Vec<String>]) -> String {
-    let width = |c: usize| {
-        rows.iter().map(|r| r[c].chars().count()).chain([headings[c].chars().count()]).max().unwrap_or(0)
-    };
+    let width =
+        |c: usize| rows.iter().map(|r| r[c].chars().count()).chain([headings[c].chars().count()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: &[String]| {
         let mut out = String::new();

@@ -128,5 +128,6 @@ pub fn read_feeds(understood: &Understood, path: Option<&Path>) -> Result<feeds:
 }
 
 pub fn write_arrays(path: &Path, named: &[(String, Tensor)]) -> Result<()> {
-    io::write(path, named.iter().map(|(n, t)| (n.as_str(), t))).with_context(|| format!("{} could not be written", path.display()))
+    io::write(path, named.iter().map(|(n, t)| (n.as_str(), t)))
+        .with_context(|| format!("{} could not be written", path.display()))
 }

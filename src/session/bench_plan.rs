@@ -109,10 +109,15 @@ pub fn bert_inputs(understood: &Understood) -> Result<BertInputs, SessionError> 
     let feeds: Vec<&str> =
         program.feeds.iter().filter(|f| is_ids(program.fact(f.value))).map(|f| f.name.as_str()).collect();
     let find = |words: &[&str]| feeds.iter().find(|n| words.iter().any(|w| n.contains(w))).map(|n| (*n).to_owned());
-    let (ids, mask, segments) = (find(&["input_ids", "Token"]), find(&["mask"]), find(&["segment", "token_type", "Segment"]));
+    let (ids, mask, segments) =
+        (find(&["input_ids", "Token"]), find(&["mask"]), find(&["segment", "token_type", "Segment"]));
     let vocabulary = understood.base.roles.iter().filter(|r| r.role.name() == "embedding");
     let rows = vocabulary.filter_map(|r| {
-        program.constants.iter().find(|c| c.node.as_ref() == Some(&r.node)).and_then(|c| c.payload.shape.first().copied())
+        program
+            .constants
+            .iter()
+            .find(|c| c.node.as_ref() == Some(&r.node))
+            .and_then(|c| c.payload.shape.first().copied())
     });
     match (ids, mask, segments) {
         (Some(ids), Some(mask), Some(segments)) => {

@@ -118,7 +118,7 @@ impl Understood {
         let upstream: Vec<Option<Tensor>> = of.into_iter().map(|(_, t)| t).collect();
         let mut program = program;
         let gradients = differentiate(&mut program, &upstream, n_kept)?;
-                Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused: None })
+        Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused: None })
     }
 
     /// Stand-in gradients of the recipe; outputs and feeds keep their order and names.
@@ -176,7 +176,8 @@ impl Understood {
             return Ok((values, asked.to_vec()));
         }
         if let Some(signature) = names.signature.filter(|s| !s.outputs.is_empty()) {
-            let values = signature.outputs.iter().map(|(_, k)| names.value(k.as_str())).collect::<Result<Vec<_>, _>>()?;
+            let values =
+                signature.outputs.iter().map(|(_, k)| names.value(k.as_str())).collect::<Result<Vec<_>, _>>()?;
             return Ok((values, signature.outputs.iter().map(|(alias, _)| alias.clone()).collect()));
         }
         let spelled = &self.base.spelled.program;

@@ -11,7 +11,11 @@ use super::names::Names;
 pub type Feeds = Vec<(Value, Tensor)>;
 
 /// Resolves names and converts; an array that fits no value is a warning, one that cannot be converted an error.
-pub fn resolve(names: &Names<'_>, arrays: Vec<(String, Tensor)>, reporter: &mut Reporter) -> Result<Feeds, SessionError> {
+pub fn resolve(
+    names: &Names<'_>,
+    arrays: Vec<(String, Tensor)>,
+    reporter: &mut Reporter,
+) -> Result<Feeds, SessionError> {
     let mut out: Feeds = Vec::new();
     for (name, tensor) in arrays {
         let Some(value) = names.find(&name) else {
@@ -77,7 +81,10 @@ mod tests {
         assert_eq!(convert(&ids, DType::I32).unwrap().to_i64s().unwrap(), [3, 70_000]);
         assert!(convert(&ids, DType::I16).is_none());
         assert!(convert(&Tensor::from_slice(&[1], &[1i64 << 60]), DType::I32).is_none());
-        assert_eq!(convert(&Tensor::from_slice(&[1], &[(1i64 << 60) + 1]), DType::I64).unwrap().to_i64s().unwrap()[0], (1 << 60) + 1);
+        assert_eq!(
+            convert(&Tensor::from_slice(&[1], &[(1i64 << 60) + 1]), DType::I64).unwrap().to_i64s().unwrap()[0],
+            (1 << 60) + 1
+        );
         assert!(convert(&Tensor::from_slice(&[1], &[0.1f64]), DType::F32).is_none());
         assert!(convert(&Tensor::from_slice(&[1], &[0.5f64]), DType::F32).is_some());
         assert!(convert(&Tensor::from_slice(&[1], &[0.5f32]), DType::I32).is_none());

@@ -116,9 +116,7 @@ pub fn save(path: &Path, model: &Model, recipe: &Recipe) -> Result<(), SessionEr
 
 /// The recipe's paths: relative to the session in the file, to the working folder (or absolute) in memory.
 fn data_paths(recipe: &mut Recipe) -> impl Iterator<Item = &mut String> {
-    recipe.data.iter_mut().flat_map(|d| {
-        std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer)
-    })
+    recipe.data.iter_mut().flat_map(|d| std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer))
 }
 
 fn folder(path: &Path) -> &Path {

@@ -72,7 +72,8 @@ impl SessionSteps {
     /// As [`StepFactory::make`], as the type that also tells its profile.
     pub fn make_step(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<ProgramStep, StepError> {
         let ask = self.ask(phase, feeds).map_err(step_error)?;
-        let Prepared { program, gradients, built_in, unfused, .. } = self.understood.prepare(&ask).map_err(step_error)?;
+        let Prepared { program, gradients, built_in, unfused, .. } =
+            self.understood.prepare(&ask).map_err(step_error)?;
         let name_of = |v: &Value| self.understood.program.describe(*v);
         let fresh: Vec<String> = built_in.iter().map(name_of).filter(|n| !self.built_in.contains(n)).collect();
         self.built_in.extend(fresh);

@@ -32,14 +32,11 @@ impl Names<'_> {
 
     fn exact(&self, name: &str) -> Option<Value> {
         let get = |n: &str| self.spelled.values.get(&ValueKey::new(n)).copied();
-        get(name)
-            .or_else(|| get(&format!("{name}:0")))
-            .or_else(|| get(name.strip_suffix(":0")?))
-            .or_else(|| {
-                let bare = name.strip_suffix(":0").unwrap_or(name);
-                let feed = self.program.feeds.iter().find(|f| f.name.strip_suffix(":0").unwrap_or(&f.name) == bare);
-                feed.map(|f| f.value)
-            })
+        get(name).or_else(|| get(&format!("{name}:0"))).or_else(|| get(name.strip_suffix(":0")?)).or_else(|| {
+            let bare = name.strip_suffix(":0").unwrap_or(name);
+            let feed = self.program.feeds.iter().find(|f| f.name.strip_suffix(":0").unwrap_or(&f.name) == bare);
+            feed.map(|f| f.value)
+        })
     }
 
     /// Up to two names that end alike or contain the word.

@@ -80,7 +80,9 @@ impl Understood {
                 outputs: node.outputs.iter().map(|&v| self.value_row(graph, v)).collect(),
                 supported,
                 unsupported_reason: (!supported).then(|| {
-                    unsupported.get(node.key.as_str()).map_or_else(|| format!("no rule for {}", node.op), |s| (*s).to_owned())
+                    unsupported
+                        .get(node.key.as_str())
+                        .map_or_else(|| format!("no rule for {}", node.op), |s| (*s).to_owned())
                 }),
                 gradient: verdicts.get(node.key.as_str()).copied().unwrap_or("off-path").to_owned(),
             }

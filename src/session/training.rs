@@ -56,7 +56,12 @@ pub fn on_arrays(
     let understood = Arc::new(session.understand()?);
     reporter.extend(understood.diagnostics.iter().cloned());
     let arrays = fit_arrays(&understood, arrays, reporter)?;
-    job(session, understood, Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None }, start)
+    job(
+        session,
+        understood,
+        Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None },
+        start,
+    )
 }
 
 /// What a run reads, and what its predictions mean.
@@ -69,13 +74,19 @@ pub struct Sources {
 }
 
 /// The job for given sources. Writes the recipe into the run's folder first, so that a run always says what was trained.
-pub fn job(session: &Session, understood: Arc<Understood>, sources: Sources, start: Start) -> Result<Job, SessionError> {
+pub fn job(
+    session: &Session,
+    understood: Arc<Understood>,
+    sources: Sources,
+    start: Start,
+) -> Result<Job, SessionError> {
     let settings = settings(&understood.recipe)?;
     let engine = Engine::new(start.threads.unwrap_or(0))?;
     let parameters = understood.parameters()?;
     if parameters.is_empty() {
         return Err(SessionError::Choice(
-            "nothing trains: no constant is chosen; name some with --trainable, or see `regraft inspect --constants`".to_owned(),
+            "nothing trains: no constant is chosen; name some with --trainable, or see `regraft inspect --constants`"
+                .to_owned(),
         ));
     }
     let steps = SessionSteps::new(understood.clone(), sources.logits)?;
@@ -83,8 +94,14 @@ pub fn job(session: &Session, understood: Arc<Understood>, sources: Sources, sta
         prepare_folder(folder, session, start.resume)?;
     }
     let name = start.folder.as_ref().and_then(|f| f.file_name()).map(|n| n.to_string_lossy().into_owned());
-    let mut job =
-        Job::new(name.unwrap_or_else(|| "run".to_owned()), Box::new(steps), engine, parameters, sources.train, settings);
+    let mut job = Job::new(
+        name.unwrap_or_else(|| "run".to_owned()),
+        Box::new(steps),
+        engine,
+        parameters,
+        sources.train,
+        settings,
+    );
     job.validation = sources.validation;
     job.task = sources.task;
     job.folder = start.folder;
@@ -99,16 +116,26 @@ fn prepare_folder(folder: &Path, session: &Session, resume: bool) -> Result<(), 
     files::create_dir_all(folder).map_err(|e| fail(e.to_string()))?;
     let has_run = checkpoint::newest(folder).map_err(|e| fail(e.to_string()))?.is_some();
     if has_run && !resume {
-        return Err(fail("it already holds a run; go on with --resume, or choose another folder with --out".to_owned()));
+        return Err(fail(
+            "it already holds a run; go on with --resume, or choose another folder with --out".to_owned(),
+        ));
     }
     file::save(&folder.join(RECIPE), &session.model, session.recipe())
 }
 
 /// Names as the program's values, dtypes converted without loss; arrays of unknown names are reported and left out.
-fn fit_arrays(understood: &Understood, arrays: ArrayFeeds, reporter: &mut Reporter) -> Result<ArrayFeeds, SessionError> {
+fn fit_arrays(
+    understood: &Understood,
+    arrays: ArrayFeeds,
+    reporter: &mut Reporter,
+) -> Result<ArrayFeeds, SessionError> {
     let names = understood.names()?;
     for name in arrays.names().filter(|n| names.find(n).is_none()) {
-        reporter.warning("unknown-feed", format!("the feed {name} is no value of this model; ignored"), Some(name.to_owned()));
+        reporter.warning(
+            "unknown-feed",
+            format!("the feed {name} is no value of this model; ignored"),
+            Some(name.to_owned()),
+        );
     }
     let fit = |name: &str, tensor: crate::tensor::Tensor| {
         let Some(value) = names.find(name) else { return Ok(None) };

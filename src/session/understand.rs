@@ -128,7 +128,11 @@ impl Understood {
 
     /// Number of trainable elements.
     pub fn trainable_parameters(&self) -> usize {
-        self.trainable.iter().filter_map(|t| self.program.fact(t.value).dims()).map(|d| d.iter().product::<usize>()).sum()
+        self.trainable
+            .iter()
+            .filter_map(|t| self.program.fact(t.value).dims())
+            .map(|d| d.iter().product::<usize>())
+            .sum()
     }
 }
 
@@ -169,7 +173,11 @@ fn choose_trainable(
     }
     let pick = |&i: &usize| {
         let (node, c) = constants[i];
-        Trainable { node: node.clone(), value: c.value, role: roles.get(node.as_str()).map_or("other", |r| r.role.name()) }
+        Trainable {
+            node: node.clone(),
+            value: c.value,
+            role: roles.get(node.as_str()).map_or("other", |r| r.role.name()),
+        }
     };
     Ok(chosen.chosen.iter().map(pick).collect())
 }

@@ -44,12 +44,9 @@ impl ProgramStep {
         {
             return Err(StepError(format!("the loss must be one floating-point number, it is {}", loss.describe())));
         }
-        let executable = Executable::new(given.program.clone(), &present(&given.parameters), constants).map_err(step_error)?;
-        Ok(Self {
-            executable,
-            feed_names: given.program.feeds.iter().map(|f| f.name.clone()).collect(),
-            given,
-        })
+        let executable =
+            Executable::new(given.program.clone(), &present(&given.parameters), constants).map_err(step_error)?;
+        Ok(Self { executable, feed_names: given.program.feeds.iter().map(|f| f.name.clone()).collect(), given })
     }
 
     /// Floating-point operations of one run, as far as kernels tell.
@@ -150,7 +147,8 @@ impl Step for ProgramStep {
         };
         let parameters = needed(values, parameters);
         let bind = Bindings { feeds: &feeds, params: &parameters, random };
-        let blame = first_non_finite(program, &present(values), &mut ConstantStore::default(), &bind).map_err(step_error)?;
+        let blame =
+            first_non_finite(program, &present(values), &mut ConstantStore::default(), &bind).map_err(step_error)?;
         Ok(blame.map(|b| b.to_string()))
     }
 }
