@@ -116,7 +116,7 @@ impl BinaryFn {
     fn accepts(self, dtype: DType) -> bool {
         match self.kind() {
             Kind::Smooth | Kind::Second => dtype.is_float(),
-            Kind::Step if self == Self::NextAfter => dtype.is_float(),
+            Kind::Step if self == Self::NextAfter => matches!(dtype, DType::F32 | DType::F64),
             Kind::Both | Kind::Step => dtype.is_float() || dtype.is_int(),
             Kind::Compare => dtype.is_float() || dtype.is_exact(),
             Kind::Logic => dtype == DType::Bool,

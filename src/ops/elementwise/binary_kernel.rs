@@ -2,49 +2,14 @@
 
 use half::{bf16, f16};
 
-use crate::dispatch;
 use crate::program::{Kernel, Misfit};
 use crate::tensor::DType;
 
 use super::binary::BinaryFn;
 use super::driver::{self, BinaryBlock};
 use super::special;
-use super::stored::{Float, Lane};
+use super::stored::{Float, Lane, Zip};
 use super::unary_kernel::{SELU_ALPHA, SELU_SCALE};
-
-/// A function of two lanes, as a type, so that it is inlined into the vector loop.
-trait Body<T, O>: Copy {
-    const THE: Self;
-    fn at(a: T, b: T) -> O;
-}
-
-dispatch! {
-    fn block[T: Lane, O: Lane, B: Body<T, O>](_body: B, a: &[T], b: &[T], y: &mut [O]) {
-        if b.len() == 1 && y.len() != 1 {
-            let b = b[0];
-            for (y, &a) in y.iter_mut().zip(a) {
-                *y = B::at(a, b);
-            }
-        } else if a.len() == 1 {
-            let a = a[0];
-            for (y, &b) in y.iter_mut().zip(b) {
-                *y = B::at(a, b);
-            }
-        } else {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = B::at(a, b);
-            }
-        }
-    }
-}
-
-fn run<T: Lane, O: Lane, B: Body<T, O>>(a: &[T], b: &[T], y: &mut [O]) {
-    if a.len() == 1 && b.len() == 1 {
-        y.fill(B::at(a[0], b[0]));
-    } else {
-        block(B::THE, a, b, y);
-    }
-}
 
 /// Declares bodies for a lane type and the table from function to block.
 macro_rules! bodies {
@@ -53,7 +18,7 @@ macro_rules! bodies {
             $(
                 #[derive(Clone, Copy)]
                 struct $name;
-                impl<$t: $bound> Body<$t, $o> for $name {
+                impl<$t: $bound> Zip<$t, $o> for $name {
                     const THE: Self = $name;
                     #[inline(always)]
                     fn at($a: $t, $b: $t) -> $o {
@@ -62,7 +27,7 @@ macro_rules! bodies {
                 }
             )*
             match f {
-                $(BinaryFn::$name => Some(run::<$t, $o, $name>),)*
+                $(BinaryFn::$name => Some(<$t>::zip::<$o, $name>),)*
                 _ => None,
             }
         }
@@ -264,17 +229,17 @@ impl Truth for u8 {
 
 /// Powers with one exponent for all, where multiplication does: what activation functions use.
 fn pow_block<T: Float>(a: &[T], b: &[T], y: &mut [T]) {
-    let [e] = b else { return run::<T, T, Powf>(a, b, y) };
+    let [e] = b else { return T::zip::<T, Powf>(a, b, y) };
     if a.len() != y.len() {
-        return run::<T, T, Powf>(a, b, y);
+        return T::zip::<T, Powf>(a, b, y);
     }
     match e.to_f64() {
         1.0 => y.copy_from_slice(a),
-        2.0 => run::<T, T, Squared>(a, b, y),
-        3.0 => run::<T, T, Cubed>(a, b, y),
-        0.5 => run::<T, T, Root>(a, b, y),
-        -1.0 => run::<T, T, Inverse>(a, b, y),
-        _ => run::<T, T, Powf>(a, b, y),
+        2.0 => T::zip::<T, Squared>(a, b, y),
+        3.0 => T::zip::<T, Cubed>(a, b, y),
+        0.5 => T::zip::<T, Root>(a, b, y),
+        -1.0 => T::zip::<T, Inverse>(a, b, y),
+        _ => T::zip::<T, Powf>(a, b, y),
     }
 }
 
@@ -282,7 +247,7 @@ macro_rules! powers {
     ($($name:ident |$a:ident, $b:ident| $value:expr;)*) => { $(
         #[derive(Clone, Copy)]
         struct $name;
-        impl<T: Float> Body<T, T> for $name {
+        impl<T: Float> Zip<T, T> for $name {
             const THE: Self = $name;
             #[inline(always)]
             fn at($a: T, $b: T) -> T {

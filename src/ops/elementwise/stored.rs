@@ -2,17 +2,89 @@
 
 use half::{bf16, f16};
 
+use crate::dispatch;
 use crate::ops::simd::Real;
 use crate::program::{View, ViewMut};
 use crate::tensor::Element;
 
 /// A type that element-wise blocks compute in.
-pub trait Lane: Element + Copy + Default + PartialOrd {}
-impl Lane for f32 {}
+pub trait Lane: Element + Copy + Default + PartialOrd {
+    /// `y[i] = f(x[i])`. Only `f32` is worth compiling for several instruction sets.
+    #[inline]
+    fn map<O: Lane, F: Map<Self, O>>(x: &[Self], y: &mut [O]) {
+        map_plain::<Self, O, F>(x, y);
+    }
+
+    /// `y[i] = f(a[i], b[i])`; an operand of length 1 is repeated.
+    #[inline]
+    fn zip<O: Lane, F: Zip<Self, O>>(a: &[Self], b: &[Self], y: &mut [O]) {
+        zip_plain::<Self, O, F>(a, b, y);
+    }
+}
+
+impl Lane for f32 {
+    fn map<O: Lane, F: Map<f32, O>>(x: &[f32], y: &mut [O]) {
+        map_fast::<O, F>(F::THE, x, y);
+    }
+
+    fn zip<O: Lane, F: Zip<f32, O>>(a: &[f32], b: &[f32], y: &mut [O]) {
+        zip_fast::<O, F>(F::THE, a, b, y);
+    }
+}
 impl Lane for f64 {}
 impl Lane for i64 {}
 impl Lane for u64 {}
 impl Lane for u8 {}
+
+/// A function of one lane, as a type, so that it is inlined into the loop.
+pub trait Map<T, O>: Copy {
+    const THE: Self;
+    fn at(x: T) -> O;
+}
+
+/// A function of two lanes, as a type.
+pub trait Zip<T, O>: Copy {
+    const THE: Self;
+    fn at(a: T, b: T) -> O;
+}
+
+dispatch! {
+    fn map_fast[O: Lane, F: Map<f32, O>](_f: F, x: &[f32], y: &mut [O]) {
+        map_plain::<f32, O, F>(x, y);
+    }
+
+    fn zip_fast[O: Lane, F: Zip<f32, O>](_f: F, a: &[f32], b: &[f32], y: &mut [O]) {
+        zip_plain::<f32, O, F>(a, b, y);
+    }
+}
+
+#[inline(always)]
+fn map_plain<T: Lane, O: Lane, F: Map<T, O>>(x: &[T], y: &mut [O]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = F::at(x);
+    }
+}
+
+#[inline(always)]
+fn zip_plain<T: Lane, O: Lane, F: Zip<T, O>>(a: &[T], b: &[T], y: &mut [O]) {
+    if b.len() == 1 && a.len() == y.len() {
+        let b = b[0];
+        for (y, &a) in y.iter_mut().zip(a) {
+            *y = F::at(a, b);
+        }
+    } else if a.len() == 1 && b.len() == y.len() {
+        let a = a[0];
+        for (y, &b) in y.iter_mut().zip(b) {
+            *y = F::at(a, b);
+        }
+    } else if a.len() == 1 && b.len() == 1 {
+        y.fill(F::at(a[0], b[0]));
+    } else {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = F::at(a, b);
+        }
+    }
+}
 
 /// A storage type whose elements are computed with as `T`.
 pub trait Stored<T: Lane>: Element + Copy {

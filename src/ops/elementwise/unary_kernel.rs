@@ -2,32 +2,13 @@
 
 use half::{bf16, f16};
 
-use crate::dispatch;
 use crate::program::{Kernel, Misfit};
 use crate::tensor::DType;
 
 use super::driver::{self, UnaryBlock};
 use super::special;
-use super::stored::{Float, Lane};
+use super::stored::{Float, Lane, Map};
 use super::unary::UnaryFn;
-
-/// A function of one lane, as a type, so that it is inlined into the vector loop.
-trait Body<T, O>: Copy {
-    const THE: Self;
-    fn at(x: T) -> O;
-}
-
-dispatch! {
-    fn block[T: Lane, O: Lane, B: Body<T, O>](_body: B, x: &[T], y: &mut [O]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = B::at(x);
-        }
-    }
-}
-
-fn run<T: Lane, O: Lane, B: Body<T, O>>(x: &[T], y: &mut [O]) {
-    block(B::THE, x, y);
-}
 
 /// Declares bodies for a lane type and the table from function to block.
 macro_rules! bodies {
@@ -36,7 +17,7 @@ macro_rules! bodies {
             $(
                 #[derive(Clone, Copy)]
                 struct $name;
-                impl<$t: $bound> Body<$t, $o> for $name {
+                impl<$t: $bound> Map<$t, $o> for $name {
                     const THE: Self = $name;
                     #[inline(always)]
                     fn at($x: $t) -> $o {
@@ -45,7 +26,7 @@ macro_rules! bodies {
                 }
             )*
             match f {
-                $(UnaryFn::$name => Some(run::<$t, $o, $name>),)*
+                $(UnaryFn::$name => Some(<$t>::map::<$o, $name>),)*
                 _ => None,
             }
         }

@@ -192,14 +192,14 @@ impl Op for Pad {
 
 /// Cuts the padding off again (and pads with zeros what was cropped).
 fn unpad(b: &mut Builder, g: Value, x: Value, paddings: Value) -> Result<Value, Misfit> {
-    if let (Some(dims), Some(flat)) = (b.fact(x).dims(), b.fact(paddings).ints()) {
+    if let Some(flat) = b.fact(paddings).ints() {
         if flat.iter().any(|&p| p < 0) {
             let back: Vec<(i64, i64)> = flat.chunks_exact(2).map(|p| (-p[0], -p[1])).collect();
             return make::pad(b, g, &back);
         }
         let begin: Vec<i64> = flat.chunks_exact(2).map(|p| p[0]).collect();
-        let size: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
-        return make::slice(b, g, &begin, &size);
+        let (begin, size) = (make::ints(b, &begin), make::shape_of(b, x)?);
+        return b.op(Slice, &[g, begin, size]);
     }
     let wide = make::cast(b, paddings, DType::I64)?;
     let column = make::slice(b, wide, &[0, 0], &[-1, 1])?;
