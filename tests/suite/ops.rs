@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 use regraft::ops;
 use regraft::program::eval::eval;
 use regraft::program::verify::verify;
-use regraft::program::{
-    Builder, Def, Example, Flow, InstrKind, Op, OpInfo, Program, Random, Site, Value, text,
-};
+use regraft::program::{Builder, Def, Example, Flow, InstrKind, Op, OpInfo, Program, Random, Site, Value, text};
 use regraft::tensor::{DType, Fact, PartialShape, Tensor};
 
 /// Ops whose behaviour cannot be shown by an example.
@@ -77,7 +75,8 @@ fn assert_close(got: &Tensor, want: &Tensor, tolerance: f64, at: &str) {
     };
     let scale = w.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
     for (k, (g, w)) in g.iter().zip(&w).enumerate() {
-        let same = g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= tolerance * w.abs().max(0.1 * scale).max(0.1);
+        let same =
+            g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= tolerance * w.abs().max(0.1 * scale).max(0.1);
         assert!(same, "{at}: element {k} is {g} instead of {w}");
     }
 }
@@ -158,20 +157,16 @@ fn differentiate(example: &Example, upstream: &[Option<Tensor>], known: bool) ->
     let mut b = Builder::new(&mut program);
     let mut inputs = Vec::new();
     let wanted: Vec<bool> = {
-        let facts: Vec<Fact> =
-            example.inputs.iter().map(|t| Fact::of_dims(t.dtype(), t.shape())).collect();
+        let facts: Vec<Fact> = example.inputs.iter().map(|t| Fact::of_dims(t.dtype(), t.shape())).collect();
         let refs: Vec<&Fact> = facts.iter().collect();
-        (0..refs.len())
-            .map(|k| refs[k].dtype.is_float() && example.op.flow(k, &refs) == Flow::Flows)
-            .collect()
+        (0..refs.len()).map(|k| refs[k].dtype.is_float() && example.op.flow(k, &refs) == Flow::Flows).collect()
     };
     for (k, tensor) in example.inputs.iter().enumerate() {
         if !tensor.dtype().is_float() {
             inputs.push(b.literal(tensor.clone()));
             continue;
         }
-        let shape =
-            if known { PartialShape::from_dims(tensor.shape()) } else { PartialShape::of_rank(tensor.rank()) };
+        let shape = if known { PartialShape::from_dims(tensor.shape()) } else { PartialShape::of_rank(tensor.rank()) };
         let v = b.feed(format!("x{k}"), Fact::new(tensor.dtype(), shape));
         bound.push((v, tensor.clone()));
         inputs.push(v);
@@ -182,7 +177,8 @@ fn differentiate(example: &Example, upstream: &[Option<Tensor>], known: bool) ->
         .zip(upstream)
         .map(|(&o, dy)| {
             let dy = dy.as_ref()?;
-            let fact = if known { Fact::of_dims(dy.dtype(), dy.shape()) } else { Fact { value: None, ..b.fact(o).clone() } };
+            let fact =
+                if known { Fact::of_dims(dy.dtype(), dy.shape()) } else { Fact { value: None, ..b.fact(o).clone() } };
             let v = b.feed("dy", fact);
             bound.push((v, dy.clone()));
             Some(v)
