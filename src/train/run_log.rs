@@ -112,7 +112,10 @@ impl LogFile {
     pub fn open(folder: &Path, keep: u64) -> std::io::Result<Self> {
         let path = folder.join(LOG_NAME);
         let file = files::append(&path)?;
-        let len = files::len(&path)?.min(keep);
+        let mut seen = files::read(&path)?;
+        seen.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        // A crash can cut the last line off; whole lines stay.
+        let len = seen.iter().rposition(|b| *b == b'\n').map_or(0, |i| i as u64 + 1);
         files::truncate(&path, len)?;
         Ok(Self { file, path, len })
     }

@@ -1,0 +1,335 @@
+//! Training: optimizers and metrics against the numbers of other programs, and runs that stop, resume and fail.
+
+use std::path::{Path, PathBuf};
+
+use regraft::base::files;
+use regraft::data::ArrayFeeds;
+use regraft::engine::{Engine, Workspace};
+use regraft::program::{Random, View};
+use regraft::tensor::Tensor;
+use regraft::tensor::io::Arrays;
+use regraft::train::metrics::{Collector, Task};
+use regraft::train::{
+    EndReason, Job, Outcome, Parameter, Phase, Preset, Settings, Step, StepError, StepFactory, Store, TrainCommand,
+    TrainEvent, Trainer, checkpoint, run_log,
+};
+use serde_json::Value;
+
+fn json(path: &str) -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/train").join(path);
+    serde_json::from_slice(&files::read(&path).unwrap()).unwrap()
+}
+
+fn floats(v: &Value) -> Vec<f64> {
+    match v {
+        Value::Array(items) => items.iter().flat_map(floats).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+fn parameter(name: &str, values: &[f64]) -> Parameter {
+    let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+    Parameter { name: name.into(), value: Tensor::from_slice(&[values.len()], &values), role: String::new() }
+}
+
+#[test]
+fn optimizers_equal_their_references() {
+    let golden = json("optimizers.json");
+    for case in golden["cases"].as_array().unwrap() {
+        let pairs = case["settings"].as_object().unwrap();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
+        let settings = Settings::new(Preset::Plain, pairs).unwrap();
+        let mut store = Store::new(vec![parameter("w", &floats(&golden["start"]))], &settings.optimizer).unwrap();
+        for (step, gradient) in golden["gradients"].as_array().unwrap().iter().enumerate() {
+            let g = parameter("g", &floats(gradient)).value;
+            let c = store.coefficients(&settings.optimizer, settings.optimizer.lr, 1.0);
+            store.update(&c, |_| Some(View::of(&g)));
+            let want = floats(&case["after"][step]);
+            for (a, b) in store.values()[0].to_f64s().unwrap().iter().zip(&want) {
+                assert!((a - b).abs() < 2e-6, "{} step {step}: {a} instead of {b}", case["origin"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn decay_leaves_out_what_it_should() {
+    let pairs = [("optimizer.weight_decay", "0.5"), ("optimizer.no_decay", "role:bias,^norm/"), ("optimizer.lr", "0.1")];
+    let settings = Settings::new(Preset::Plain, pairs).unwrap();
+    let mut parameters: Vec<Parameter> = ["w", "norm/gain", "b"].iter().map(|n| parameter(n, &[1.0])).collect();
+    parameters[2].role = "bias".into();
+    let mut store = Store::new(parameters, &settings.optimizer).unwrap();
+    let c = store.coefficients(&settings.optimizer, 0.1, 1.0);
+    let zero = Tensor::from_slice(&[1], &[0f32]);
+    store.update(&c, |_| Some(View::of(&zero)));
+    let now: Vec<f32> = store.values().iter().map(|t| t.as_slice::<f32>()[0]).collect();
+    assert_eq!(now, [0.95, 1.0, 1.0]);
+}
+
+#[test]
+fn metrics_equal_scikit_learn() {
+    for (i, case) in json("metrics.json")["cases"].as_array().unwrap().iter().enumerate() {
+        let (labels, predictions) = (floats(&case["labels"]), floats(&case["predictions"]));
+        let k = case["classes"].as_u64().unwrap_or(1) as usize;
+        let names: Vec<String> = (0..k).map(|c| format!("class {c}")).collect();
+        let (task, label_shape) = match case["task"].as_str().unwrap() {
+            "classes" => (Task::Classes { names, ignore: -100, entities: false }, vec![labels.len()]),
+            "multi-label" => (Task::MultiLabel { names }, vec![labels.len() / k, k]),
+            _ => (Task::Regression, vec![labels.len(), 1]),
+        };
+        let n = label_shape[0];
+        let p = Tensor::from_slice(&[n, k], &predictions);
+        let l = Tensor::from_slice(&label_shape, &labels);
+        // In two uneven batches, the second with rows that do not count.
+        let mut collector = Collector::new(task);
+        collector.add(&p, &l, n / 3);
+        let rest = |t: &Tensor| {
+            let v = t.to_f64s().unwrap();
+            let width = v.len() / n;
+            let mut v = v[n / 3 * width..].to_vec();
+            v.extend(std::iter::repeat_n(0.0, 2 * width));
+            let mut shape = t.shape().to_vec();
+            shape[0] = n - n / 3 + 2;
+            Tensor::from_slice(&shape, &v)
+        };
+        collector.add(&rest(&p), &rest(&l), n - n / 3);
+        let report = collector.finish();
+        for (name, want) in case["metrics"].as_object().unwrap() {
+            let (got, want) = (report.metrics[name.as_str()], want.as_f64().unwrap());
+            assert!((got - want).abs() < 1e-6, "case {i}: {name} {got} instead of {want}");
+        }
+        if let Some(want) = case["confusion"].as_array() {
+            assert_eq!(report.confusion.len(), want.len());
+            let got: Vec<f64> = report.confusion.iter().flatten().map(|&n| n as f64).collect();
+            assert_eq!(got, floats(&case["confusion"]));
+        }
+    }
+}
+
+/// Pulls `w` towards the fed `x`, with noise that depends on the step as dropout does.
+#[derive(Debug, Default)]
+struct Pull {
+    gradient: Vec<f32>,
+    train: bool,
+}
+
+impl Step for Pull {
+    fn run(
+        &mut self,
+        _: &mut Workspace,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+        random: Random,
+    ) -> Result<f64, StepError> {
+        let x = feeds[0].1.as_slice::<f32>();
+        let noise = if self.train { ((random.seed * 31 + random.step * 7) % 11) as f32 / 100.0 } else { 0.0 };
+        self.gradient = parameters[0].as_slice::<f32>().iter().zip(x).map(|(w, x)| w - x + noise).collect();
+        Ok(self.gradient.iter().map(|g| f64::from(g * g)).sum())
+    }
+
+    fn gradient<'a>(&'a self, _: &'a Workspace, _: usize) -> Option<View<'a>> {
+        Some(View::of_slice(&self.gradient))
+    }
+
+    fn prediction(&self, _: &Workspace) -> Option<Tensor> {
+        None
+    }
+
+    fn first_non_finite(
+        &mut self,
+        _: &[(String, Tensor)],
+        _: &[Tensor],
+        _: Random,
+    ) -> Result<Option<String>, StepError> {
+        Ok(Some("div at layer/norm produced NaN".into()))
+    }
+}
+
+#[derive(Debug)]
+struct Pulls;
+
+impl StepFactory for Pulls {
+    fn make(&mut self, phase: Phase, _: &[(String, Tensor)]) -> Result<Box<dyn Step>, StepError> {
+        Ok(Box::new(Pull { train: phase == Phase::Train, ..Pull::default() }))
+    }
+}
+
+fn data(n: usize) -> ArrayFeeds {
+    let x: Vec<f32> = (0..n * 3).map(|i| (i as f32 * 0.37).sin()).collect();
+    ArrayFeeds::new(Arrays::from_iter([("x".to_owned(), Tensor::from_slice(&[n, 3], &x))])).unwrap()
+}
+
+fn job(folder: Option<&Path>, pairs: &[(&str, &str)]) -> Job {
+    let base = [("training.seed", "5"), ("training.clip_global_norm", "0.5"), ("optimizer.lr", "0.05")];
+    let settings = Settings::new(Preset::Plain, base.iter().chain(pairs).copied()).unwrap();
+    let parameters = vec![parameter("w", &[1.0, -2.0, 3.0])];
+    let engine = Engine::new(2).unwrap();
+    let mut job = Job::new("test", Box::new(Pulls), engine, parameters, Box::new(data(7)), settings);
+    job.validation = Some(Box::new(data(4)));
+    job.folder = folder.map(Path::to_owned);
+    job
+}
+
+/// Runs to the end; `on_step` may send commands.
+fn run(job: Job, mut on_step: impl FnMut(u64, &Trainer)) -> (Vec<TrainEvent>, Outcome) {
+    let trainer = Trainer::start(job).unwrap();
+    let mut events = Vec::new();
+    while let Ok(e) = trainer.events().recv() {
+        if let TrainEvent::Step { step, .. } = &e {
+            on_step(*step, &trainer);
+        }
+        events.push(e);
+    }
+    (events, trainer.join())
+}
+
+/// (step, loss bits) of step events and (step, loss bits) of evaluations.
+fn numbers<'a>(events: impl IntoIterator<Item = &'a TrainEvent>) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+    let (mut steps, mut evals) = (Vec::new(), Vec::new());
+    for e in events {
+        match e {
+            TrainEvent::Step { step, loss, .. } => steps.push((*step, loss.to_bits())),
+            TrainEvent::Eval { step, loss, .. } => evals.push((*step, loss.to_bits())),
+            _ => {}
+        }
+    }
+    (steps, evals)
+}
+
+fn logged(folder: &Path) -> Vec<TrainEvent> {
+    let text = files::read_to_string(&folder.join(run_log::LOG_NAME)).unwrap();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn an_interrupted_run_resumes_with_the_same_numbers() {
+    for accumulate in ["1", "3"] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = [("training.epochs", "6"), ("training.checkpoint_every", "4"), ("training.accumulate", accumulate)];
+        let whole = dir.path().join("whole");
+        let (events, outcome) = run(job(Some(&whole), &settings), |_, _| {});
+        assert_eq!(outcome.reason, EndReason::Finished, "{:?}", outcome.message);
+        let want = numbers(&events);
+        assert_eq!(want.0.len(), if accumulate == "1" { 42 } else { 18 });
+        assert_eq!(want.1.len(), 6);
+
+        // Stopped without a checkpoint, as a kill would; then a half-written line, as a kill may leave it.
+        let parts = dir.path().join("parts");
+        let (_, outcome) = run(job(Some(&parts), &settings), |step, t| {
+            if step == 10 {
+                assert!(t.send(TrainCommand::Stop { keep: false }));
+            }
+        });
+        assert_eq!(outcome.reason, EndReason::Discarded);
+        assert!(outcome.step < want.0.len() as u64);
+        std::io::Write::write_all(&mut files::append(&parts.join("log.jsonl")).unwrap(), b"{\"event\":\"st").unwrap();
+        let mut again = job(Some(&parts), &settings);
+        again.resume = true;
+        let (events, resumed) = run(again, |_, _| {});
+        assert_eq!(resumed.reason, EndReason::Finished, "{:?}", resumed.message);
+        let (steps, _) = numbers(&events);
+        assert!(steps[0].0 > 0 && steps[0].0 % 4 == 0, "resumed from a checkpoint, at {}", steps[0].0);
+        assert_eq!(numbers(&logged(&parts)), want, "the log reads as if nothing had happened");
+        let end = |folder: &Path| {
+            let newest = checkpoint::newest(folder).unwrap().unwrap();
+            let loaded = checkpoint::Loaded::read(&newest).unwrap();
+            loaded.parameters().map(|(_, t)| t.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(end(&parts), end(&whole));
+        assert!(checkpoint::list(&whole).unwrap().len() <= 2, "old checkpoints go");
+        assert!(checkpoint::best(&whole).is_some());
+    }
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("training.steps", "2")];
+    assert_eq!(run(job(Some(dir.path()), &settings), |_, _| {}).1.reason, EndReason::Finished);
+    let (_, outcome) = run(job(Some(dir.path()), &settings), |_, _| {});
+    assert_eq!(outcome.reason, EndReason::Error);
+    assert!(outcome.message.unwrap().contains("--resume"));
+    // Longer, it goes on where it ended.
+    let mut longer = job(Some(dir.path()), &[("training.steps", "5")]);
+    longer.resume = true;
+    let (events, outcome) = run(longer, |_, _| {});
+    assert_eq!((outcome.reason, outcome.step), (EndReason::Finished, 5));
+    assert_eq!(numbers(&events).0.iter().map(|s| s.0).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+#[test]
+fn commands_are_obeyed_between_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, outcome) = run(job(Some(dir.path()), &[("training.steps", "100000")]), |step, t| match step {
+        1 => {
+            t.send(TrainCommand::SetLearningRate(0.5));
+            t.send(TrainCommand::Pause);
+            t.send(TrainCommand::CheckpointNow);
+            t.send(TrainCommand::Resume);
+        }
+        500 => {
+            t.send(TrainCommand::Stop { keep: true });
+        }
+        _ => {}
+    });
+    assert_eq!(outcome.reason, EndReason::Stopped);
+    let codes: Vec<&str> = events
+        .iter()
+        .filter_map(|e| match e {
+            TrainEvent::Log { code, .. } => Some(code.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes, ["learning-rate", "paused", "resumed"]);
+    assert!(events.iter().any(|e| matches!(e, TrainEvent::Step { lr: 0.5, .. })));
+    assert_eq!(checkpoint::newest(dir.path()).unwrap(), Some(checkpoint::path_of(dir.path(), outcome.step)));
+    assert!(matches!(events.first(), Some(TrainEvent::Start { .. })));
+    assert!(matches!(events.last(), Some(TrainEvent::End { reason: EndReason::Stopped, .. })));
+}
+
+#[test]
+fn a_nan_stops_the_run_before_it_spreads() {
+    let mut bad = job(None, &[("training.epochs", "2")]);
+    let mut x = vec![0.5f32; 21];
+    x[13] = f32::NAN;
+    let arrays = Arrays::from_iter([("x".to_owned(), Tensor::from_slice(&[7, 3], &x))]);
+    bad.train = Box::new(ArrayFeeds::new(arrays).unwrap());
+    let (_, outcome) = run(bad, |_, _| {});
+    let message = outcome.message.unwrap();
+    assert!(message.contains("NaN at step 4") && message.contains("layer/norm"), "{message}");
+    let w = outcome.store.unwrap();
+    assert!(w.values()[0].as_slice::<f32>().iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn accumulation_equals_the_mean_gradient() {
+    // Plain SGD on a linear gradient: the mean over three batches moves as the three together would.
+    let sgd = [("optimizer.kind", "sgd"), ("optimizer.lr", "0.1"), ("training.clip_global_norm", "")];
+    let (_, outcome) =
+        run(job(None, &[&sgd[..], &[("training.steps", "1"), ("training.accumulate", "3")]].concat()), |_, _| {});
+    let got = outcome.store.unwrap().values()[0].to_f64s().unwrap();
+    let (mut w, x) = (vec![1.0, -2.0, 3.0], data(7));
+    let mean: Vec<f64> = (0..3)
+        .map(|i| {
+            (0..3u64)
+                .map(|k| {
+                    let noise = f64::from(((5 * 31 + k * 7) % 11) as u32) / 100.0;
+                    w[i] - f64::from(x.slice(k as usize)[0].1.as_slice::<f32>()[i]) + noise
+                })
+                .sum::<f64>()
+                / 3.0
+        })
+        .collect();
+    w.iter_mut().zip(mean).for_each(|(w, g)| *w -= 0.1 * g);
+    for (a, b) in got.iter().zip(&w) {
+        assert!((a - b).abs() < 1e-6, "{got:?} instead of {w:?}");
+    }
+}
+
+#[test]
+fn early_stopping_waits_for_patience() {
+    let settings = [("training.epochs", "50"), ("training.patience", "2"), ("optimizer.lr", "0")];
+    let (events, outcome) = run(job(None, &settings), |_, _| {});
+    assert_eq!(outcome.reason, EndReason::EarlyStop);
+    assert_eq!(numbers(&events).1.len(), 3);
+}
