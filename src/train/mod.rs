@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod executables;
+pub mod losses;
 pub mod metrics;
 pub mod optimizers;
 mod outbox;

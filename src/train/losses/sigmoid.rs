@@ -1,0 +1,28 @@
+//! Sigmoid cross-entropy of logits and targets between 0 and 1, for labels that do not exclude each other.
+
+use crate::ops::make;
+use crate::program::{Builder, Misfit, Value};
+
+use super::{Labels, LossInfo, Operands};
+
+pub const INFO: LossInfo = LossInfo {
+    kind: "sigmoid-cross-entropy",
+    label: "Sigmoid cross-entropy (logits)",
+    help: "mean(max(x, 0) − x·z + log(1 + exp(−|x|))) over all labels z, as TensorFlow writes it.",
+    labels: Labels::Targets,
+    build,
+};
+
+fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
+    let zero = make::scalar_like(b, x.prediction, 0.0);
+    let positive = make::maximum(b, x.prediction, zero)?;
+    let product = make::mul(b, x.prediction, x.labels)?;
+    let line = make::sub(b, positive, product)?;
+    // log(1 + exp(−|x|)); the sum is between 1 and 2, so nothing is lost that the line above does not hide.
+    let size = make::abs(b, x.prediction)?;
+    let size = make::neg(b, size)?;
+    let e = make::exp(b, size)?;
+    let e = make::add_scalar(b, e, 1.0)?;
+    let log = make::log(b, e)?;
+    make::add(b, line, log)
+}
