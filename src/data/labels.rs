@@ -30,6 +30,18 @@ impl LabelVocabulary {
         Ok(Self::from_counts(counts))
     }
 
+    /// From any values.
+    pub fn of_values<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for value in values {
+            match counts.get_mut(value) {
+                Some(n) => *n += 1,
+                None => drop(counts.insert(value.to_owned(), 1)),
+            }
+        }
+        Self::from_counts(counts)
+    }
+
     fn from_counts(counts: BTreeMap<String, usize>) -> Self {
         let mut pairs: Vec<(String, usize)> = counts.into_iter().collect();
         if pairs.iter().all(|(n, _)| n.parse::<i64>().is_ok()) {

@@ -5,7 +5,9 @@
 //! plain text.
 
 pub mod arrays;
+pub mod conll;
 pub mod labels;
+pub mod order;
 pub mod prefetch;
 pub mod shuffle;
 pub mod source;
@@ -14,9 +16,11 @@ pub mod text;
 pub mod tokenizer;
 
 pub use arrays::ArrayFeeds;
+pub use conll::{Conll, TokenBatches};
 pub use labels::LabelVocabulary;
+pub use order::{BatchOptions, PadTo};
 pub use prefetch::Prefetch;
 pub use source::{Batch, BatchSource, DataError};
 pub use table::Table;
-pub use text::{BatchOptions, Columns, Feature, FeedSpec, PadTo, TextBatches};
+pub use text::{Columns, Feature, FeedSpec, TextBatches};
 pub use tokenizer::{Tokenizer, TokenizerOptions};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::tensor::{DType, PartialShape, Tensor};
 
 use super::labels::LabelVocabulary;
-use super::shuffle::Numbers;
+use super::order::{BatchOptions, Order, fill_up, no_batch};
 use super::source::{Batch, BatchSource, DataError};
 use super::table::Table;
 use super::tokenizer::{Encoded, Tokenizer};
@@ -46,29 +46,6 @@ pub struct FeedSpec {
     pub shape: PartialShape,
 }
 
-/// How long the texts of a batch become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PadTo {
-    /// The longest text of the batch, rounded up to a multiple (so that few different lengths occur).
-    Longest { multiple: usize },
-    Length(usize),
-}
-
-/// How rows become batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchOptions {
-    pub batch: usize,
-    /// The graph fixes the batch size: a short last batch is filled up with rows that do not count.
-    pub fixed_batch: bool,
-    pub drop_last: bool,
-    pub shuffle: bool,
-    pub seed: u64,
-    pub max_length: usize,
-    pub pad: PadTo,
-    /// Batches of similar length (needs every text's length, so all are tokenized at the start).
-    pub buckets: bool,
-}
-
 /// Columns of the table that hold text and labels.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
@@ -88,10 +65,8 @@ pub struct TextBatches {
     /// Column index of each numeric feature, in the order of `feeds`.
     numeric: Vec<Option<usize>>,
     feeds: Vec<FeedSpec>,
-    rows: Vec<usize>,
+    order: Order,
     options: BatchOptions,
-    /// Order of the epoch that was asked for last.
-    order: Option<(usize, Vec<Vec<usize>>)>,
     cache: Vec<Option<Arc<Encoded>>>,
     cached_tokens: usize,
 }
@@ -101,7 +76,7 @@ const MAX_CACHED_TOKENS: usize = 4 << 20;
 
 impl fmt::Debug for TextBatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rows of {}, {:?}", self.rows.len(), self.table.path().display(), self.options)
+        write!(f, "{} rows of {}, {:?}", self.order.rows().len(), self.table.path().display(), self.options)
     }
 }
 
@@ -152,9 +127,8 @@ impl TextBatches {
             classes,
             numeric,
             feeds,
-            rows,
+            order: Order::new(rows, &options),
             options: BatchOptions { batch: options.batch.max(1), ..options },
-            order: None,
             cache: vec![None; n_rows],
             cached_tokens: 0,
         })
@@ -162,7 +136,7 @@ impl TextBatches {
 
     /// Lengths in tokens of the first `n` texts, before cutting: what a maximal length is chosen from.
     pub fn lengths(&self, n: usize) -> Result<Vec<usize>, DataError> {
-        self.rows.iter().take(n).map(|&row| Ok(self.tokenize(row, None)?.input_ids.len())).collect()
+        self.order.rows().iter().take(n).map(|&row| Ok(self.tokenize(row, None)?.input_ids.len())).collect()
     }
 
     fn tokenize(&self, row: usize, max_length: Option<usize>) -> Result<Encoded, DataError> {
@@ -189,59 +163,31 @@ impl TextBatches {
         Ok(e)
     }
 
-    /// The rows of every batch of an epoch.
-    fn order(&mut self, epoch: usize) -> Result<&[Vec<usize>], DataError> {
-        // Without shuffling all epochs are alike.
-        let key = if self.options.shuffle { epoch } else { 0 };
-        if self.order.as_ref().is_none_or(|(e, _)| *e != key) {
-            let order = self.make_order(key)?;
-            self.order = Some((key, order));
-        }
-        Ok(self.order.as_ref().map(|(_, o)| o.as_slice()).unwrap_or_default())
-    }
-
-    fn make_order(&mut self, epoch: usize) -> Result<Vec<Vec<usize>>, DataError> {
-        let mut rows = self.rows.clone();
-        let mut numbers = Numbers::new(self.options.seed, epoch as u64);
-        if self.options.shuffle {
-            numbers.shuffle(&mut rows);
-        }
-        let size = self.options.batch;
-        if self.options.buckets {
-            let mut lengths = vec![0; self.table.len()];
-            for &row in &self.rows.clone() {
-                lengths[row] = self.encoded(row)?.input_ids.len();
+    /// The rows of a batch.
+    fn rows_of(&mut self, epoch: usize, index: usize) -> Result<Vec<usize>, DataError> {
+        if self.order.stale(epoch) {
+            let mut lengths = Vec::new();
+            if self.order.wants_lengths() {
+                lengths = vec![0; self.table.len()];
+                for row in self.order.rows().to_vec() {
+                    lengths[row] = self.encoded(row)?.input_ids.len();
+                }
             }
-            // Sorted within windows only, so that batches still mix and the order still changes with the epoch.
-            rows.chunks_mut(size * 50).for_each(|w| w.sort_by_key(|&r| std::cmp::Reverse(lengths[r])));
+            self.order.make(epoch, &lengths);
         }
-        let mut batches: Vec<Vec<usize>> = rows.chunks(size).map(<[usize]>::to_vec).collect();
-        let last = batches.pop_if(|b| b.len() < size);
-        if self.options.buckets && self.options.shuffle {
-            numbers.shuffle(&mut batches);
-        }
-        batches.extend(last.filter(|_| !self.options.drop_last));
-        Ok(batches)
+        self.order.batch(index).map(<[usize]>::to_vec).ok_or_else(|| no_batch(epoch, index))
     }
 
     fn assemble(&mut self, mut rows: Vec<usize>) -> Result<Batch, DataError> {
         let n_examples = rows.len();
-        if self.options.fixed_batch {
-            // Rows that do not count repeat the first ones.
-            rows = rows.iter().copied().cycle().take(self.options.batch).collect();
-        }
+        fill_up(&mut rows, &self.options);
         let texts = if self.tokenizer.is_some() && !self.text.is_empty() {
             rows.iter().map(|&r| self.encoded(r)).collect::<Result<Vec<_>, _>>()?
         } else {
             Vec::new()
         };
         let longest = texts.iter().map(|e| e.input_ids.len()).max().unwrap_or(0);
-        let length = match self.options.pad {
-            PadTo::Length(n) => n,
-            PadTo::Longest { multiple } => {
-                longest.next_multiple_of(multiple.max(1)).min(self.options.max_length).max(longest)
-            }
-        };
+        let length = self.options.pad.length(longest, self.options.max_length);
         let feeds = (0..self.feeds.len())
             .map(|i| Ok((self.feeds[i].name.clone(), self.feed(i, &rows, &texts, length)?)))
             .collect::<Result<Vec<_>, DataError>>()?;
@@ -304,17 +250,15 @@ impl TextBatches {
 
 impl BatchSource for TextBatches {
     fn n_batches(&mut self, _epoch: usize) -> Result<usize, DataError> {
-        let (n, size) = (self.rows.len(), self.options.batch);
-        Ok(if self.options.drop_last { n / size } else { n.div_ceil(size) })
+        Ok(self.order.n_batches())
     }
 
     fn batch(&mut self, epoch: usize, index: usize) -> Result<Batch, DataError> {
-        let rows = self.order(epoch)?.get(index).cloned();
-        let rows = rows.ok_or_else(|| DataError::Other(format!("there is no batch {index} in epoch {epoch}")))?;
+        let rows = self.rows_of(epoch, index)?;
         self.assemble(rows)
     }
 
     fn n_examples(&self) -> Option<usize> {
-        Some(self.rows.len())
+        Some(self.order.rows().len())
     }
 }
