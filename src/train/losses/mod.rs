@@ -30,8 +30,6 @@ pub enum Labels {
 struct Operands {
     prediction: Value,
     labels: Value,
-    /// 1 where a label position counts, else 0; in the prediction's type and the shape of the per-position loss.
-    weights: Value,
 }
 
 /// One loss.
@@ -124,7 +122,7 @@ pub fn build(
         }
     };
     let weights = make::cast(b, counts, dtype)?;
-    let losses = (info.build)(b, &Operands { prediction, labels, weights })?;
+    let losses = (info.build)(b, &Operands { prediction, labels })?;
     // A loss that reduces the last axis of its targets has fewer positions than labels.
     let weights = match (b.fact(losses).rank(), b.fact(weights).rank()) {
         (Some(l), Some(w)) if l + 1 == w => make::reduce_max(b, weights, &[-1], false)?,

@@ -8,8 +8,9 @@ const MAX_CLASSES: usize = 50;
 pub(super) struct Scores {
     n_classes: usize,
     truth: Vec<u32>,
-    /// `[example, class]`; logits become probabilities where they are not already.
-    probabilities: Vec<f32>,
+    /// `[example, class]`; logits become probabilities where they are not already. Double precision, so that rounding
+    /// makes no ties.
+    probabilities: Vec<f64>,
 }
 
 impl Scores {
@@ -24,11 +25,11 @@ impl Scores {
         self.truth.push(truth as u32);
         let sum: f64 = scores.iter().sum();
         if scores.iter().all(|s| (0.0..=1.0).contains(s)) && (sum - 1.0).abs() < 1e-3 {
-            self.probabilities.extend(scores.iter().map(|&s| s as f32));
+            self.probabilities.extend(scores);
         } else {
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = scores.iter().map(|s| (s - most).exp()).sum();
-            self.probabilities.extend(scores.iter().map(|s| ((s - most).exp() / total) as f32));
+            self.probabilities.extend(scores.iter().map(|s| (s - most).exp() / total));
         }
     }
 
@@ -42,7 +43,7 @@ impl Scores {
     }
 
     fn one_against_rest(&self, class: usize) -> Option<f64> {
-        let mut scored: Vec<(f32, bool)> = self
+        let mut scored: Vec<(f64, bool)> = self
             .probabilities
             .chunks_exact(self.n_classes.max(1))
             .zip(&self.truth)
