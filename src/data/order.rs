@@ -7,7 +7,9 @@ use super::source::DataError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PadTo {
     /// The longest text of the batch, rounded up to a multiple (so that few different lengths occur).
-    Longest { multiple: usize },
+    Longest {
+        multiple: usize,
+    },
     Length(usize),
 }
 

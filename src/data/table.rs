@@ -166,7 +166,11 @@ impl Table {
     }
 
     /// One column of all rows, streamed through `f`.
-    pub fn for_each(&self, column: usize, mut f: impl FnMut(usize, &str) -> Result<(), DataError>) -> Result<(), DataError> {
+    pub fn for_each(
+        &self,
+        column: usize,
+        mut f: impl FnMut(usize, &str) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         for row in 0..self.rows.len() {
             let fields = self.row(row)?;
             let field = fields.get(column).ok_or_else(|| self.row_error(row, "the row has too few fields"))?;
@@ -307,7 +311,8 @@ mod tests {
 
     #[test]
     fn csv_quotes_and_lines() {
-        let (_dir, t) = open("a.csv", b"\xef\xbb\xbflabel,text\r\na,\"two\nlines, \"\"quoted\"\"\"\n\nb,plain\n", false);
+        let (_dir, t) =
+            open("a.csv", b"\xef\xbb\xbflabel,text\r\na,\"two\nlines, \"\"quoted\"\"\"\n\nb,plain\n", false);
         let t = t.unwrap();
         assert_eq!(t.columns(), ["label", "text"]);
         assert_eq!(t.len(), 2);

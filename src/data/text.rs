@@ -92,9 +92,8 @@ impl TextBatches {
         options: BatchOptions,
     ) -> Result<Self, DataError> {
         let text = columns.text.iter().map(|c| table.column(c)).collect::<Result<Vec<_>, _>>()?;
-        let wants_text = feeds
-            .iter()
-            .find(|f| matches!(f.feature, Feature::InputIds | Feature::InputMask | Feature::SegmentIds));
+        let wants_text =
+            feeds.iter().find(|f| matches!(f.feature, Feature::InputIds | Feature::InputMask | Feature::SegmentIds));
         if let Some(f) = wants_text {
             if tokenizer.is_none() {
                 return Err(DataError::Other(format!("'{}' needs a tokenizer (--tokenizer vocab.txt)", f.name)));

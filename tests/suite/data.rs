@@ -68,7 +68,8 @@ fn a_word_of_ten_kilobytes_is_unknown() {
     assert_eq!(got.tokens, ["[CLS]", "[UNK]", "[SEP]"]);
 }
 
-const TABLE: &str = "label\ttext\tprice\nit\thello world\t1.5\nde\thello\t2\nit\tworld world world hello\t3\nit\thello hello\t4\n";
+const TABLE: &str =
+    "label\ttext\tprice\nit\thello world\t1.5\nde\thello\t2\nit\tworld world world hello\t3\nit\thello hello\t4\n";
 
 fn feeds() -> Vec<FeedSpec> {
     let spec = |name: &str, feature, dtype, shape| FeedSpec { name: name.to_owned(), feature, dtype, shape };

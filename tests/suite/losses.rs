@@ -81,9 +81,7 @@ fn losses_are_their_formulas() {
             program.outputs = vec![attached.loss, dx];
             let run = Executable::new(program, &[], &mut ConstantStore::default()).unwrap();
             let l = match info.labels {
-                Labels::Classes => {
-                    Tensor::from_slice(&[4], &labels.iter().map(|v| *v as i64).collect::<Vec<_>>())
-                }
+                Labels::Classes => Tensor::from_slice(&[4], &labels.iter().map(|v| *v as i64).collect::<Vec<_>>()),
                 Labels::Targets => Tensor::from_slice(&[4, 3], &labels),
             };
             let mut space = Workspace::new();
@@ -121,9 +119,10 @@ impl BatchSource for Clusters {
         let n = if index == 5 { self.0 / 2 } else { self.0 };
         let point = |i: usize| ((epoch * 1000 + index * 100 + i) as f32 * 12.9898).sin() * 0.3;
         let labels: Vec<i64> = (0..n).map(|i| (i % 3) as i64).collect();
-        let x = labels.iter().enumerate().flat_map(|(i, &l)| {
-            [0, 1].map(|axis| point(2 * i + axis) + if l == axis as i64 { 1.0 } else { 0.0 })
-        });
+        let x = labels
+            .iter()
+            .enumerate()
+            .flat_map(|(i, &l)| [0, 1].map(|axis| point(2 * i + axis) + if l == axis as i64 { 1.0 } else { 0.0 }));
         let labels = Tensor::from_slice(&[n], &labels);
         Ok(Batch {
             feeds: vec![

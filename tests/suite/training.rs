@@ -54,7 +54,8 @@ fn optimizers_equal_their_references() {
 
 #[test]
 fn decay_leaves_out_what_it_should() {
-    let pairs = [("optimizer.weight_decay", "0.5"), ("optimizer.no_decay", "role:bias,^norm/"), ("optimizer.lr", "0.1")];
+    let pairs =
+        [("optimizer.weight_decay", "0.5"), ("optimizer.no_decay", "role:bias,^norm/"), ("optimizer.lr", "0.1")];
     let settings = Settings::new(Preset::Plain, pairs).unwrap();
     let mut parameters: Vec<Parameter> = ["w", "norm/gain", "b"].iter().map(|n| parameter(n, &[1.0])).collect();
     parameters[2].role = "bias".into();
@@ -205,7 +206,8 @@ fn logged(folder: &Path) -> Vec<TrainEvent> {
 fn an_interrupted_run_resumes_with_the_same_numbers() {
     for accumulate in ["1", "3"] {
         let dir = tempfile::tempdir().unwrap();
-        let settings = [("training.epochs", "6"), ("training.checkpoint_every", "4"), ("training.accumulate", accumulate)];
+        let settings =
+            [("training.epochs", "6"), ("training.checkpoint_every", "4"), ("training.accumulate", accumulate)];
         let whole = dir.path().join("whole");
         let (events, outcome) = run(job(Some(&whole), &settings), |_, _| {});
         assert_eq!(outcome.reason, EndReason::Finished, "{:?}", outcome.message);

@@ -42,15 +42,7 @@ impl BertTokenizer {
             })
         };
         let (unknown, begin, separator) = (need("[UNK]")?, need("[CLS]")?, need("[SEP]")?);
-        Ok(Self {
-            vocabulary,
-            words,
-            lower,
-            strip_accents: strip_accents.unwrap_or(lower),
-            unknown,
-            begin,
-            separator,
-        })
+        Ok(Self { vocabulary, words, lower, strip_accents: strip_accents.unwrap_or(lower), unknown, begin, separator })
     }
 
     pub fn len(&self) -> usize {
@@ -174,7 +166,11 @@ impl BertTokenizer {
 /// Takes one token at a time from the end of the longer text, from the second where both are equal.
 fn truncate_longest_first(a: &mut Vec<u32>, b: &mut Vec<u32>, room: usize) {
     while a.len() + b.len() > room {
-        if a.len() > b.len() { a.pop() } else { b.pop() };
+        if a.len() > b.len() {
+            a.pop()
+        } else {
+            b.pop()
+        };
     }
 }
 

@@ -51,15 +51,8 @@ impl std::fmt::Debug for LossInfo {
 }
 
 /// Every loss, in the order of the form.
-pub const ALL: &[&LossInfo] = &[
-    &softmax::INFO,
-    &probabilities::INFO,
-    &sigmoid::INFO,
-    &mse::INFO,
-    &mae::INFO,
-    &huber::INFO,
-    &cosine::INFO,
-];
+pub const ALL: &[&LossInfo] =
+    &[&softmax::INFO, &probabilities::INFO, &sigmoid::INFO, &mse::INFO, &mae::INFO, &huber::INFO, &cosine::INFO];
 
 pub fn find(kind: &str) -> Option<&'static LossInfo> {
     ALL.iter().copied().find(|l| l.kind == kind)

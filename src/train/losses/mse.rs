@@ -5,13 +5,8 @@ use crate::program::{Builder, Misfit, Value};
 
 use super::{Labels, LossInfo, Operands};
 
-pub const INFO: LossInfo = LossInfo {
-    kind: "mse",
-    label: "Mean squared error",
-    help: "mean((x − y)²).",
-    labels: Labels::Targets,
-    build,
-};
+pub const INFO: LossInfo =
+    LossInfo { kind: "mse", label: "Mean squared error", help: "mean((x − y)²).", labels: Labels::Targets, build };
 
 fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
     let d = make::sub(b, x.prediction, x.labels)?;
