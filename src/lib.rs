@@ -20,6 +20,7 @@ pub mod formats;
 pub mod graph;
 pub mod lower;
 pub mod ops;
+pub mod passes;
 pub mod program;
 pub mod recognize;
 pub mod session;

@@ -83,7 +83,8 @@ trait Two: Copy {
 }
 
 dispatch! {
-    fn one[F: One](_f: F, x: Source, to: *mut f32, e: Extent) {
+    fn one[F: One](_f: F, x: [Source; 1], to: *mut f32, e: Extent) {
+        let [x] = x;
         for row in 0..e.rows {
             // SAFETY: `to` is a buffer of the block that no source overlaps.
             let to = unsafe { std::slice::from_raw_parts_mut(to.add(row * e.cols), e.cols) };
@@ -96,7 +97,8 @@ dispatch! {
         }
     }
 
-    fn two[F: Two](_f: F, a: Source, b: Source, to: *mut f32, e: Extent) {
+    fn two[F: Two](_f: F, x: [Source; 2], to: *mut f32, e: Extent) {
+        let [a, b] = x;
         for row in 0..e.rows {
             // SAFETY: `to` is a buffer of the block that no source overlaps; `row` is within the block.
             let (to, va, vb, na, nb) = unsafe {
@@ -264,7 +266,7 @@ fn folded(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Declares functions of one or two numbers: the enum that programs hold, its names (those of the ops), and the loops.
 macro_rules! functions {
-    ($enum:ident $trait:ident $loop:ident $run:ident ($($arg:ident),*) { $($name:ident $text:literal $value:expr;)* }) => {
+    ($enum:ident $trait:ident $loop:ident $count:literal $args:tt { $($name:ident $text:literal $value:expr;)* }) => {
         #[doc = "Functions of a step, named after the ops that they compute."]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $enum { $($name),* }
@@ -281,14 +283,14 @@ macro_rules! functions {
             struct $name;
             impl $trait for $name {
                 #[inline(always)]
-                fn at($($arg: f32),*) -> f32 { $value }
+                fn at $args -> f32 { $value }
             }
         )*
 
         /// # Safety
         /// Sources and result lie within the block's buffers, and the result overlaps no source.
-        pub(super) unsafe fn $run(f: $enum, $($arg: Source,)* to: *mut f32, e: Extent) {
-            match f { $($enum::$name => $loop($name, $($arg,)* to, e)),* }
+        pub(super) unsafe fn run(f: $enum, sources: [Source; $count], to: *mut f32, e: Extent) {
+            match f { $($enum::$name => $loop($name, sources, to, e)),* }
         }
     };
 }
@@ -300,7 +302,7 @@ fn truth(x: bool) -> f32 {
 
 mod unary {
     use super::*;
-    functions! { Unary One one run (x) {
+    functions! { Unary One one 1 (x: f32) {
         Copy "broadcast_to" x;
         Neg "neg" -x;
         Abs "abs" x.abs();
@@ -321,7 +323,7 @@ mod unary {
 
 mod binary {
     use super::*;
-    functions! { Binary Two two run (a, b) {
+    functions! { Binary Two two 2 (a: f32, b: f32) {
         Add "add" a + b;
         Sub "sub" a - b;
         Mul "mul" a * b;
@@ -366,7 +368,7 @@ pub enum Fold {
 pub(super) unsafe fn one_step(f: Unary, x: Source, to: *mut f32, e: Extent, column: bool) {
     let (x, e) = if column { (x.as_column(), column_extent(e)) } else { (x, e.flattened(&[x])) };
     // SAFETY: the caller's promise.
-    unsafe { unary::run(f, x, to, e) }
+    unsafe { unary::run(f, [x], to, e) }
 }
 
 /// # Safety
@@ -378,7 +380,7 @@ pub(super) unsafe fn two_step(f: Binary, a: Source, b: Source, to: *mut f32, e: 
         (a, b, e.flattened(&[a, b]))
     };
     // SAFETY: the caller's promise.
-    unsafe { binary::run(f, a, b, to, e) }
+    unsafe { binary::run(f, [a, b], to, e) }
 }
 
 /// # Safety

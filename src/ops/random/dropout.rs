@@ -103,7 +103,7 @@ impl Op for Dropout {
 }
 
 /// The dropping threshold on 32 random bits, and the factor of what stays.
-fn threshold_and_scale(rate: f64) -> (u64, f64) {
+pub(crate) fn threshold_and_scale(rate: f64) -> (u64, f64) {
     let rate = if rate.is_finite() { rate.clamp(0.0, 1.0) } else { 0.0 };
     let scale = if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 };
     ((rate * 4_294_967_296.0).round() as u64, scale)
