@@ -3,4 +3,5 @@
 mod data;
 mod losses;
 mod ops;
+mod passes;
 mod training;
