@@ -4,8 +4,8 @@
 use crate::program::verify::live_values;
 use crate::program::{Misfit, Program};
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 pub(super) fn run(program: &Program, limits: &Limits<'_>) -> Result<Rewritten, Misfit> {
     let live = live_values(program);

@@ -5,8 +5,8 @@ use crate::program::eval::eval;
 use crate::program::{Def, Instr, Misfit, Program, Random, Value};
 use crate::tensor::Tensor;
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 /// A folded value may be this large, or as large as all its operands together.
 const FOLDED_BYTES: usize = 64 * 1024;

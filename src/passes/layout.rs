@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 
 use crate::ops::fused::{Product, Strided};
 use crate::ops::linalg::MatMul;
-use crate::program::{InstrKind, Instr, Misfit, Program, Value};
+use crate::program::{Instr, InstrKind, Misfit, Program, Value};
 use crate::tensor::{DType, Dims, shape};
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 /// A value as a product sees it: dimensions, and how far neighbours are apart in `source`.
 struct Seen {

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::program::{Misfit, Op, Program, Value};
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 /// Literals up to this size are compared.
 const LITERAL_BYTES: usize = 1024;

@@ -54,8 +54,16 @@ impl Pass {
 /// Smaller programs for autodiff; all gradients stay possible.
 pub const BEFORE_AUTODIFF: &[Pass] = &[
     Pass { name: "dead", reason: "first, so that nothing below works on what nobody needs", run: dead::run },
-    Pass { name: "fold", reason: "integer arithmetic on known shapes gives the operands that later rules read", run: fold::run },
-    Pass { name: "simplify", reason: "after folding: neutral operands and no-op shapes are visible now", run: simplify::run },
+    Pass {
+        name: "fold",
+        reason: "integer arithmetic on known shapes gives the operands that later rules read",
+        run: fold::run,
+    },
+    Pass {
+        name: "simplify",
+        reason: "after folding: neutral operands and no-op shapes are visible now",
+        run: simplify::run,
+    },
     Pass { name: "merge", reason: "after simplify: equal computations have equal operands now", run: merge::run },
     Pass { name: "dead", reason: "what the rewrites above left behind", run: dead::run },
 ];
@@ -63,12 +71,24 @@ pub const BEFORE_AUTODIFF: &[Pass] = &[
 /// Fast programs, once gradients are in.
 pub const AFTER_AUTODIFF: &[Pass] = &[
     Pass { name: "dead", reason: "gradients that nobody asked for", run: dead::run },
-    Pass { name: "shapes", reason: "operands of which only the shape is read would keep large values alive", run: shapes::run },
-    Pass { name: "fold", reason: "shape arithmetic of gradient rules, and float constants that are frozen", run: fold::run },
+    Pass {
+        name: "shapes",
+        reason: "operands of which only the shape is read would keep large values alive",
+        run: shapes::run,
+    },
+    Pass {
+        name: "fold",
+        reason: "shape arithmetic of gradient rules, and float constants that are frozen",
+        run: fold::run,
+    },
     Pass { name: "simplify", reason: "gradient rules leave neutral operands and no-op shapes", run: simplify::run },
     Pass { name: "merge", reason: "forward values that gradient rules computed again", run: merge::run },
     Pass { name: "dead", reason: "before fusion, which would take dead readers for live ones", run: dead::run },
-    Pass { name: "layout", reason: "transposes that a matrix product can read through its strides; before fusion, since it frees element-wise neighbours", run: layout::run },
+    Pass {
+        name: "layout",
+        reason: "transposes that a matrix product can read through its strides; before fusion, since it frees element-wise neighbours",
+        run: layout::run,
+    },
     Pass { name: "dead", reason: "transposes without readers", run: dead::run },
     Pass { name: "rows", reason: "last: groups what is left of element-wise work and row reductions", run: rows::run },
     Pass { name: "dead", reason: "what fusion computes inside its groups", run: dead::run },

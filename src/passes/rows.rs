@@ -8,11 +8,11 @@ use crate::ops::make;
 use crate::program::{Builder, Def, Instr, InstrKind, Misfit, Program, Value};
 use crate::tensor::{DType, shape::element_count};
 
+use super::Limits;
 use super::rewrite::{Rewriter, Rewritten};
 use super::rows_cut::{FREE, recompute};
 use super::rows_group::{Grouping, group};
 use super::rows_translate::{Class, Classes, Space, Translated, Translator, fit};
-use super::Limits;
 
 /// A group that will become one instruction.
 struct Body {
@@ -131,7 +131,8 @@ fn choose_recomputed(
             for &v in &program.instrs[i].inputs {
                 let Some((p, _)) = program.producer(v) else { continue };
                 let a = grouping.of[p];
-                let sound = a != b && bodies.get(&a).is_some_and(|body| body.space == bodies[&b].space) && !extra.contains(&p);
+                let sound =
+                    a != b && bodies.get(&a).is_some_and(|body| body.space == bodies[&b].space) && !extra.contains(&p);
                 let entry = by_maker.entry(a).or_default();
                 if sound && !entry.contains(&v) {
                     entry.push(v);
@@ -143,9 +144,9 @@ fn choose_recomputed(
             let cost = |v: Value| {
                 let root = owner(program, v);
                 let stays = match program.def(root) {
-                    Def::Output { .. } => late.get(&root).is_some_and(|readers| {
-                        readers.iter().any(|&(reader, at)| reader != b && at >= position[&b])
-                    }),
+                    Def::Output { .. } => late
+                        .get(&root)
+                        .is_some_and(|readers| readers.iter().any(|&(reader, at)| reader != b && at >= position[&b])),
                     _ => true,
                 };
                 let made_here = program.producer(v).is_some_and(|(i, _)| members.binary_search(&i).is_ok());

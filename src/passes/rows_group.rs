@@ -94,11 +94,9 @@ impl Grouper<'_> {
         let Some(space) = self.groups[home].space else { return };
         for &v in &self.program.instrs[i].inputs {
             let inside = self.groups[home].classes.contains_key(&v);
-            let whole = self
-                .program
-                .fact(v)
-                .dims()
-                .is_some_and(|d| d.last() == Some(&space.cols) && d.iter().product::<usize>() == space.rows * space.cols);
+            let whole = self.program.fact(v).dims().is_some_and(|d| {
+                d.last() == Some(&space.cols) && d.iter().product::<usize>() == space.rows * space.cols
+            });
             if whole && !inside {
                 self.reader.insert(v, home);
             }
@@ -114,14 +112,14 @@ impl Grouper<'_> {
         if self.groups[home].space.is_some_and(|s| s != space) {
             return None;
         }
-        let mut members: Vec<usize> = self.groups[other].members.iter().chain(&self.groups[home].members).copied().collect();
+        let mut members: Vec<usize> =
+            self.groups[other].members.iter().chain(&self.groups[home].members).copied().collect();
         members.sort_unstable();
         let classes = match self.groups[home].members[..] {
             [i] if members.last() == Some(&i) => self.classes_with(other, i)?,
             _ => self.classes(space, &members)?,
         };
-        let (first, second) =
-            if self.position[other] < self.position[home] { (other, home) } else { (home, other) };
+        let (first, second) = if self.position[other] < self.position[home] { (other, home) } else { (home, other) };
         let between = self.ancestors_between(first, second)?;
         self.reorder(first, second, &between);
         let moved = std::mem::take(&mut self.groups[second].members);
@@ -159,10 +157,8 @@ impl Grouper<'_> {
             classes.insert(instr.outputs[0], class);
         }
         // Sums leave the group: no member may read one.
-        let reads_sum = members
-            .iter()
-            .flat_map(|&m| &self.program.instrs[m].inputs)
-            .any(|v| classes.get(v) == Some(&Class::Sum));
+        let reads_sum =
+            members.iter().flat_map(|&m| &self.program.instrs[m].inputs).any(|v| classes.get(v) == Some(&Class::Sum));
         (!reads_sum).then_some(classes)
     }
 

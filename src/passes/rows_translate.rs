@@ -386,8 +386,7 @@ impl<'a> Translator<'a> {
             }
         }
         let (values, lies) = self.inputs.into_iter().unzip();
-        let op =
-            Rows { rows: self.space.rows, cols: self.space.cols, inputs: lies, steps: self.steps, outputs };
+        let op = Rows { rows: self.space.rows, cols: self.space.cols, inputs: lies, steps: self.steps, outputs };
         Some(Translated { op: Arc::new(op), inputs: values, outputs: first, again })
     }
 }

@@ -5,8 +5,8 @@ use crate::ops::make;
 use crate::program::{Instr, Misfit, Program, Value};
 use crate::tensor::Dims;
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 pub(super) fn run(program: &Program, _: &Limits<'_>) -> Result<Rewritten, Misfit> {
     let mut r = Rewriter::new(program);

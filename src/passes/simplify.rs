@@ -6,8 +6,8 @@ use crate::ops::make;
 use crate::program::{Instr, Misfit, Program, Value};
 use crate::tensor::Dims;
 
-use super::rewrite::{Rewriter, Rewritten};
 use super::Limits;
+use super::rewrite::{Rewriter, Rewritten};
 
 pub(super) fn run(program: &Program, limits: &Limits<'_>) -> Result<Rewritten, Misfit> {
     let mut r = Rewriter::new(program);
@@ -39,7 +39,9 @@ fn simpler(
     };
     Ok(match instr.name() {
         "cast" | "reshape" | "broadcast_to" | "sum_to" if same(r, first) => Some(first),
-        "tile" | "pad" | "slice" | "strided_slice" if same(r, first) && keeps_all(instr.name(), r, &inputs) => Some(first),
+        "tile" | "pad" | "slice" | "strided_slice" if same(r, first) && keeps_all(instr.name(), r, &inputs) => {
+            Some(first)
+        }
         "stop_gradient" if limits.final_form => Some(first),
         "reshape" => match producer(r, first, "reshape") {
             Some(source) => Some(reshaped(r, instr, source, out.dims())?),

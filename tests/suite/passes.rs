@@ -156,8 +156,7 @@ fn random(seed: u64) -> Case {
     let mut m = Making::new(seed);
     let mut values = vec![m.feed(&[3, 5, 8]), m.feed(&[15, 8]), m.param(&[8]), m.feed(&[3, 5, 1]), m.feed(&[5, 8])];
     values.push(m.feed(&[3, 1, 8]));
-    let picks: Vec<[usize; 4]> =
-        (0..40).map(|_| std::array::from_fn(|_| m.numbers.next(1 << 20))).collect();
+    let picks: Vec<[usize; 4]> = (0..40).map(|_| std::array::from_fn(|_| m.numbers.next(1 << 20))).collect();
     for pick in picks {
         let mut b = m.b();
         let x = values[pick[0] % values.len()];

@@ -41,7 +41,9 @@ impl Source {
     unsafe fn vector<'a>(self, row: usize, cols: usize) -> Option<&'a [f32]> {
         match self {
             // SAFETY: the caller's promise.
-            Self::Vector { start, stride } => Some(unsafe { std::slice::from_raw_parts(start.add(row * stride), cols) }),
+            Self::Vector { start, stride } => {
+                Some(unsafe { std::slice::from_raw_parts(start.add(row * stride), cols) })
+            }
             _ => None,
         }
     }
@@ -374,11 +376,8 @@ pub(super) unsafe fn one_step(f: Unary, x: Source, to: *mut f32, e: Extent, colu
 /// # Safety
 /// Sources and result lie within the block's buffers, and the result overlaps no source.
 pub(super) unsafe fn two_step(f: Binary, a: Source, b: Source, to: *mut f32, e: Extent, column: bool) {
-    let (a, b, e) = if column {
-        (a.as_column(), b.as_column(), column_extent(e))
-    } else {
-        (a, b, e.flattened(&[a, b]))
-    };
+    let (a, b, e) =
+        if column { (a.as_column(), b.as_column(), column_extent(e)) } else { (a, b, e.flattened(&[a, b])) };
     // SAFETY: the caller's promise.
     unsafe { binary::run(f, [a, b], to, e) }
 }

@@ -31,7 +31,11 @@ pub enum Lie {
     Scalar,
     /// Leading dimensions (whose product is `rows`) with the distance between neighbours in elements, 0 where the input
     /// repeats; `vector` where it also has the columns, else one number per row.
-    Spread { dims: Dims, strides: Dims, vector: bool },
+    Spread {
+        dims: Dims,
+        strides: Dims,
+        vector: bool,
+    },
 }
 
 /// An operand of a step: an input, or the result of an earlier step.
@@ -43,15 +47,38 @@ pub enum Arg {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Unary { f: Unary, x: Arg, column: bool },
-    Binary { f: Binary, a: Arg, b: Arg, column: bool },
-    Select { cond: Arg, a: Arg, b: Arg, column: bool },
+    Unary {
+        f: Unary,
+        x: Arg,
+        column: bool,
+    },
+    Binary {
+        f: Binary,
+        a: Arg,
+        b: Arg,
+        column: bool,
+    },
+    Select {
+        cond: Arg,
+        a: Arg,
+        b: Arg,
+        column: bool,
+    },
     /// Row to number; the result is a column.
-    Fold { f: Fold, x: Arg },
+    Fold {
+        f: Fold,
+        x: Arg,
+    },
     /// Inverted dropout with the stream of the op of this site; `rate` is a scalar input.
-    Dropout { site: u64, x: Arg, rate: usize },
+    Dropout {
+        site: u64,
+        x: Arg,
+        rate: usize,
+    },
     /// Sum over all rows; only an output may take it.
-    ColumnSum { x: Arg },
+    ColumnSum {
+        x: Arg,
+    },
 }
 
 impl Step {
@@ -162,7 +189,8 @@ impl Rows {
                 return wrong("an output does not fit its step");
             }
         }
-        let unused = |i: usize| matches!(self.steps[i], Step::ColumnSum { .. }) && !self.outputs.iter().any(|o| o.step == i);
+        let unused =
+            |i: usize| matches!(self.steps[i], Step::ColumnSum { .. }) && !self.outputs.iter().any(|o| o.step == i);
         if (0..self.steps.len()).any(unused) {
             return wrong("a sum over rows is no output");
         }

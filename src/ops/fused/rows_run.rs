@@ -80,7 +80,11 @@ fn prepare(rows: &Rows) -> Prepared {
     let block_rows = (BLOCK / cols).max(1).min(rows.rows.max(1)).next_multiple_of(unit);
     let per_task = TASK.div_ceil(cols).max(rows.rows.div_ceil(MAX_TASKS)).max(1);
     let task_rows = per_task.next_multiple_of(block_rows);
-    let mut at = Allocator { block: (block_rows * cols).next_multiple_of(16), column: block_rows.next_multiple_of(16), ..Allocator::default() };
+    let mut at = Allocator {
+        block: (block_rows * cols).next_multiple_of(16),
+        column: block_rows.next_multiple_of(16),
+        ..Allocator::default()
+    };
     let gathered = rows
         .inputs
         .iter()
@@ -217,8 +221,7 @@ impl Memory<'_> {
         let e = Extent { rows: n, cols: p.rows.cols };
         // SAFETY (whole body): inputs were checked to be as long as they lie, targets do not overlap what a step reads.
         unsafe {
-            let inputs: SmallVec<[Source; 16]> =
-                (0..self.inputs.len()).map(|k| self.input(k, own, row, n)).collect();
+            let inputs: SmallVec<[Source; 16]> = (0..self.inputs.len()).map(|k| self.input(k, own, row, n)).collect();
             let source = |arg: Arg| match arg {
                 Arg::Input(k) => inputs[k],
                 Arg::Step(s) => self.result(s, own, row),
@@ -251,7 +254,9 @@ impl Memory<'_> {
         unsafe {
             match self.p.targets[step] {
                 Target::Block(offset) => own.add(offset),
-                Target::Partial(at) => self.partials.at(task * self.p.partial + at..task * self.p.partial + at).as_mut_ptr(),
+                Target::Partial(at) => {
+                    self.partials.at(task * self.p.partial + at..task * self.p.partial + at).as_mut_ptr()
+                }
                 Target::Output(o) => {
                     let start = if self.p.rows.steps[step].is_column() { row } else { row * self.p.rows.cols };
                     self.outputs[o].at(start..start).as_mut_ptr()
