@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Both,
     /// Differentiable in the second only; floats only.
     Second,
+    /// A derivative whose own derivatives have no rule; floats only.
+    Slope,
     /// Piecewise constant; numbers.
     Step,
     /// To boolean, from numbers.
@@ -103,8 +105,9 @@ table! {
     SeluGradient "selu_gradient" Smooth ANY, OTHER; "gradient of the SELU y";
     Polygamma "polygamma" Second [1.0, 2.0, 1.0, 3.0], POSITIVE; "derivative of order a of digamma at b";
     Zeta "zeta" Second [2.0, 3.5, 1.5, 4.0], POSITIVE; "Hurwitz zeta: Σ (b + k)^-a";
-    Igamma "igamma" Second POSITIVE, POSITIVE; "regularised lower incomplete gamma function P(a, b)";
-    Igammac "igammac" Second POSITIVE, POSITIVE; "1 - P(a, b)";
+    Igamma "igamma" Smooth POSITIVE, POSITIVE; "regularised lower incomplete gamma function P(a, b)";
+    Igammac "igammac" Smooth POSITIVE, POSITIVE; "1 - P(a, b)";
+    IgammaSlope "igamma_slope" Slope POSITIVE, POSITIVE; "the derivative of P(a, b) by a";
     NextAfter "next_after" Step ANY, OTHER; "the next float after a towards b";
 }
 
@@ -115,7 +118,7 @@ impl BinaryFn {
 
     fn accepts(self, dtype: DType) -> bool {
         match self.kind() {
-            Kind::Smooth | Kind::Second => dtype.is_float(),
+            Kind::Smooth | Kind::Second | Kind::Slope => dtype.is_float(),
             Kind::Step if self == Self::NextAfter => matches!(dtype, DType::F32 | DType::F64),
             Kind::Both | Kind::Step => dtype.is_float() || dtype.is_int(),
             Kind::Compare => dtype.is_float() || dtype.is_exact(),
@@ -160,6 +163,7 @@ impl Op for Binary {
             Kind::Logic | Kind::Bits => Flow::Zero("logic on booleans or bits has no gradient"),
             Kind::Step => Flow::Zero("division that rounds is constant between its steps: the slope is zero"),
             _ if inputs[0].dtype.is_exact() => Flow::Zero("integers have no gradient"),
+            Kind::Slope => Flow::Blocked("the second derivative of igamma by its first argument has no rule here".into()),
             Kind::Second if input == 0 => match self.f {
                 BinaryFn::ReluGradient | BinaryFn::Relu6Gradient => {
                     Flow::Zero("the slope of a piecewise linear function is constant between its kinks")

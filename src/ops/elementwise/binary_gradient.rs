@@ -102,6 +102,11 @@ fn first(f: BinaryFn, b: &mut Builder, at: &Site<'_>, g: Value) -> Result<Option
             let r = make::mul_scalar(b, r, -2.0)?;
             make::mul(b, g, r)?
         }
+        F::Igamma | F::Igammac => {
+            let slope = binary(b, F::IgammaSlope, x, y)?;
+            let r = make::mul(b, g, slope)?;
+            if f == F::Igammac { make::neg(b, r)? } else { r }
+        }
         F::EluGradient | F::SeluGradient => {
             let below = negative(b, x)?;
             let zero = make::scalar_like(b, y, 0.0);

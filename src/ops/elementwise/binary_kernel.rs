@@ -81,6 +81,7 @@ bodies! { float_block [T: Float] T {
     Zeta |a, b| wide(a, b, special::zeta);
     Igamma |a, b| wide(a, b, special::igamma);
     Igammac |a, b| wide(a, b, special::igammac);
+    IgammaSlope |a, b| wide(a, b, special::igamma_slope);
 } }
 
 bodies! { compare_block [T: Lane] u8 {
@@ -284,7 +285,7 @@ fn cost(f: BinaryFn) -> usize {
     use BinaryFn::*;
     match f {
         Div | FloorDiv | TruncDiv | SqrtGradient | DivNoNan | Xdivy | ErfGradient | Xlogy => 2,
-        FloorMod | TruncMod | Pow | Xlog1py | Atan2 | Polygamma | Zeta | Igamma | Igammac => 40,
+        FloorMod | TruncMod | Pow | Xlog1py | Atan2 | Polygamma | Zeta | Igamma | Igammac | IgammaSlope => 40,
         _ => 1,
     }
 }

@@ -91,6 +91,7 @@ pub const RULES: &[Spelling] = rows! {
     "Atan2" => |r| two(r, B::Atan2);
     "Igamma" => |r| two(r, B::Igamma);
     "Igammac" => |r| two(r, B::Igammac);
+    "IgammaGradA" => |r| two(r, B::IgammaSlope);
     "Zeta" => |r| two(r, B::Zeta);
     "Polygamma" => |r| two(r, B::Polygamma);
     "NextAfter" => |r| two(r, B::NextAfter);
@@ -281,10 +282,12 @@ fn fake_quant(r: &mut Rule<'_, '_>, x: Value, low: Value, high: Value) -> Result
     let b = &mut *r.b;
 
     let range = make::sub(b, high, low)?;
-    let scale = make::mul_scalar(b, range, 1.0 / (q_high - q_low))?;
+    let levels = make::scalar_like(b, x, q_high - q_low);
+    let scale = make::div(b, range, levels)?;
     let zero_point = make::div(b, low, scale)?;
-    let zero_point = make::neg(b, zero_point)?;
-    let zero_point = make::add_scalar(b, zero_point, q_low + 0.5)?;
+    let first = make::scalar_like(b, x, q_low);
+    let zero_point = make::sub(b, first, zero_point)?;
+    let zero_point = make::add_scalar(b, zero_point, 0.5)?;
     let zero_point = make::unary(b, U::Floor, zero_point)?;
     let (least, most) = (make::scalar_like(b, x, q_low), make::scalar_like(b, x, q_high));
     let zero_point = make::maximum(b, zero_point, least)?;
