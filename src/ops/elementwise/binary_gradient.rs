@@ -36,6 +36,7 @@ fn first(f: BinaryFn, b: &mut Builder, at: &Site<'_>, g: Value) -> Result<Option
         F::Add | F::Sub | F::FloorMod | F::TruncMod => g,
         F::Mul => make::mul(b, g, y)?,
         F::Div => make::div(b, g, y)?,
+        F::Pow if b.fact(y).scalar().is_some_and(|e| e != 0.0) => constant_power(b, x, y, g)?,
         F::Pow => {
             // y x^(y-1), and 0 where y = 0 (where x^(-1) may be infinite).
             let one = make::scalar_like(b, y, 1.0);
@@ -210,6 +211,21 @@ fn second(f: BinaryFn, b: &mut Builder, at: &Site<'_>, g: Value) -> Result<Optio
         }
         _ => return Ok(None),
     }))
+}
+
+/// `g e x^(e-1)` for one known exponent: what activation functions use, so without a detour.
+fn constant_power(b: &mut Builder, x: Value, y: Value, g: Value) -> Result<Value, Misfit> {
+    let e = b.fact(y).scalar().unwrap_or(1.0);
+    let lower = match e {
+        1.0 => return Ok(g),
+        2.0 => x,
+        _ => {
+            let less = make::scalar_like(b, x, e - 1.0);
+            make::pow(b, x, less)?
+        }
+    };
+    let slope = make::mul_scalar(b, lower, e)?;
+    make::mul(b, g, slope)
 }
 
 /// The gradient where this operand is the larger (smaller) one; at ties it goes to the first.

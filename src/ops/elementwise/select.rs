@@ -106,13 +106,19 @@ fn kernel<T: Bits>(shapes: &[Dims; 3], out: &[usize]) -> Kernel {
         let step = [0, 1, 2].map(|k| usize::from(walk.advances(k)));
         parallel(n, 1, |range| {
             walk.runs(range, |at, n, from| {
-                for i in 0..n {
-                    // SAFETY: runs lie within the buffers; an element that shares memory with the output is read first.
+                for start in (0..n).step_by(BLOCK) {
+                    let len = BLOCK.min(n - start);
+                    let place = [0, 1, 2].map(|k| from[k] + start * step[k]);
+                    // SAFETY: runs lie within the buffers; a block that shares memory with the output is read first.
                     #[allow(unsafe_code)]
                     unsafe {
-                        let holds = *c.at(from[0] + i * step[0]) != 0;
-                        let (a, b) = (*a.at(from[1] + i * step[1]), *b.at(from[2] + i * step[2]));
-                        *y.at(at + i) = if holds { a } else { b };
+                        let c = taken(c, place[0], step[0], len);
+                        let (a, b) = (taken(a, place[1], step[1], len), taken(b, place[2], step[2], len));
+                        let mut y_block = [T::default(); BLOCK];
+                        for i in 0..BLOCK {
+                            y_block[i] = if c[i] != 0 { a[i] } else { b[i] };
+                        }
+                        std::ptr::copy_nonoverlapping(y_block.as_ptr(), y.at(at + start), len);
                     }
                 }
             });
@@ -122,8 +128,29 @@ fn kernel<T: Bits>(shapes: &[Dims; 3], out: &[usize]) -> Kernel {
     .flops(n as u64)
 }
 
+/// Elements that are chosen between at once, in registers and the first-level cache.
+const BLOCK: usize = 256;
+
+/// A block of an operand: `len` elements, or one element repeated.
+///
+/// # Safety
+/// The elements lie within the buffer.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn taken<T: Bits>(from: Source<T>, at: usize, step: usize, len: usize) -> [T; BLOCK] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if step == 0 {
+            return [*from.at(at); BLOCK];
+        }
+        let mut block = [T::default(); BLOCK];
+        std::ptr::copy_nonoverlapping(from.at(at), block.as_mut_ptr(), len);
+        block
+    }
+}
+
 /// Element-sized words.
-trait Bits: Element + Copy {}
+trait Bits: Element + Copy + Default {}
 impl Bits for u8 {}
 impl Bits for u16 {}
 impl Bits for u32 {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ops::make;
 use crate::ops::shape::copy::movable;
 use crate::ops::shape::{data_flow, shape_operand};
-use crate::ops::simd::{Shared, parallel};
+use crate::ops::simd::{Shared, parallel, parallel_grain};
 use crate::program::op::arity;
 use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
 use crate::tensor::{DType, Fact, PartialShape, Tensor, shape};
@@ -210,7 +210,11 @@ fn add_up<T: Combine>(s: Sizes) -> Kernel {
         let g = call.input::<T>(0);
         let at = Indices::of(&call.inputs[1]);
         let rows = s.rows();
-        call.outputs[0].bytes().fill(0);
+        let bytes = call.outputs[0].bytes().len();
+        let zeros = Shared::new(call.outputs[0].bytes().as_mut_ptr());
+        // SAFETY: disjoint ranges of the output.
+        #[allow(unsafe_code)]
+        parallel_grain(bytes, 1 << 20, |range| unsafe { zeros.at(range) }.fill(0));
         let y = Shared::new(call.outputs[0].ptr::<T>());
         parallel(s.inner, rows, |columns| {
             for r in 0..rows {

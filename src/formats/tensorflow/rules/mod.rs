@@ -1,6 +1,7 @@
 //! The table of TensorFlow ops that we can spell, by family. Adding one: a row in its family's `RULES`.
 
 mod arrays;
+mod blocks;
 mod control;
 mod conv;
 mod dims;
@@ -29,6 +30,7 @@ use rows;
 pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("math", math::RULES),
     ("arrays", arrays::RULES),
+    ("blocks", blocks::RULES),
     ("index", index::RULES),
     ("reduce", reduce::RULES),
     ("nn", nn::RULES),
