@@ -163,7 +163,9 @@ impl Op for Binary {
             Kind::Logic | Kind::Bits => Flow::Zero("logic on booleans or bits has no gradient"),
             Kind::Step => Flow::Zero("division that rounds is constant between its steps: the slope is zero"),
             _ if inputs[0].dtype.is_exact() => Flow::Zero("integers have no gradient"),
-            Kind::Slope => Flow::Blocked("the second derivative of igamma by its first argument has no rule here".into()),
+            Kind::Slope => {
+                Flow::Blocked("the second derivative of igamma by its first argument has no rule here".into())
+            }
             Kind::Second if input == 0 => match self.f {
                 BinaryFn::ReluGradient | BinaryFn::Relu6Gradient => {
                     Flow::Zero("the slope of a piecewise linear function is constant between its kinks")

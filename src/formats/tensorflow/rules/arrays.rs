@@ -6,8 +6,8 @@ use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::ops::reduce::ReduceFn;
 use crate::ops::shape::{
-    BroadcastTo, Pad, PadGradient, PadMode, Reverse, ShapeOf, Slice, StridedMasks, StridedSlice, StridedSliceGradient, Tile,
-    inverse_permutation,
+    BroadcastTo, Pad, PadGradient, PadMode, Reverse, ShapeOf, Slice, StridedMasks, StridedSlice, StridedSliceGradient,
+    Tile, inverse_permutation,
 };
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Tensor, shape};
