@@ -3,10 +3,10 @@
 //! for are kept: its readers wait for them instead.
 
 use crate::graph::{Graph, GraphPatch, NodeId, NodeKey, ValueKey};
-use crate::lower::{Dialect, Structure};
+use crate::lower::{Dialect, Structure, results};
 use crate::recognize::DropoutSite;
 
-use super::reach::{data_ancestors, needed, results, target};
+use super::reach::{data_ancestors, needed, target};
 
 /// Adds the bypass of `sites` to `patch`. Gives the sites that cannot be bypassed in the file: those inside a function
 /// that is called several times.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use crate::graph::{Graph, Node, NodeId, NodeKey};
+use crate::ops::make;
 use crate::program::{Builder, IfBlocks, InstrKind, LoopBlocks, Value};
-use crate::tensor::{DType, Fact, PartialShape};
+use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 use super::blocks::{Block, Located, align};
 use super::spell::{Env, MAX_DEPTH, Speller};
@@ -157,6 +158,46 @@ impl<'g> Speller<'g> {
         b.set_origin(Some(origin));
         let blocks = IfBlocks { then_block: then_block.program, else_block: else_block.program };
         b.push(InstrKind::If(Box::new(blocks)), &inputs, facts).into_vec()
+    }
+
+    /// A choice among functions by index: nested conditionals, the last function where none other is meant.
+    pub(super) fn spell_case(&mut self, env: &mut Env<'g>, id: NodeId, functions: &[String]) {
+        let node = env.graph.node(id);
+        let names: Vec<&str> = functions.iter().map(String::as_str).collect();
+        let index = node.inputs.first().copied().flatten().and_then(|v| env.values[v.idx()]);
+        let Some(index) = index.filter(|i| !names.is_empty() && self.blocks.fact(*i).dtype.is_int()) else {
+            return self.fail(env, id, "not-spelled", "its index is no integer, or it has no functions".into());
+        };
+        if !self.can_call(env, id, &names) {
+            return;
+        }
+        let outputs = self.case_from(env, id, index, &names, 0);
+        for (&out, value) in node.outputs.iter().zip(outputs) {
+            self.bind_here(env, out, value);
+        }
+    }
+
+    fn case_from(&mut self, env: &Env<'g>, id: NodeId, index: Located, names: &[&str], i: usize) -> Vec<Value> {
+        if i + 1 >= names.len() {
+            return self.choice(env, id, names[i]);
+        }
+        let key = env.node_key(env.graph.node(id));
+        let here = self.blocks.import(index);
+        let mut b = Builder::new(self.blocks.current());
+        b.set_origin(Some(key.clone()));
+        let number = b.literal(Tensor::filled(b.fact(here).dtype, &[], i as f64));
+        let is_it = match make::equal(&mut b, here, number) {
+            Ok(v) => self.blocks.here(v),
+            Err(_) => {
+                let value = self.missing_value(env, env.graph.node(id), Fact::of_dims(DType::Bool, &[]));
+                self.blocks.here(value)
+            }
+        };
+        let then_block = self.branch(env, id, names[i]);
+        self.blocks.open(Vec::new());
+        let rest = self.case_from(env, id, index, names, i + 1);
+        let else_block = self.blocks.close(rest);
+        self.push_if(is_it, then_block, else_block, key)
     }
 
     /// A functional loop. State that the body hands on unchanged is no state: weights stay constants that way.

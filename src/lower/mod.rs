@@ -7,6 +7,7 @@ mod calls;
 pub mod dialect;
 mod order;
 mod region;
+mod results;
 mod repeat;
 pub mod rule;
 mod spell;
@@ -18,6 +19,7 @@ use crate::graph::ValueKey;
 use crate::program::{Program, Value};
 
 pub use dialect::{Dialect, Repeat, RepeatKind, Structure};
+pub use results::results;
 pub use rule::{Outputs, Rule, RuleFn, Spelling};
 pub use spell::spell;
 

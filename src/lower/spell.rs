@@ -15,7 +15,7 @@ use super::blocks::{Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
 use super::order::order;
 use super::region::{Cond, Item, Layout};
-use super::{Dialect, Rule, Spelled, Structure};
+use super::{Dialect, Rule, Spelled, Structure, results};
 
 /// Integer constants up to this many elements are known while spelling.
 const KNOWN_INTS: usize = 1 << 16;
@@ -44,31 +44,25 @@ pub fn spell(graph: &Graph, dialect: &dyn Dialect) -> Spelled {
     };
     let mut env = Env::new(graph, "", None);
     speller.spell_graph(&mut env);
-    let outputs = outputs(graph).into_iter().filter_map(|v| env.values[v.idx()]).filter(|l| l.level == 0);
+    let outputs = outputs(graph, dialect).into_iter().filter_map(|v| env.values[v.idx()]).filter(|l| l.level == 0);
     let outputs: Vec<Value> = outputs.map(|l| l.value).collect();
     let mut program = std::mem::take(speller.blocks.program_mut(0));
     program.outputs = outputs;
     Spelled { program, values: speller.values, diagnostics: speller.diagnostics }
 }
 
-/// Declared outputs, else the values that nothing reads.
-fn outputs(graph: &Graph) -> Vec<ValueId> {
+/// Declared outputs, else those of the first signature, else what nothing reads.
+fn outputs(graph: &Graph, dialect: &dyn Dialect) -> Vec<ValueId> {
     if !graph.outputs.is_empty() {
         return graph.outputs.clone();
     }
-    let declared: Vec<ValueId> = graph
-        .signatures
-        .first()
-        .map(|s| s.outputs.iter().filter_map(|(_, key)| graph.value_named(key.as_str())).collect())
-        .unwrap_or_default();
+    let signature = graph.signatures.first().map(|s| &s.outputs[..]).unwrap_or_default();
+    let declared: Vec<ValueId> = signature.iter().filter_map(|(_, key)| graph.value_named(key.as_str())).collect();
     if !declared.is_empty() {
         return declared;
     }
-    let readers = graph.readers();
-    graph
-        .value_ids()
-        .filter(|v| readers[v.idx()].is_empty() && graph.node(graph.value(*v).producer).kind == NodeKind::Op)
-        .collect()
+    let nodes = results(graph, dialect).into_iter().map(|n| graph.node(n));
+    nodes.filter(|n| n.kind == NodeKind::Op).filter_map(|n| n.outputs.first().copied()).collect()
 }
 
 /// One graph (the main one, or a body for one call) and what its values have become.
@@ -197,7 +191,7 @@ impl<'g> Speller<'g> {
             }
             Structure::Call { function } => self.spell_call(env, id, &function),
             Structure::If { then_function, else_function } => self.spell_if(env, id, &then_function, &else_function),
-            Structure::Case { .. } => self.fail(env, id, "not-spelled", "a choice among functions".into()),
+            Structure::Case { functions } => self.spell_case(env, id, &functions),
             Structure::While { cond, body } => self.spell_while(env, id, &cond, &body),
             Structure::Repeat(repeat) => self.spell_repeat(env, id, &repeat),
         }

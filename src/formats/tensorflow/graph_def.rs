@@ -12,8 +12,10 @@ use crate::formats::wire::{Scanner, WireError};
 use crate::graph::{
     Attr, Constant, ConstantOrigin, Fact, Graph, Node, NodeId, NodeKey, NodeKind, Signature, ValueId, ValueKey,
 };
+use crate::lower::results;
 use crate::tensor::{DType, PartialShape};
 
+use super::dialect::TENSORFLOW;
 use super::function_def::{RawFunction, read_library};
 use super::node_def::{InputRef, RawNode, read_node};
 use super::outputs;
@@ -84,20 +86,16 @@ fn missing(graph: &mut Graph, prefix: &str, index: usize) -> ValueId {
     graph.node(id).outputs[0]
 }
 
-/// Placeholders in, values that nothing reads out.
+/// Placeholders in, results out.
 fn default_signature(graph: &Graph) -> Signature {
     let keyed = |v: ValueId| {
         let key = graph.value(v).key.clone();
         let alias = key.as_str().strip_suffix(":0").unwrap_or(key.as_str()).to_owned();
         (alias, key)
     };
-    let readers = graph.readers();
-    let mut is_read = vec![false; graph.nodes.len()];
-    for v in graph.value_ids().filter(|v| !readers[v.idx()].is_empty()) {
-        is_read[graph.value(v).producer.idx()] = true;
-    }
-    let sinks = graph.nodes.iter().zip(&is_read).filter(|(n, read)| !**read && n.kind == NodeKind::Op);
-    let outputs = sinks.filter_map(|(n, _)| n.outputs.first().copied()).map(keyed).collect();
+    let results = results(graph, &TENSORFLOW).into_iter().map(|n| graph.node(n));
+    let outputs = results.filter(|n| n.kind == NodeKind::Op).filter_map(|n| n.outputs.first().copied()).map(keyed);
+    let outputs = outputs.collect();
     Signature { name: "default".into(), inputs: graph.placeholders().map(keyed).collect(), outputs }
 }
 
