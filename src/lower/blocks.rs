@@ -18,8 +18,6 @@ pub struct Located {
 #[derive(Debug, Default)]
 struct Level {
     program: Program,
-    /// Parameters that come before the captured ones (the state of a loop).
-    n_own: usize,
     /// Values of the level below, and what they are here.
     imported: HashMap<Value, Value>,
     /// Those that became parameters, in the order of the feeds after the own ones.
@@ -81,7 +79,7 @@ impl Blocks {
 
     /// Opens a block; `own` are its first parameters.
     pub fn open(&mut self, own: Vec<(String, Fact)>) -> Vec<Located> {
-        let mut level = Level { n_own: own.len(), ..Level::default() };
+        let mut level = Level::default();
         let mut builder = Builder::new(&mut level.program);
         let values: Vec<Value> = own.into_iter().map(|(name, fact)| builder.feed(name, fact)).collect();
         self.open.push(level);

@@ -1,5 +1,6 @@
 //! The integration tests, one binary.
 
+mod formats;
 mod data;
 mod losses;
 mod ops;
