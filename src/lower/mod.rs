@@ -7,8 +7,8 @@ mod calls;
 pub mod dialect;
 mod order;
 mod region;
-mod results;
 mod repeat;
+mod results;
 pub mod rule;
 mod spell;
 

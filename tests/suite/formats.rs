@@ -20,11 +20,15 @@ fn models() -> Vec<(PathBuf, Value)> {
 
 fn frozen() -> Vec<(PathBuf, Value, Imported)> {
     let is_frozen = |(_, case): &(PathBuf, Value)| case["format"] == "tf_frozen";
-    models().into_iter().filter(is_frozen).map(|(f, case)| {
-        let file = f.join(case["model"].as_str().unwrap());
-        let imported = formats::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        (file, case, imported)
-    }).collect()
+    models()
+        .into_iter()
+        .filter(is_frozen)
+        .map(|(f, case)| {
+            let file = f.join(case["model"].as_str().unwrap());
+            let imported = formats::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            (file, case, imported)
+        })
+        .collect()
 }
 
 fn count(graph: &Graph, is: impl Fn(&regraft::graph::Node) -> bool) -> u64 {
@@ -100,7 +104,9 @@ fn tuned_constants_replace_the_old_ones_and_nothing_else() {
             let old = imported.graph.constant(id).unwrap().payload.load().unwrap();
             let new = old.to_f64s().unwrap().into_iter().map(|v| v + 0.25);
             // Trained in double precision: written in the file's own type.
-            patch.constants.insert(imported.graph.node(id).key.clone(), Tensor::from_f64s(DType::F64, old.shape(), new));
+            patch
+                .constants
+                .insert(imported.graph.node(id).key.clone(), Tensor::from_f64s(DType::F64, old.shape(), new));
         }
         let to = folder.path().join("tuned.pb");
         formats::write(&imported, &patch, &to).unwrap();

@@ -1,7 +1,7 @@
 //! The integration tests, one binary.
 
-mod formats;
 mod data;
+mod formats;
 mod losses;
 mod ops;
 mod passes;
