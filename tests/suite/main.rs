@@ -5,4 +5,5 @@ mod formats;
 mod losses;
 mod ops;
 mod passes;
+mod stages;
 mod training;
