@@ -195,12 +195,13 @@ impl<'a> Emitter<'a> {
             if map[feed.value.idx()] != Slot::Unset {
                 continue;
             }
-            let mut fact = Fact::of_dims(feed.dtype, &feed.dims);
+            let fact = Fact::of_dims(feed.dtype, &feed.dims);
             check(spelled, feed.value, &fact)?;
-            if built_in.contains(&feed.value) {
-                fact.value = feed.tensor.clone();
-            }
-            let new = b.feed(spelled.describe(feed.value), fact);
+            let content = feed.tensor.as_ref().filter(|_| built_in.contains(&feed.value));
+            let new = match content {
+                Some(content) => b.literal(content.clone()),
+                None => b.feed(spelled.describe(feed.value), fact),
+            };
             copy_key(&mut b, spelled, feed.value, new);
             map[feed.value.idx()] = Slot::Is(new);
             let is_small = feed.dtype.is_exact() && feed.tensor.as_ref().is_some_and(|t| t.len() <= MAX_BUILT_IN);

@@ -11,7 +11,7 @@ fn name(text: &str) -> String {
 }
 
 #[test]
-fn dropout_sites_are_those_of_the_case() {
+pub fn dropout_sites_are_those_of_the_case() {
     let mut wrong = Vec::new();
     for (folder, case) in cases() {
         let (_, spelled) = open(&folder, &case);
@@ -42,7 +42,7 @@ fn dropout_sites_are_those_of_the_case() {
 }
 
 #[test]
-fn suggested_constants_are_the_trainables_of_the_case() {
+pub fn suggested_constants_are_the_trainables_of_the_case() {
     let mut wrong = Vec::new();
     for (folder, case) in cases() {
         let (imported, spelled) = open(&folder, &case);
@@ -76,7 +76,7 @@ fn suggested_constants_are_the_trainables_of_the_case() {
 }
 
 #[test]
-fn the_mask_of_a_static_bert_is_not_a_weight() {
+pub fn the_mask_of_a_static_bert_is_not_a_weight() {
     let (folder, case) =
         cases().into_iter().find(|(f, _)| f.ends_with("bert_nano_iterator_frozen")).unwrap();
     let (imported, spelled) = open(&folder, &case);
