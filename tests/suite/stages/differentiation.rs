@@ -113,8 +113,7 @@ fn looped() -> Program {
 #[test]
 pub fn gradients_walk_a_loop_back() {
     for n in [0i64, 1, 3] {
-        let feeds =
-            [vector(&[0.5, -0.9]), Tensor::scalar(n), vector(&[1.5, -0.3]), vector(&[0.1, 0.2])];
+        let feeds = [vector(&[0.5, -0.9]), Tensor::scalar(n), vector(&[1.5, -0.3]), vector(&[0.1, 0.2])];
         check_gradients(&looped(), &feeds);
     }
 }

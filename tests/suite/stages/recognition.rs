@@ -77,8 +77,7 @@ pub fn suggested_constants_are_the_trainables_of_the_case() {
 
 #[test]
 pub fn the_mask_of_a_static_bert_is_not_a_weight() {
-    let (folder, case) =
-        cases().into_iter().find(|(f, _)| f.ends_with("bert_nano_iterator_frozen")).unwrap();
+    let (folder, case) = cases().into_iter().find(|(f, _)| f.ends_with("bert_nano_iterator_frozen")).unwrap();
     let (imported, spelled) = open(&folder, &case);
     let roles = roles::find(&imported.graph, &spelled.program, &[]);
     let ones = roles.iter().find(|r| r.node.as_str() == "bert/encoder/ones").unwrap();
