@@ -6,12 +6,16 @@
 
 pub mod bench;
 pub mod check;
+pub mod demo;
 pub mod docs;
+pub mod export;
 pub mod grad;
 pub mod inspect;
 pub mod model_args;
 pub mod report;
 pub mod run;
+pub mod tokenize;
+pub mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,12 +46,24 @@ pub enum Command {
     Run(run::Args),
     /// Compute gradients.
     Grad(grad::Args),
+    /// Train, on a table of texts or on arrays.
+    Train(Box<train::TrainArgs>),
+    /// Evaluate a run on labelled data.
+    Eval(Box<train::EvalArgs>),
+    /// Apply a tuned model to new data.
+    Predict(Box<train::PredictArgs>),
+    /// Show what texts become.
+    Tokenize(tokenize::Args),
+    /// Write a model file.
+    Export(export::Args),
     /// Time training steps, inference, or opening.
     Bench(bench::Args),
     /// Save a picture of the window.
     Screenshot(ScreenshotArgs),
     /// Print generated documentation.
     Docs(docs::Args),
+    /// Write the demo session into a folder and open it, or train it here.
+    Demo(demo::Args),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -81,8 +97,14 @@ pub fn run(command: Command) -> ExitCode {
         Command::Check(a) => check::run(&a),
         Command::Run(a) => run::run(&a),
         Command::Grad(a) => grad::run(&a),
+        Command::Train(a) => train::train(&a),
+        Command::Eval(a) => train::eval(&a),
+        Command::Predict(a) => train::predict(&a),
+        Command::Tokenize(a) => tokenize::run(&a),
+        Command::Export(a) => export::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Docs(a) => docs::run(&a),
+        Command::Demo(a) => demo::run(&a),
         Command::Screenshot(_) => Err(anyhow::anyhow!(
             "a screenshot needs the window: this program was built without it; build with the default features"
         )),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::data::tokenizer::{Options, Text, Tokenizer};
+use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
 
 use super::report::Usage;
 
@@ -43,23 +43,27 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "false" => Some(false),
         other => return Err(Usage(format!("--strip-accents {other}: expected auto, true or false")).into()),
     };
-    let options = Options { lower: args.lower, strip_accents, max_length: args.max_length };
-    let tokenizer = Tokenizer::open(&args.tokenizer, &options)?;
+    let tokenizer = Tokenizer::open(&args.tokenizer, TokenizerOptions { lower: args.lower, strip_accents })?;
+    if let Some(note) = &tokenizer.note {
+        eprintln!("note: {note}");
+    }
     for (i, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.with_context(|| format!("line {} could not be read", i + 1))?;
-        let text = if args.json {
+        let (a, b) = if args.json {
             match serde_json::from_str(&line).with_context(|| format!("line {} is not JSON", i + 1))? {
-                Line::One(a) => Text { a, b: None },
-                Line::Pair { a, b } => Text { a, b: Some(b) },
+                Line::One(a) => (a, None),
+                Line::Pair { a, b } => (a, Some(b)),
             }
         } else {
-            Text { a: line, b: None }
+            (line, None)
         };
-        let e = tokenizer.encode(&text).with_context(|| format!("line {}", i + 1))?;
+        let e = tokenizer.encode(&a, b.as_deref(), args.max_length).with_context(|| format!("line {}", i + 1))?;
         if args.json {
             println!(
                 "{}",
-                json!({"tokens": e.tokens, "input_ids": e.ids, "segment_ids": e.segments, "input_mask": e.mask})
+                json!({
+                    "tokens": e.tokens, "input_ids": e.input_ids, "segment_ids": e.segment_ids, "input_mask": e.input_mask,
+                })
             );
         } else {
             println!("{}", e.tokens.join(" "));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::base::{Reporter, files};
 use crate::data::ArrayFeeds;
 use crate::session::recipe::{DataChoice, Recipe};
-use crate::session::{Session, file, run, tables, training};
+use crate::session::{Session, run, tables, training};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 
 use super::model_args::{ModelArgs, pair};
@@ -308,9 +308,4 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
         None => print!("{table}"),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a path is a run's folder.
-pub fn is_run(path: &Path) -> bool {
-    files::exists(&path.join(training::RECIPE)) && !file::is_session(path)
 }

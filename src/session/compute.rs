@@ -2,6 +2,8 @@
 
 use crate::autodiff;
 use crate::engine::{Bindings, ConstantStore, Control, Engine, Executable, Workspace};
+use crate::graph::NodeKey;
+use crate::passes;
 use crate::program::{Builder, Program, Random, Value};
 use crate::specialise::{self, DropoutPolicy, FeedSpec, Request, Specialised};
 use crate::tensor::{Tensor, shape};
@@ -21,6 +23,8 @@ pub struct Ask {
     pub fetches: Vec<Value>,
     pub feeds: Feeds,
     pub gradients: Option<Gradients>,
+    /// Constants whose values change between runs: nothing may be folded out of them.
+    pub params: Vec<NodeKey>,
     /// `None`: all cores.
     pub threads: Option<usize>,
     pub seed: u64,
@@ -28,7 +32,7 @@ pub struct Ask {
 
 impl Default for Ask {
     fn default() -> Self {
-        Self { mode: Mode::Eval, fetches: Vec::new(), feeds: Vec::new(), gradients: None, threads: None, seed: 0 }
+        Self { mode: Mode::Eval, fetches: Vec::new(), feeds: Vec::new(), gradients: None, params: Vec::new(), threads: None, seed: 0 }
     }
 }
 
@@ -116,9 +120,18 @@ impl Understood {
             .filter_map(|(old, new)| Some((program.feeds.iter().find(|f| f.value == new)?.name.clone(), old)))
             .collect();
         let upstream: Vec<Option<Tensor>> = of.into_iter().map(|(_, t)| t).collect();
-        let mut program = program;
+        let params = |p: &Program| -> Vec<Value> {
+            let of = p.constants.iter().filter(|c| c.node.as_ref().is_some_and(|n| ask.params.contains(n)));
+            of.map(|c| c.value).collect()
+        };
+        // Targets that are constants stay as they are, too.
+        let mut kept = params(&program);
+        kept.extend(&program.outputs[n_kept..]);
+        let mut program = passes::before_autodiff(&program, &kept)?.program;
         let gradients = differentiate(&mut program, &upstream, n_kept)?;
-        Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused: None })
+        let unfused = (!ask.params.is_empty()).then(|| program.clone());
+        let program = passes::after_autodiff(&program, &params(&program))?.program;
+        Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused })
     }
 
     /// Stand-in gradients of the recipe; outputs and feeds keep their order and names.

@@ -66,7 +66,8 @@ impl SessionSteps {
             }
         };
         let mode = if phase == Phase::Train { Mode::Train } else { Mode::Eval };
-        Ok(Ask { mode, fetches, feeds, gradients, ..Ask::default() })
+        let params = self.understood.trainable.iter().map(|t| t.node.clone()).collect();
+        Ok(Ask { mode, fetches, feeds, gradients, params, ..Ask::default() })
     }
 
     /// As [`StepFactory::make`], as the type that also tells its profile.

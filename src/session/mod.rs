@@ -11,6 +11,7 @@ pub mod compute;
 pub mod demo;
 pub mod edits;
 pub mod error;
+pub mod export;
 pub mod feeds;
 pub mod file;
 pub mod history;
@@ -26,6 +27,7 @@ pub mod run;
 pub mod select;
 #[allow(clippy::module_inception)] // the session itself, in the layer of that name
 pub mod session;
+pub mod tables;
 pub mod training;
 pub mod understand;
 

@@ -1,8 +1,10 @@
 //! From the recipe's objective to values of the program: an existing loss, a loss attached to an output, or, where
 //! nothing is said, the graph's own scalar.
 
+use crate::graph::ValueKey;
 use crate::ops::make;
 use crate::program::{Builder, Program, Value};
+use crate::train::losses;
 
 use super::error::SessionError;
 use super::names::Names;
@@ -45,21 +47,42 @@ pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<Ob
             if !fact.dtype.is_float() {
                 return Err(SessionError::Choice(format!("{loss} cannot be a loss: it is {}", fact.describe())));
             }
-            Ok(ObjectiveValues {
-                values: vec![value],
-                name: name_of(program, value),
-                is_chosen: true,
-                ..Default::default()
-            })
+            Ok(ObjectiveValues { values: vec![value], name: name_of(program, value), is_chosen: true, ..Default::default() })
         }
         Some(Objective::Attached { loss, on, labels, ignore_label }) => {
-            let _ = (loss, on, labels, ignore_label);
-            Err(SessionError::Choice("losses are not there yet".to_owned()))
+            let on_value = Names { spelled: &base.spelled, program, signature }.value(on)?;
+            attach(program, loss, on_value, labels, *ignore_label)
         }
         Some(Objective::Head { .. }) => Err(SessionError::Choice(
             "grafting a head is not available in this version: attach a loss to an existing output instead".to_owned(),
         )),
     }
+}
+
+fn attach(
+    program: &mut Program,
+    kind: &str,
+    on: Value,
+    labels: &str,
+    ignore_label: i64,
+) -> Result<ObjectiveValues, SessionError> {
+    let info = losses::find(kind).ok_or_else(|| {
+        let names: Vec<&str> = losses::ALL.iter().map(|l| l.kind).collect();
+        SessionError::Choice(format!("there is no loss {kind:?}; there are {}", names.join(", ")))
+    })?;
+    let key = if labels.contains(':') { labels.to_owned() } else { format!("{labels}:0") };
+    let name = format!("{kind} on {}", program.describe(on));
+    let ignore = (info.labels == losses::Labels::Classes).then_some(ignore_label);
+    let mut b = Builder::new(program);
+    let attached = losses::attach(&mut b, info, on, &key, ignore)?;
+    b.set_key(attached.labels, ValueKey::new(&key));
+    Ok(ObjectiveValues {
+        values: vec![attached.loss],
+        name,
+        logits: Some(on),
+        labels: Some(attached.labels),
+        is_chosen: true,
+    })
 }
 
 /// The one scalar float that nothing reads, else all float values that nothing reads.

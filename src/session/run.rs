@@ -12,6 +12,7 @@ use super::file;
 use super::model::Model;
 use super::session::Session;
 use super::training::RECIPE;
+use super::understand::Understood;
 
 /// An opened run: the session that was trained, and the parameters of one checkpoint.
 #[derive(Debug)]
@@ -51,6 +52,19 @@ impl Run {
         let model = Arc::new(Model::open(&saved.model_path)?);
         file::check_model(&saved, &model)?;
         Ok(Self { folder: folder.to_owned(), session: Session::new(model, saved.recipe), checkpoint })
+    }
+
+    /// The parameters in the order of [`Understood::trainable`].
+    pub fn parameters(&self, understood: &Understood) -> Result<Vec<Tensor>, SessionError> {
+        let tuned = self.constants();
+        let find = |name: &str| {
+            tuned.iter().find(|(n, _)| n == name).map(|(_, t)| t.clone()).ok_or_else(|| SessionError::File {
+                path: self.folder.clone(),
+                what: "opened as a run",
+                why: format!("the checkpoint has no {name}, which the recipe trains"),
+            })
+        };
+        understood.trainable.iter().map(|t| find(t.node.as_str())).collect()
     }
 
     /// The tuned constants by name.

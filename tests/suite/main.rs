@@ -1,5 +1,6 @@
-//! The integration tests, one binary.
+//! The integration tests, one binary: each area is a module.
 
+mod architecture;
 mod data;
 mod formats;
 mod losses;

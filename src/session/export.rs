@@ -1,0 +1,160 @@
+//! Writing the tuned model back: the patch of the file that recipe and run amount to, and the proof that it computes the
+//! same.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::Reporter;
+use crate::formats;
+use crate::graph::{Graph, GraphPatch, NodeKey};
+use crate::tensor::{Tensor, io, shape};
+
+use super::compute::{Ask, Mode};
+use super::edits;
+use super::error::SessionError;
+use super::model::Model;
+use super::recipe::{EditStep, Recipe, SitePolicy};
+use super::session::Session;
+use super::understand::Understood;
+
+/// What is written.
+#[derive(Debug)]
+pub struct Export<'a> {
+    pub session: &'a Session,
+    /// Tuned constants by name; empty for a model that was not trained.
+    pub constants: Vec<(String, Tensor)>,
+    /// Take every recognised dropout site out of the graph.
+    pub remove_dropout: bool,
+    /// Compare outputs of what was written with what we compute.
+    pub verify: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Written {
+    pub constants: usize,
+    pub nodes_removed: usize,
+    /// Largest difference of any output on the compared inputs; `None` where nothing was compared.
+    pub largest_difference: Option<f64>,
+}
+
+/// Extensions of weight files.
+pub fn is_weights(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors") || e.eq_ignore_ascii_case("npz"))
+}
+
+/// Writes to `path`: weights alone for `.safetensors` and `.npz`, else the model in its own format.
+pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<Written, SessionError> {
+    if is_weights(path) {
+        return write_weights(export, path);
+    }
+    let model = &export.session.model;
+    let patch = patch(export, reporter)?;
+    let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
+    formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
+    let mut written = Written {
+        constants: patch.constants.len(),
+        nodes_removed: patch.removed.len(),
+        largest_difference: None,
+    };
+    if export.verify && !patch.is_empty() {
+        written.largest_difference = compare(export, path, reporter)?;
+    }
+    Ok(written)
+}
+
+fn patch(export: &Export<'_>, reporter: &mut Reporter) -> Result<GraphPatch, SessionError> {
+    let session = export.session;
+    let mut steps: Vec<EditStep> = session.recipe().edits.iter().filter(|e| e.enabled).map(|e| e.step.clone()).collect();
+    if export.remove_dropout {
+        let understood = session.understand()?;
+        for site in &understood.base.sites {
+            let step = EditStep::BypassDropout { output: site.output_key.as_str().to_owned() };
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+    }
+    let mut patch = edits::patch(&session.model, &steps, reporter);
+    for (name, tensor) in &export.constants {
+        patch.constants.insert(NodeKey::new(name), tensor.clone());
+    }
+    Ok(patch)
+}
+
+fn write_weights(export: &Export<'_>, path: &Path) -> Result<Written, SessionError> {
+    let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
+    let constants = if export.constants.is_empty() {
+        let understood = export.session.understand()?;
+        understood.parameters()?.into_iter().map(|p| (p.name, p.value)).collect()
+    } else {
+        export.constants.clone()
+    };
+    io::write(path, constants.iter().map(|(n, t)| (n.as_str(), t))).map_err(|e| fail(e.to_string()))?;
+    Ok(Written { constants: constants.len(), ..Written::default() })
+}
+
+/// Runs the written file and the session (with the tuned constants) on the same inputs, in evaluation mode. `None`
+/// where the model cannot be run without real inputs.
+fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<Option<f64>, SessionError> {
+    let session = export.session;
+    let mut ours = Recipe { objective: None, ..(**session.recipe()).clone() };
+    ours.data = None;
+    let mut theirs = ours.clone();
+    theirs.edits.clear();
+    if export.remove_dropout {
+        ours.dropout.default = SitePolicy::Off;
+    }
+    let patched = patched_model(session, &export.constants);
+    let a = Session::new(patched, ours).understand()?;
+    let b = Session::new(Arc::new(Model::open(path)?), theirs).understand()?;
+    let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {
+        let (fetches, _) = a.fetches(&[])?;
+        let names: Vec<String> = fetches.iter().map(|&v| a.program.describe(v)).collect();
+        let fetches = names.iter().map(|n| u.names()?.value(n)).collect::<Result<Vec<_>, _>>()?;
+        u.compute(&Ask { mode: Mode::Eval, fetches, feeds: probe_feeds(u), ..Ask::default() }).map(|c| c.outputs)
+    };
+    match (run(&a), run(&b)) {
+        (Ok(x), Ok(y)) => Ok(Some(largest_difference(&x, &y))),
+        (Err(e), _) | (_, Err(e)) => {
+            reporter.warning("not-compared", format!("the written file was not compared on inputs: {e}"), None);
+            Ok(None)
+        }
+    }
+}
+
+/// The session's model with the tuned constants in place, under its own path.
+fn patched_model(session: &Session, constants: &[(String, Tensor)]) -> Arc<Model> {
+    let mut imported = session.model.imported.clone();
+    let mut patch = GraphPatch::default();
+    for (name, tensor) in constants {
+        patch.constants.insert(NodeKey::new(name), tensor.clone());
+    }
+    let graph: Graph = patch.apply(&imported.graph);
+    imported.graph = Arc::new(graph);
+    Arc::new(Model { imported })
+}
+
+/// Small valid inputs: integers 0 and 1 in turn, floats between 0 and 1; unknown dimensions are 2, the second of two
+/// 8.
+fn probe_feeds(u: &Understood) -> Vec<(crate::program::Value, Tensor)> {
+    let feed = |f: &crate::program::Feed| {
+        let fact = u.program.fact(f.value);
+        let dims: Vec<usize> = fact.shape.partial()?.iter().enumerate().map(|(i, d)| d.unwrap_or(if i == 1 { 8 } else { 2 })).collect();
+        let n = shape::element_count(&dims).filter(|n| *n < 1 << 24)?;
+        let values = (0..n).map(|i| if fact.dtype.is_float() { (i % 7) as f64 / 7.0 } else { (i % 2) as f64 });
+        Some((f.value, Tensor::from_f64s(fact.dtype, &dims, values)))
+    };
+    u.program.feeds.iter().filter_map(feed).collect()
+}
+
+fn largest_difference(a: &[Tensor], b: &[Tensor]) -> f64 {
+    let pairs = a.iter().zip(b).filter_map(|(x, y)| Some((x.to_f64s()?, y.to_f64s()?)));
+    let difference = |(x, y): (Vec<f64>, Vec<f64>)| {
+        if x.len() != y.len() {
+            return f64::INFINITY;
+        }
+        x.iter().zip(&y).filter(|(a, b)| !(a.is_nan() && b.is_nan())).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    pairs.map(difference).fold(0.0, f64::max)
+}
