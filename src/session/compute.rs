@@ -32,7 +32,15 @@ pub struct Ask {
 
 impl Default for Ask {
     fn default() -> Self {
-        Self { mode: Mode::Eval, fetches: Vec::new(), feeds: Vec::new(), gradients: None, params: Vec::new(), threads: None, seed: 0 }
+        Self {
+            mode: Mode::Eval,
+            fetches: Vec::new(),
+            feeds: Vec::new(),
+            gradients: None,
+            params: Vec::new(),
+            threads: None,
+            seed: 0,
+        }
     }
 }
 

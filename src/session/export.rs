@@ -52,11 +52,8 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     let patch = patch(export, reporter)?;
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
-    let mut written = Written {
-        constants: patch.constants.len(),
-        nodes_removed: patch.removed.len(),
-        largest_difference: None,
-    };
+    let mut written =
+        Written { constants: patch.constants.len(), nodes_removed: patch.removed.len(), largest_difference: None };
     if export.verify && !patch.is_empty() {
         written.largest_difference = compare(export, path, reporter)?;
     }
@@ -65,7 +62,8 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
 
 fn patch(export: &Export<'_>, reporter: &mut Reporter) -> Result<GraphPatch, SessionError> {
     let session = export.session;
-    let mut steps: Vec<EditStep> = session.recipe().edits.iter().filter(|e| e.enabled).map(|e| e.step.clone()).collect();
+    let mut steps: Vec<EditStep> =
+        session.recipe().edits.iter().filter(|e| e.enabled).map(|e| e.step.clone()).collect();
     if export.remove_dropout {
         let understood = session.understand()?;
         for site in &understood.base.sites {
@@ -140,7 +138,8 @@ fn patched_model(session: &Session, constants: &[(String, Tensor)]) -> Arc<Model
 fn probe_feeds(u: &Understood) -> Vec<(crate::program::Value, Tensor)> {
     let feed = |f: &crate::program::Feed| {
         let fact = u.program.fact(f.value);
-        let dims: Vec<usize> = fact.shape.partial()?.iter().enumerate().map(|(i, d)| d.unwrap_or(if i == 1 { 8 } else { 2 })).collect();
+        let dims: Vec<usize> =
+            fact.shape.partial()?.iter().enumerate().map(|(i, d)| d.unwrap_or(if i == 1 { 8 } else { 2 })).collect();
         let n = shape::element_count(&dims).filter(|n| *n < 1 << 24)?;
         let values = (0..n).map(|i| if fact.dtype.is_float() { (i % 7) as f64 / 7.0 } else { (i % 2) as f64 });
         Some((f.value, Tensor::from_f64s(fact.dtype, &dims, values)))

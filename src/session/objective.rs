@@ -47,7 +47,12 @@ pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<Ob
             if !fact.dtype.is_float() {
                 return Err(SessionError::Choice(format!("{loss} cannot be a loss: it is {}", fact.describe())));
             }
-            Ok(ObjectiveValues { values: vec![value], name: name_of(program, value), is_chosen: true, ..Default::default() })
+            Ok(ObjectiveValues {
+                values: vec![value],
+                name: name_of(program, value),
+                is_chosen: true,
+                ..Default::default()
+            })
         }
         Some(Objective::Attached { loss, on, labels, ignore_label }) => {
             let on_value = Names { spelled: &base.spelled, program, signature }.value(on)?;

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use crate::base::Reporter;
 use crate::data::order::{BatchOptions, PadTo};
+use crate::data::shuffle::stratified_split;
 use crate::data::text::{Columns, Feature, FeedSpec, TextBatches};
 use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
-use crate::data::shuffle::stratified_split;
 use crate::data::{BatchSource, DataError, LabelVocabulary, Table};
 use crate::engine::{Engine, Workspace};
-use crate::program::{Program, Random, Value};
 use crate::program::verify::live_values;
+use crate::program::{Program, Random, Value};
 use crate::train::executables::Executables;
 use crate::train::metrics::Task;
 use crate::train::protocol::Metrics;
@@ -50,8 +50,10 @@ pub fn job(session: &Session, start: Start, reporter: &mut Reporter) -> Result<J
         Some(path) => {
             let other = plan.open_table(path, &settings)?;
             let rows = (0..other.len()).collect();
-            (plan.batches(&table, (0..table.len()).collect(), labels.as_ref(), &settings, true)?,
-             Some(plan.batches(&other, rows, labels.as_ref(), &settings, false)?))
+            (
+                plan.batches(&table, (0..table.len()).collect(), labels.as_ref(), &settings, true)?,
+                Some(plan.batches(&other, rows, labels.as_ref(), &settings, false)?),
+            )
         }
         None => plan.split(&table, labels.as_ref(), &settings)?,
     };
@@ -77,7 +79,8 @@ pub struct TablePlan {
 impl TablePlan {
     /// Guesses what each placeholder wants; the recipe's `map` corrects it. Errors name the placeholder that nothing fits.
     pub fn new(understood: Arc<Understood>, reporter: &mut Reporter) -> Result<Self, SessionError> {
-        let data = understood.recipe.data.clone().ok_or_else(|| SessionError::Choice("no data is chosen".to_owned()))?;
+        let data =
+            understood.recipe.data.clone().ok_or_else(|| SessionError::Choice("no data is chosen".to_owned()))?;
         let logits = match &data.logits {
             Some(name) => Some(understood.names()?.value(name)?),
             None => understood.objective.logits.or_else(|| guess_logits(&understood)),
@@ -144,7 +147,8 @@ impl TablePlan {
         settings: &Settings,
         training: bool,
     ) -> Result<TextBatches, SessionError> {
-        let columns = Columns { text: self.data.text.clone(), label: self.data.label.clone().filter(|_| labels.is_some()) };
+        let columns =
+            Columns { text: self.data.text.clone(), label: self.data.label.clone().filter(|_| labels.is_some()) };
         let (fixed_batch, fixed_length) = self.baked_sizes();
         let max_length = fixed_length.or(settings.data.max_length).unwrap_or(MAX_LENGTH);
         let options = BatchOptions {
@@ -292,7 +296,9 @@ pub fn predict(run: &Run, data: &Path, threads: Option<usize>) -> Result<Vec<Pre
     let labels = plan.labels(&*plan.open_table(&plan.data.train, &settings)?)?;
     let labels = labels.ok_or_else(|| SessionError::Choice("this run was not trained on labels".to_owned()))?;
     let logits = plan.logits.ok_or_else(|| {
-        SessionError::Choice("nothing says which value holds the predictions; name it with --logits when training".to_owned())
+        SessionError::Choice(
+            "nothing says which value holds the predictions; name it with --logits when training".to_owned(),
+        )
     })?;
     let table = plan.open_table(&data.to_string_lossy(), &settings)?;
     let mut source = plan.batches(&table, (0..table.len()).collect(), None, &settings, false)?;
@@ -308,7 +314,8 @@ pub fn predict(run: &Run, data: &Path, threads: Option<usize>) -> Result<Vec<Pre
             .install(|| step.run(&mut space, &batch.feeds, &parameters, Random::default()))
             .map_err(|e| SessionError::Choice(e.to_string()))?;
         let scores = step.prediction(&space).and_then(|t| Some((t.shape().last().copied()?, t.to_f64s()?)));
-        let (width, scores) = scores.ok_or_else(|| SessionError::Choice("the predictions are not numbers".to_owned()))?;
+        let (width, scores) =
+            scores.ok_or_else(|| SessionError::Choice("the predictions are not numbers".to_owned()))?;
         out.extend(scores.chunks(width.max(1)).take(batch.n_examples).map(|row| prediction(row, labels.names())));
     }
     Ok(out)
@@ -337,7 +344,8 @@ pub fn to_csv(rows: &[Prediction]) -> Result<String, SessionError> {
     let fail = |e: csv::Error| SessionError::Choice(format!("the table could not be written: {e}"));
     let mut out = csv::Writer::from_writer(Vec::new());
     if let Some(first) = rows.first() {
-        out.write_record(std::iter::once("label").chain(first.probabilities.keys().map(String::as_str))).map_err(fail)?;
+        out.write_record(std::iter::once("label").chain(first.probabilities.keys().map(String::as_str)))
+            .map_err(fail)?;
     }
     for row in rows {
         let numbers = row.probabilities.values().map(|p| format!("{p:.6}"));

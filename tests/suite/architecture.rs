@@ -28,12 +28,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that even `*` does not reach.
-const NEVER: &[(&str, &[&str])] = &[
-    ("train", &["formats", "edits", "lower"]),
-    ("session", &[]),
-    ("cli", &["ui", "app"]),
-    ("ui", &["cli"]),
-];
+const NEVER: &[(&str, &[&str])] =
+    &[("train", &["formats", "edits", "lower"]), ("session", &[]), ("cli", &["ui", "app"]), ("ui", &["cli"])];
 
 /// Outside crates that only some layers may name.
 const FENCES: &[(&str, &[&str])] = &[
@@ -91,7 +87,8 @@ fn mentions(code: &str, path: &str) -> bool {
     code.match_indices(path).any(|(at, _)| {
         let before = code[..at].chars().next_back();
         let after = code[at + path.len()..].chars().next();
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_') && !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            && !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
     })
 }
 
@@ -189,7 +186,8 @@ fn every_file_is_part_of_the_crate() {
             (stem, folder)
         };
         let parents = [parent.join("mod.rs"), parent.with_extension("rs"), parent.join("lib.rs")];
-        let declared = parents.iter().filter_map(|p| fs::read_to_string(p).ok()).any(|t| t.contains(&format!("mod {name};")));
+        let declared =
+            parents.iter().filter_map(|p| fs::read_to_string(p).ok()).any(|t| t.contains(&format!("mod {name};")));
         if !declared {
             wrong.push(path.strip_prefix(root()).unwrap().display().to_string());
         }
@@ -203,6 +201,11 @@ fn op_names_are_unique_and_documented() {
     for info in regraft::ops::all() {
         assert!(seen.insert(info.name, info.family).is_none(), "two ops are named {}", info.name);
         assert!(!info.summary.is_empty() && !info.formula.is_empty(), "{} lacks its help", info.name);
-        assert!(root().join("src/ops").join(info.family).is_dir(), "{} names no folder of ops: {}", info.name, info.family);
+        assert!(
+            root().join("src/ops").join(info.family).is_dir(),
+            "{} names no folder of ops: {}",
+            info.name,
+            info.family
+        );
     }
 }
