@@ -52,7 +52,6 @@ pub enum Outcome {
     Exported(Result<String, String>),
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),
-    Predicted(Box<Result<super::training::Predicted, String>>),
     Picked {
         what: Picked,
         path: Option<PathBuf>,
@@ -113,6 +112,11 @@ impl Jobs {
         let work = Background::spawn(&name, move || ctx.request_repaint(), move |cancel| work(cancel, &inner));
         self.running.push(Job { id: self.next, title: title.to_owned(), progress, work, is_shown });
         self.next += 1;
+    }
+
+    /// What wakes the window.
+    pub fn context(&self) -> egui::Context {
+        self.ctx.clone()
     }
 
     pub fn is_running(&self, title: &str) -> bool {

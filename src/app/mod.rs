@@ -113,6 +113,11 @@ impl App {
         self.jobs.is_idle() && !self.state.canvas.is_busy()
     }
 
+    /// The docking layout, for tests and the command line to bring panels to the front.
+    pub fn dock(&mut self) -> &mut layout::DockTree {
+        &mut self.layout
+    }
+
     /// What panels may read this frame.
     pub(crate) fn ctx_parts<'a>(&'a self, jobs: &'a [crate::ui::ctx::JobView], visuals: &egui::Visuals) -> Ctx<'a> {
         Ctx {

@@ -269,10 +269,13 @@ pub enum SettingKind {
     Integer {
         min: i64,
         max: i64,
+        /// May be left empty.
+        optional: bool,
     },
     Number {
         min: f64,
         max: f64,
+        optional: bool,
     },
     Choice(Vec<String>),
 }

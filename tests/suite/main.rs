@@ -8,3 +8,5 @@ mod ops;
 mod passes;
 mod stages;
 mod training;
+#[cfg(feature = "gui")]
+mod window;

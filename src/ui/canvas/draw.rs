@@ -290,7 +290,7 @@ impl Scene<'_> {
         painter.extend(lit);
         if let Some((_, w)) = near {
             let name = |i: usize| self.title(self.layout.placed[i].item).0;
-            let words = format!("{} → {}\n{}", name(w.from), name(w.to), w.label);
+            let words = format!("{}  {}  {}\n{}", name(w.from), icons::FORWARD, name(w.to), w.label);
             egui::Tooltip::always_open(
                 ui.ctx().clone(),
                 ui.layer_id(),

@@ -132,6 +132,7 @@ struct Build<'a> {
     overview: &'a Overview,
     index: &'a Index,
     view: &'a View,
+    hidden: Vec<bool>,
     /// Scopes that are shown, closed or open, and cards; in order of appearance.
     items: Vec<Item>,
     parent: Vec<Option<usize>>,
@@ -154,6 +155,7 @@ impl<'a> Build<'a> {
             overview,
             index,
             view,
+            hidden: hidden(overview, index),
             items: Vec::new(),
             parent: Vec::new(),
             children: Vec::new(),
@@ -203,18 +205,34 @@ impl<'a> Build<'a> {
         at
     }
 
+    /// Where a site's card stands: beside what surrounds all of it, so that scopes that hold nothing else do not show.
+    fn site_scope(&self, site: usize, member: usize) -> usize {
+        let output = self.index.node_of_value(&self.overview.dropout[site].output).unwrap_or(member);
+        let scopes = &self.index.scopes;
+        let mut at = scopes.of_node[output];
+        let holds_only_members = |s: usize| {
+            scopes.nodes_inside(s).iter().all(|n| self.hidden[*n] || self.index.site_of.get(n) == Some(&site))
+        };
+        while let Some(parent) = scopes.all[at].parent.filter(|_| holds_only_members(at)) {
+            at = parent;
+        }
+        at
+    }
+
     fn is_open(&self, item: usize) -> bool {
         matches!(self.items[item], Item::Scope(s) if s == 0 || self.view.open.contains(&s))
     }
 
     /// Decides for every node which item shows it.
     fn assign(&mut self) {
-        let hidden = hidden(self.overview, self.index);
-        for (n, _) in hidden.iter().enumerate().filter(|(_, h)| !**h) {
-            let scope = self.index.scopes.of_node[n];
+        for n in 0..self.hidden.len() {
+            if self.hidden[n] {
+                continue;
+            }
+            let site = self.index.site_of.get(&n).filter(|s| !self.view.expanded_sites.contains(s));
+            let scope = site.map_or(self.index.scopes.of_node[n], |&s| self.site_scope(s, n));
             let mut at = self.scope_item(scope);
             if self.is_open(at) {
-                let site = self.index.site_of.get(&n).filter(|s| !self.view.expanded_sites.contains(s));
                 at = match site {
                     Some(&s) => match self.by_item.get(&Item::Site(s)) {
                         Some(&i) => i,

@@ -165,9 +165,9 @@ fn move_camera(
     if canvas.camera.is_none() {
         // The first look: as much as is readable, from the top.
         let mut camera = Camera::fitting([0.0; 2], layout.size, rect.size(), 1.0);
-        if camera.zoom < 0.45 {
-            camera.zoom = 0.45;
-            camera.center[1] = rect.height() / 2.0 / camera.zoom - 40.0;
+        if camera.zoom < 0.75 {
+            camera.zoom = (rect.width() / (layout.size[0] + 80.0)).clamp(0.6, 1.0);
+            camera.center[1] = rect.height() / 2.0 / camera.zoom - 24.0;
         }
         canvas.camera = Some(camera);
     }

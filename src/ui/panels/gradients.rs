@@ -33,16 +33,22 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         }
         ui.horizontal_top(|ui| {
             let height = ui.available_height();
-            ui.allocate_ui(egui::vec2((ui.available_width() * 0.5).max(280.0), height), |ui| {
-                egui::ScrollArea::vertical().id_salt("blockers").auto_shrink(false).show(ui, |ui| {
-                    for b in &g.blockers {
-                        blocker_ui(ui, ctx, b);
-                        ui.separator();
-                    }
+            let width = ui.available_width();
+            ui.allocate_ui(egui::vec2((width * 0.42).max(280.0), height), |ui| {
+                ui.vertical(|ui| {
+                    egui::ScrollArea::vertical().id_salt("blockers").auto_shrink(false).show(ui, |ui| {
+                        for b in &g.blockers {
+                            blocker_ui(ui, ctx, b);
+                            ui.separator();
+                        }
+                    });
                 });
             });
             ui.separator();
-            table_ui(ui, ctx, g, state);
+            ui.vertical(|ui| {
+                ui.set_min_size(egui::vec2((width * 0.54).max(300.0), height));
+                table_ui(ui, ctx, g, state);
+            });
         });
     });
 }
@@ -114,9 +120,10 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
             body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
                 let c = rows[row.index()];
                 row.set_selected(state.selection.contains(&c.name));
-                row.col(|ui| {
+                let (_, cell) = row.col(|ui| {
                     widgets::name_label(ui, &c.name);
                 });
+                cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &c.name));
                 row.col(|ui| {
                     widgets::verdict_badge(ui, &c.verdict);
                 });
@@ -126,7 +133,6 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
                     ui.add(label).on_hover_text(why);
                 });
                 let r = row.response();
-                r.widget_info(|| WidgetInfo::labeled(Role::Row, true, &c.name));
                 if r.clicked() {
                     ctx.send(Command::Select(Target::Node(c.name.clone()), How::Replace));
                 }

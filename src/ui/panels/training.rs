@@ -183,7 +183,10 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
         kind => {
             let mut draft = state.drafts.get(&s.key).cloned().unwrap_or_else(|| value.to_owned());
             let error = check(kind, &draft).err();
-            let mut edit = egui::TextEdit::singleline(&mut draft).desired_width(104.0).font(theme::mono(12.0));
+            let mut edit = egui::TextEdit::singleline(&mut draft)
+                .hint_text(if matches!(kind, SettingKind::Text) { "none" } else { "automatic" })
+                .desired_width(104.0)
+                .font(theme::mono(12.0));
             if error.is_some() {
                 edit = edit.text_color(ctx.tokens.error);
             }
@@ -206,12 +209,17 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
 fn check(kind: &SettingKind, value: &str) -> Result<(), String> {
     let value = value.trim();
     match kind {
-        SettingKind::Integer { min, max } => match value.parse::<i64>() {
+        SettingKind::Integer { optional: true, .. } | SettingKind::Number { optional: true, .. }
+            if value.is_empty() =>
+        {
+            Ok(())
+        }
+        SettingKind::Integer { min, max, .. } => match value.parse::<i64>() {
             Ok(v) if (*min..=*max).contains(&v) => Ok(()),
             _ if *max == i64::MAX => Err(format!("A whole number from {min}")),
             _ => Err(format!("A whole number from {min} to {max}")),
         },
-        SettingKind::Number { min, max } => match value.parse::<f64>() {
+        SettingKind::Number { min, max, .. } => match value.parse::<f64>() {
             Ok(v) if v >= *min && v <= *max => Ok(()),
             _ if *max == f64::INFINITY => Err(format!("A number from {min}")),
             _ => Err(format!("A number from {min} to {max}")),
@@ -226,11 +234,12 @@ mod tests {
 
     #[test]
     fn values_are_checked_before_they_are_taken() {
-        let epochs = SettingKind::Integer { min: 1, max: i64::MAX };
+        let epochs = SettingKind::Integer { min: 1, max: i64::MAX, optional: false };
         assert!(check(&epochs, "3").is_ok());
         assert_eq!(check(&epochs, "0").unwrap_err(), "A whole number from 1");
-        let rate = SettingKind::Number { min: 0.0, max: 1.0 };
+        let rate = SettingKind::Number { min: 0.0, max: 1.0, optional: true };
         assert!(check(&rate, " 2e-5 ").is_ok());
+        assert!(check(&rate, "").is_ok(), "an optional one may be left empty");
         assert!(check(&rate, "nan").is_err());
         assert!(check(&rate, "fast").is_err());
     }

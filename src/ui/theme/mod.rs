@@ -65,6 +65,7 @@ fn apply(style: &mut egui::Style, theme: Theme) {
     s.tooltip_width = 420.0;
     s.scroll = egui::style::ScrollStyle::solid();
     s.scroll.bar_width = 8.0;
+    s.scroll.fade.strength = 0.0;
     s.scroll.bar_inner_margin = 2.0;
     s.scroll.bar_outer_margin = 1.0;
     style.interaction.tooltip_delay = 0.35;

@@ -255,9 +255,10 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     let node = &o.nodes[state.browser.cache.rows[at]];
                     row.set_selected(state.selection.contains(&node.name));
                     let out = node.outputs.first();
-                    row.col(|ui| {
+                    let (_, cell) = row.col(|ui| {
                         widgets::name_label(ui, &node.name);
                     });
+                    cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &node.name));
                     row.col(|ui| {
                         let color = if node.supported { ctx.tokens.text } else { ctx.tokens.error };
                         let r = widgets::name_label_colored(ui, &node.op, color);
@@ -286,13 +287,15 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let o = open.overview.clone();
     let scroll = scroll_target(state, |n| open.index.constant(n));
     let mut sort = state.browser.constant_sort;
+    // The first four columns fill the panel; the rest is reached by scrolling or widening.
+    let name_width = (ui.available_width() - 44.0 - 84.0 - 62.0 - 34.0).clamp(110.0, 420.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         let mut table = builder(ui)
             .id_salt("constants")
             .column(Column::exact(44.0))
-            .column(Column::initial(200.0).at_least(110.0).clip(true))
+            .column(Column::initial(name_width).at_least(110.0).clip(true))
             .column(Column::initial(84.0).at_least(50.0).clip(true))
-            .column(Column::initial(64.0).at_least(50.0).clip(true))
+            .column(Column::initial(62.0).at_least(50.0).clip(true))
             .column(Column::initial(104.0).at_least(50.0).clip(true))
             .column(Column::initial(70.0).at_least(50.0).clip(true))
             .column(Column::initial(62.0).at_least(40.0).clip(true))
@@ -333,9 +336,10 @@ fn constant_cells(row: &mut TableRow<'_, '_>, ctx: &Ctx<'_>, c: &crate::session:
             ctx.change(Change::Train { names: vec![c.name.clone()], on });
         }
     });
-    row.col(|ui| {
+    let (_, cell) = row.col(|ui| {
         widgets::name_label(ui, &c.name);
     });
+    cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &c.name));
     row.col(|ui| {
         widgets::name_label(ui, &text::shape(c.shape.as_deref()));
     });
@@ -360,7 +364,6 @@ fn constant_cells(row: &mut TableRow<'_, '_>, ctx: &Ctx<'_>, c: &crate::session:
 /// Click, Ctrl+click, Shift+click and the offers of a right click.
 fn row_clicks(row: &TableRow<'_, '_>, name: &str, at: usize, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let response = row.response();
-    response.widget_info(|| WidgetInfo::labeled(Role::Row, true, name));
     let target = Target::Node(name.to_owned());
     if response.clicked() {
         let held: Modifiers = response.ctx.input(|i| i.modifiers);

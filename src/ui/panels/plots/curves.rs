@@ -73,6 +73,20 @@ pub fn range(values: impl Iterator<Item = f64>, ignores_outliers: bool) -> Optio
     Some((low - pad, high + pad))
 }
 
+/// Marks between two bounds at a step of 1, 2 or 5 times a power of ten, at most `n` of them, and the step.
+pub fn ticks(low: f64, high: f64, n: usize) -> (f64, Vec<f64>) {
+    let rough = (high - low) / n.max(1) as f64;
+    if !(rough.is_finite() && rough > 0.0) {
+        return (1.0, Vec::new());
+    }
+    let power = 10f64.powf(rough.log10().floor());
+    let step =
+        [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough * 0.999).unwrap_or(10.0 * power);
+    let first = (low / step).ceil() as i64;
+    let last = (high / step).floor() as i64;
+    (step, (first..=last.min(first + 200)).map(|i| i as f64 * step).collect())
+}
+
 /// Position on a logarithmic axis; values that have none are left out by the caller.
 pub fn log10(v: f64) -> f64 {
     if v > 0.0 { v.log10() } else { f64::NAN }
@@ -114,6 +128,15 @@ mod tests {
         assert!(t.iter().any(|p| p[1] == 99.0));
         assert!(t.windows(2).all(|w| w[0][0] <= w[1][0]));
         assert_eq!(thin(&xs[..10], &ys[..10], 200).len(), 10);
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        let (step, t) = ticks(0.07, 0.83, 5);
+        assert_eq!(step, 0.2);
+        assert_eq!(t.len(), 4);
+        assert_eq!(ticks(0.0, 5e-5, 5).0, 1e-5);
+        assert!(ticks(1.0, 1.0, 5).1.is_empty());
     }
 
     #[test]

@@ -230,6 +230,8 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
         .allow_scroll(false)
         .allow_boxed_zoom(true)
         .y_axis_min_width(52.0)
+        .y_grid_spacer(move |input| marks(input, (size.y / 34.0) as usize))
+        .x_grid_spacer(move |input| marks(input, (size.x / 110.0) as usize))
         .set_margin_fraction(vec2(0.0, 0.0))
         .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3))
         .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
@@ -269,6 +271,12 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
     if r.double_clicked() {
         s.is_following = true;
     }
+}
+
+/// About `n` round marks on an axis.
+fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
+    let (step_size, values) = curves::ticks(input.bounds.0, input.bounds.1, n.max(2));
+    values.into_iter().map(|value| egui_plot::GridMark { value, step_size }).collect()
 }
 
 fn mark_color(t: &theme::Tokens, kind: MarkKind) -> Color32 {
