@@ -15,6 +15,9 @@ use crate::ui::selection::{How, Target};
 use super::jobs::Picked;
 use super::{App, layout};
 
+/// Choosing a file and the guess about its columns are one undo step.
+pub(super) const DATA_GESTURE: u64 = 0xda7a;
+
 impl App {
     pub(super) fn carry_out(&mut self, command: Command, ctx: &egui::Context) {
         match command {
@@ -231,7 +234,7 @@ impl App {
         let old = self.open.as_ref().and_then(|o| o.recipe().data.clone());
         // What was chosen for other data (columns, mapping) stays where it can still mean something.
         let choice = DataChoice { train, validation: None, ..old.unwrap_or_default() };
-        self.change(&Change::SetData(Some(choice)), None);
+        self.change(&Change::SetData(Some(choice)), Some(DATA_GESTURE));
         layout::show(&mut self.layout, "data");
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::CancelToken;
 use crate::ui::background::Background;
-use crate::ui::ctx::{DataView, Described, JobView};
+use crate::ui::ctx::{Described, JobView};
 
 use super::work::Derived;
 
@@ -48,7 +48,7 @@ pub enum Picked {
 pub enum Outcome {
     Derived(Box<Result<Derived, String>>),
     Described(String, Result<Arc<Described>, String>),
-    Data(Box<Result<DataView, String>>),
+    Data(Box<Result<super::data::Found, String>>),
     Exported(Result<String, String>),
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),

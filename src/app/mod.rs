@@ -2,6 +2,7 @@
 //! `ui`. [`App::logic`] runs every frame, also when hidden, and draws nothing; [`App::ui`] only draws.
 
 pub mod commands;
+pub mod data;
 pub mod jobs;
 pub mod layout;
 mod logic;
@@ -49,6 +50,8 @@ pub struct App {
     pub(crate) toasts: egui_notify::Toasts,
     pub(crate) layout: layout::DockTree,
     pub(crate) config_dir: Option<PathBuf>,
+    /// What the data that are shown were made from.
+    pub(crate) data_key: Option<(crate::session::recipe::DataChoice, Option<String>, Option<String>)>,
     pub(crate) select_when_open: Vec<String>,
     /// Close as soon as no run is in progress.
     pub(crate) is_closing: bool,
@@ -79,6 +82,7 @@ impl App {
             toasts: egui_notify::Toasts::default().with_anchor(egui_notify::Anchor::BottomRight),
             layout: layout::default_tree(),
             config_dir: options.config_dir,
+            data_key: None,
             select_when_open: options.select,
             is_closing: false,
             may_close: false,
@@ -170,6 +174,11 @@ impl App {
             None => "Regraft".to_owned(),
         }
     }
+}
+
+/// `regraft screenshot`: a picture of the real window.
+pub fn screenshot(args: &crate::cli::ScreenshotArgs) -> anyhow::Result<()> {
+    screenshot::take(screenshot::Request::from_args(args)?)
 }
 
 /// Runs the window until it is closed, with a model or session if one is named.

@@ -24,6 +24,28 @@ pub struct Request {
     pub scale: f32,
 }
 
+impl Request {
+    /// Errors name the option that cannot be understood.
+    pub fn from_args(args: &crate::cli::ScreenshotArgs) -> Result<Self> {
+        let size = args.size.split_once('x').and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
+        let size: [f32; 2] = size.ok_or_else(|| anyhow!("--size {} must look like 1440x900", args.size))?;
+        let theme = match args.theme.as_str() {
+            "dark" => ThemeChoice::Dark,
+            "light" => ThemeChoice::Light,
+            other => return Err(anyhow!("--theme {other} must be dark or light")),
+        };
+        Ok(Self {
+            open: args.file.clone(),
+            to: args.to.clone(),
+            size: size.map(|v| v.clamp(200.0, 8000.0)),
+            theme,
+            panel: args.panel.clone(),
+            select: args.select.clone(),
+            scale: args.scale.clamp(0.5, 4.0),
+        })
+    }
+}
+
 /// Frames that must pass without anything under way before the picture counts as settled.
 const SETTLED_FRAMES: u32 = 4;
 const TIMEOUT: Duration = Duration::from_secs(120);

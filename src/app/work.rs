@@ -1,21 +1,289 @@
-//! temporary
+//! Opening, understanding, saving and exporting: what the window does with the session, each as a job.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::autodiff::reach::{Cure as ReachCure, GradReport};
+use crate::autodiff::stand_in::StandIn as ReachStandIn;
+use crate::base::{Severity, files};
+use crate::graph::Graph;
+use crate::session::understand::Base;
+use crate::session::{Change, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file};
+use crate::train::settings::{Kind, table};
+use crate::ui::Open;
+use crate::ui::ctx::{Blocker, Cure, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
+use crate::ui::describe::describe;
+
 use super::App;
-use crate::base::Severity;
-use std::path::PathBuf;
+use super::jobs::Outcome;
+
+/// What the window keeps of the session besides its history.
 #[derive(Debug)]
-pub struct Held;
+pub struct Held {
+    pub model: Arc<Model>,
+    pub understood: Arc<Understood>,
+}
+
+/// What follows from a model and a recipe, as the window shows it.
 #[derive(Debug)]
-pub struct Derived;
+pub struct Derived {
+    model: Arc<Model>,
+    understood: Arc<Understood>,
+    overview: Overview,
+    gradients: Gradients,
+    recipe: Arc<Recipe>,
+    /// Set where a file was opened; `None` where only the recipe changed.
+    opened: Option<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    session_path: Option<PathBuf>,
+    /// Train at once (the demo).
+    trains: bool,
+}
+
 impl App {
     pub(super) fn open_path(&mut self, path: PathBuf) {
-        self.say(Severity::Error, format!("cannot open {}", path.display()));
+        if self.run.as_ref().is_some_and(|r| r.state.is_active()) {
+            self.say(Severity::Warning, "A run is in progress; stop it before opening another model.");
+            return;
+        }
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        self.jobs.start(&format!("Opening {name}"), move |_, _| {
+            Outcome::Derived(Box::new(open(&path, false).map_err(|e| e.to_string())))
+        });
     }
-    pub(super) fn open_demo(&mut self) {}
-    pub(super) fn refresh(&mut self) {}
-    pub(super) fn take_derived(&mut self, _r: Result<Derived, String>) {}
-    pub(super) fn describe(&mut self, _n: String) {}
-    pub(super) fn export(&mut self, _r: crate::ui::ctx::ExportRequest) {}
-    pub(super) fn take_exported(&mut self, _r: Result<String, String>) {}
-    pub(super) fn save_session(&mut self, _p: PathBuf) {}
-    pub(super) fn take_data(&mut self, _d: Result<crate::ui::ctx::DataView, String>) {}
+
+    /// Writes the demo's files and opens them; training starts by itself.
+    pub(super) fn open_demo(&mut self) {
+        let folder = match &self.config_dir {
+            Some(dir) => dir.join("demo"),
+            None => std::env::temp_dir().join(format!("regraft-demo-{}", std::process::id())),
+        };
+        self.jobs.start("Opening the demo", move |_, _| Outcome::Derived(Box::new(open_demo(&folder))));
+    }
+
+    /// Works the recipe as it is now into what is shown.
+    pub(super) fn refresh(&mut self) {
+        let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
+        open.is_refreshing = true;
+        let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
+        let base = held.understood.base.clone();
+        self.jobs.start("Updating", move |_, _| {
+            let derived = derive(model, recipe, Some(base), None);
+            Outcome::Derived(Box::new(derived.map_err(|e| e.to_string())))
+        });
+        self.refresh_data();
+    }
+
+    pub(super) fn take_derived(&mut self, result: Result<Derived, String>) {
+        if let Some(open) = &mut self.open {
+            open.is_refreshing = false;
+        }
+        let derived = match result {
+            Ok(derived) => derived,
+            // The last good state stays.
+            Err(e) => return self.say(Severity::Error, e),
+        };
+        self.session = Some(Held { model: derived.model, understood: derived.understood });
+        let Some(opened) = derived.opened else {
+            if let Some(open) = &mut self.open {
+                open.index = Arc::new(crate::ui::index::Index::new(&derived.overview));
+                open.overview = Arc::new(derived.overview);
+                open.gradients = Some(Arc::new(derived.gradients));
+            }
+            return;
+        };
+        let history = History::new((*derived.recipe).clone());
+        let mut open = Open::new(&opened.path, Arc::new(derived.overview), history);
+        open.session_path = opened.session_path;
+        open.gradients = Some(Arc::new(derived.gradients));
+        open.form = Arc::new(form());
+        self.note(Severity::Info, format!("Opened {}", opened.path.display()));
+        self.state.selection.clear();
+        self.state.drafts.clear();
+        self.run = None;
+        self.training = None;
+        self.remember_recent(open.session_path.as_deref().unwrap_or(&opened.path));
+        self.open = Some(open);
+        self.select_asked();
+        self.refresh_data();
+        if opened.trains {
+            super::layout::show(&mut self.layout, "plots");
+            super::layout::show(&mut self.layout, "training");
+            self.start_training();
+        }
+    }
+
+    /// Reads all values of a constant in a job.
+    pub(super) fn describe(&mut self, name: String) {
+        let Some(held) = &self.session else { return };
+        let graph = held.understood.base.graph.clone();
+        self.jobs.start_quietly(&format!("Reading {name}"), move |_, _| {
+            let result = describe_constant(&graph, &name);
+            Outcome::Described(name, result.map(Arc::new))
+        });
+    }
+
+    pub(super) fn save_session(&mut self, path: PathBuf) {
+        let path = if path.extension().is_none() { path.with_extension(file::EXTENSION) } else { path };
+        let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
+        let recipe = open.history.recipe().clone();
+        match file::save(&path, &held.model, &recipe) {
+            Ok(()) => {
+                open.saved = recipe;
+                open.session_path = Some(path.clone());
+                self.remember_recent(&path);
+                self.say(Severity::Info, format!("Saved {}", path.display()));
+            }
+            Err(e) => self.say(Severity::Error, e.to_string()),
+        }
+    }
+
+    pub(super) fn take_exported(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(text) => {
+                self.state.drafts.insert("export-result".to_owned(), text.clone());
+                self.say(Severity::Info, text);
+            }
+            Err(text) => {
+                self.state.drafts.insert("export-result".to_owned(), format!("Not exported: {text}"));
+                self.say(Severity::Error, text);
+            }
+        }
+    }
+}
+
+fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionError> {
+    let session = Session::open(path)?;
+    let session_path = session.path().map(Path::to_owned);
+    let opened = Opened { path: session.model.imported.path.clone(), session_path, trains };
+    derive(session.model.clone(), session.recipe().clone(), None, Some(opened))
+}
+
+fn open_demo(folder: &Path) -> Result<Derived, String> {
+    let session = demo::write(folder).map_err(|e| format!("The demo could not be written: {e}; {}", folder.display()))?;
+    if !files::exists(&session) {
+        let model = Model::open(&folder.join("model.pb")).map_err(|e| e.to_string())?;
+        Session::new(Arc::new(model), demo::recipe(folder)).save_as(&session).map_err(|e| e.to_string())?;
+    }
+    open(&session, true).map_err(|e| e.to_string())
+}
+
+fn derive(
+    model: Arc<Model>,
+    recipe: Arc<Recipe>,
+    base: Option<Arc<Base>>,
+    opened: Option<Opened>,
+) -> Result<Derived, crate::session::SessionError> {
+    let base = match base.filter(|b| b.serves(&recipe)) {
+        Some(base) => base,
+        None => Arc::new(Base::new(model.clone(), &recipe)?),
+    };
+    let understood = Arc::new(Understood::new(base, recipe.clone())?);
+    let overview = understood.overview(&Session::new(model.clone(), (*recipe).clone()))?;
+    let gradients = gradients(understood.report());
+    Ok(Derived { model, understood, overview, gradients, recipe, opened })
+}
+
+fn describe_constant(graph: &Graph, name: &str) -> Result<crate::ui::ctx::Described, String> {
+    let node = graph.node_named(name).or_else(|| Some(graph.value(graph.value_named(name)?).producer));
+    let constant = node.and_then(|n| graph.constant(n)).ok_or_else(|| format!("{name} is no constant"))?;
+    let tensor = constant.payload.load().map_err(|e| format!("It could not be read: {e}"))?;
+    describe(&tensor).ok_or_else(|| format!("Values of type {} are not shown.", tensor.dtype()))
+}
+
+/// The report of `autodiff` as rows, cures as changes of the recipe.
+fn gradients(report: &GradReport) -> Gradients {
+    let names = |nodes: &[crate::graph::NodeKey]| nodes.iter().map(|n| n.as_str().to_owned()).collect();
+    let constants = report.constants.iter().map(|c| GradientRow {
+        name: c.name.clone(),
+        verdict: c.verdict.name().to_owned(),
+        why: c.why.clone(),
+        path: names(&c.path),
+    });
+    let blockers = report.blockers().map(|b| Blocker {
+        node: b.node.as_str().to_owned(),
+        op: b.op.to_owned(),
+        verdict: b.verdict.name().to_owned(),
+        why: b.why.clone().unwrap_or_default(),
+        blocks: b.blocks.clone(),
+        cures: b.cures.iter().flat_map(cures).collect(),
+    });
+    Gradients {
+        objective: report.objective.join(" + "),
+        trainable: report.constants.len(),
+        reached: report.reached(),
+        constants: constants.collect(),
+        blockers: blockers.collect(),
+    }
+}
+
+/// What a cure means for the recipe; one that needs an edit which does not exist yet has no button.
+fn cures(cure: &ReachCure) -> Vec<Cure> {
+    match cure {
+        ReachCure::StandIn { node, stand_in } => {
+            let (stand_in, word) = match stand_in {
+                ReachStandIn::Stop => (StandIn::Stop, "stop it"),
+                ReachStandIn::Identity => (StandIn::Identity, "identity"),
+                ReachStandIn::StraightThrough => (StandIn::StraightThrough, "straight-through"),
+            };
+            let change = Change::SetStandIn { node: node.as_str().to_owned(), stand_in: Some(stand_in) };
+            vec![Cure { label: format!("Stand-in gradient: {word}"), change }]
+        }
+        ReachCure::PinPredicate { value } => [(0.0, "false"), (1.0, "true")]
+            .map(|(number, word)| Cure {
+                label: format!("Pin {} to {word}", crate::ui::text::elide_middle(value, 32)),
+                change: Change::SetPin { name: value.clone(), value: Some(number) },
+            })
+            .into(),
+        ReachCure::Bypass { .. } => Vec::new(),
+    }
+}
+
+/// The settings table as groups of the form, by the first part of their keys.
+fn form() -> Vec<SettingGroup> {
+    let mut groups: Vec<SettingGroup> = Vec::new();
+    for s in table::ALL {
+        let part = s.key.split('.').next().unwrap_or_default();
+        let mut title = part.to_owned();
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        let title = if s.advanced { format!("{title}, advanced") } else { title };
+        let setting = Setting {
+            key: s.key.to_owned(),
+            label: s.label.to_owned(),
+            help: if s.unit.is_empty() { s.help.to_owned() } else { format!("{} ({})", s.help, s.unit) },
+            default: s.default.to_owned(),
+            kind: kind(&s.kind),
+        };
+        match groups.iter_mut().find(|g| g.title == title) {
+            Some(g) => g.settings.push(setting),
+            None => groups.push(SettingGroup { title, advanced: s.advanced, settings: vec![setting] }),
+        }
+    }
+    groups.sort_by_key(|g| g.advanced);
+    groups
+}
+
+fn kind(kind: &Kind) -> SettingKind {
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    match *kind {
+        Kind::Float { min, max } => SettingKind::Number { min, max, optional: false },
+        Kind::OptionalFloat { min, max } => SettingKind::Number { min, max, optional: true },
+        Kind::Int { min, max, optional } => SettingKind::Integer { min: whole(min), max: whole(max), optional },
+        Kind::Bool => SettingKind::Bool,
+        Kind::Choice(choices) => SettingKind::Choice(choices().into_iter().map(str::to_owned).collect()),
+        Kind::Patterns | Kind::Text => SettingKind::Text,
+    }
+}
+
+impl App {
+    /// Writes the model in a job.
+    pub(super) fn export(&mut self, request: crate::ui::ctx::ExportRequest) {
+        let _ = request;
+    }
 }

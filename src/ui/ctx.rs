@@ -227,6 +227,10 @@ pub struct Described {
 #[derive(Clone, Debug, Default)]
 pub struct DataView {
     pub source: String,
+    /// Columns that hold text (one, or two for pairs) and labels.
+    pub text: Vec<String>,
+    pub label: Option<String>,
+    pub tokenizer: Option<String>,
     pub columns: Vec<String>,
     pub rows: Vec<Vec<String>>,
     pub n_train: usize,

@@ -3,7 +3,9 @@
 use egui::{RichText, Sense, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
-use crate::ui::ctx::{Ctx, DataView};
+use crate::session::Change;
+use crate::session::recipe::DataChoice;
+use crate::ui::ctx::{Ctx, DataView, Open};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets};
@@ -25,9 +27,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             ui.label(n);
         });
     }
-    let side = 300.0;
+    columns_ui(ui, ctx, open, d);
+    let side = (ui.available_width() * 0.4).clamp(190.0, 300.0);
     ui.horizontal_top(|ui| {
-        let left = (ui.available_width() - side - theme::GROUPS).max(260.0);
+        let left = (ui.available_width() - side - theme::GROUPS).max(160.0);
         let height = ui.available_height();
         ui.allocate_ui(vec2(left, height), |ui| ui.vertical(|ui| preview_ui(ui, ctx, d)));
         ui.separator();
@@ -57,6 +60,53 @@ fn source_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             ctx.send(crate::ui::Command::UseData(draft.trim().into()));
         }
     });
+}
+
+/// Which columns hold what.
+fn columns_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
+    let Some(choice) = &open.recipe().data else { return };
+    if d.columns.is_empty() {
+        return;
+    }
+    ui.horizontal_wrapped(|ui| {
+        let first = d.text.first().cloned();
+        if let Some(new) = column_choice(ui, "Text column", first.as_deref(), &d.columns) {
+            let mut text: Vec<String> = new.into_iter().collect();
+            text.extend(d.text.get(1).cloned());
+            set(ctx, DataChoice { text, ..choice.clone() });
+        }
+        let second = d.text.get(1).cloned();
+        if let Some(new) = column_choice(ui, "Second text", second.as_deref(), &d.columns) {
+            let text = first.into_iter().chain(new).collect();
+            set(ctx, DataChoice { text, ..choice.clone() });
+        }
+        if let Some(label) = column_choice(ui, "Label column", d.label.as_deref(), &d.columns) {
+            set(ctx, DataChoice { label, ..choice.clone() });
+        }
+    });
+}
+
+fn set(ctx: &Ctx<'_>, choice: DataChoice) {
+    ctx.change(Change::SetData(Some(choice)));
+}
+
+/// A choice among columns or none; the new one where it changed.
+fn column_choice(ui: &mut Ui, name: &str, now: Option<&str>, columns: &[String]) -> Option<Option<String>> {
+    let mut new = None;
+    ui.label(name);
+    let combo = egui::ComboBox::from_id_salt(name).width(96.0).selected_text(now.unwrap_or("none"));
+    let r = combo.show_ui(ui, |ui| {
+        if ui.selectable_label(now.is_none(), "none").clicked() {
+            new = Some(None);
+        }
+        for c in columns {
+            if ui.selectable_label(now == Some(c), c).clicked() {
+                new = Some(Some(c.clone()));
+            }
+        }
+    });
+    r.response.accessible_name(name);
+    new.filter(|n| n.as_deref() != now)
 }
 
 fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
@@ -103,7 +153,9 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
             for (placeholder, feature, example) in &d.mapping {
                 widgets::fact(ui, &text::elide_middle(placeholder, 22), feature);
-                widgets::caption(ui, example.clone());
+                if !example.is_empty() {
+                    widgets::caption(ui, example.clone());
+                }
             }
         });
     }
@@ -116,6 +168,9 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
                 widgets::share_bar(ui, share, ctx.tokens.series[0], vec2(ui.available_width(), 4.0));
             }
         });
+    }
+    if let Some(tokenizer) = &d.tokenizer {
+        widgets::section(ui, "TOKENIZER", |ui| widgets::name_label(ui, tokenizer));
     }
     if !d.lengths.is_empty() {
         widgets::section(ui, "TOKENS PER TEXT", |ui| lengths_ui(ui, ctx, d));

@@ -13,7 +13,7 @@ use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
-    let sites = &open.overview.dropout;
+    let sites = shown_sites(open);
     if sites.is_empty() {
         return widgets::empty_state(
             ui,
@@ -170,6 +170,18 @@ pub fn site_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, site: &SiteRow) {
 
 fn bypass_entry(open: &Open, output: &str) -> Option<usize> {
     open.recipe().edits.iter().position(|e| matches!(&e.step, EditStep::BypassDropout { output: o } if o == output))
+}
+
+/// The sites of the graph, and those that adjustments took out of it.
+fn shown_sites(open: &Open) -> Vec<SiteRow> {
+    let mut sites = open.overview.dropout.clone();
+    for entry in &open.recipe().edits {
+        let EditStep::BypassDropout { output } = &entry.step;
+        if !sites.iter().any(|s| s.output == *output) {
+            sites.push(SiteRow { output: output.clone(), ..SiteRow::default() });
+        }
+    }
+    sites
 }
 
 /// Whether the exported graph goes without this site.

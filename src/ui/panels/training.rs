@@ -16,6 +16,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         Some(run) => running_ui(ui, ctx, run, state),
         None => start_ui(ui, ctx, open),
     }
+    if open.form.iter().any(|g| g.advanced) {
+        ui.checkbox(&mut state.show_advanced, "Advanced settings");
+    }
     ui.separator();
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if open.form.is_empty() {
@@ -28,10 +31,6 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
                     setting_ui(ui, ctx, open, s, state);
                 }
             });
-        }
-        if open.form.iter().any(|g| g.advanced) {
-            ui.add_space(theme::RELATED);
-            ui.checkbox(&mut state.show_advanced, "Advanced settings");
         }
     });
 }
@@ -46,7 +45,8 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
             ctx.act(Action::Train);
         }
         let words = format!("{} · {} parameters", text::plural(n, "constant", "constants"), text::count(parameters));
-        ui.label(RichText::new(words).color(ctx.tokens.text_secondary)).on_hover_text(text::exact(parameters));
+        let label = egui::Label::new(RichText::new(words).color(ctx.tokens.text_secondary)).truncate();
+        ui.add(label).on_hover_text(text::exact(parameters));
     });
     if let Some(why) = why_not {
         ui.horizontal_wrapped(|ui| {
@@ -93,11 +93,10 @@ fn running_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
         };
         for action in actions {
             let info = action.info();
-            ui.add_enabled_ui(ctx.is_enabled(*action), |ui| {
-                if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
-                    ctx.act(*action);
-                }
-            });
+            let r = widgets::text_button_enabled(ui, ctx.is_enabled(*action), info.icon, info.title);
+            if r.on_hover_text(info.help).clicked() {
+                ctx.act(*action);
+            }
         }
     });
     if let Some(left) = run.remaining_secs() {

@@ -41,9 +41,14 @@ pub fn primary_button(ui: &mut Ui, icon: &str, label: &str, enabled: bool) -> Re
 
 /// A normal button with an icon before its words; the words are its name.
 pub fn text_button(ui: &mut Ui, icon: &str, label: &str) -> Response {
+    text_button_enabled(ui, true, icon, label)
+}
+
+/// As [`text_button`], greyed out where it makes no sense now.
+pub fn text_button_enabled(ui: &mut Ui, enabled: bool, icon: &str, label: &str) -> Response {
     let text = if icon.is_empty() { label.to_owned() } else { format!("{icon}  {label}") };
-    let response =
-        ui.add(Button::new(text).wrap_mode(egui::TextWrapMode::Extend).min_size(vec2(0.0, theme::BUTTON_HEIGHT)));
+    let button = Button::new(text).wrap_mode(egui::TextWrapMode::Extend).min_size(vec2(0.0, theme::BUTTON_HEIGHT));
+    let response = ui.add_enabled(enabled, button);
     let enabled = response.enabled();
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
     response

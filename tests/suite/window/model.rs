@@ -261,6 +261,9 @@ fn data() -> DataView {
         ["The delivery came two days early.", "Nobody answered the phone.", "Works as described, would buy again."];
     DataView {
         source: "reviews.tsv".to_owned(),
+        text: vec!["text".to_owned()],
+        label: Some("label".to_owned()),
+        tokenizer: Some("vocab.txt".to_owned()),
         columns: vec!["text".to_owned(), "label".to_owned()],
         rows: (0..60)
             .map(|i| vec![texts[i % 3].to_owned(), ["good", "bad"][usize::from(i % 3 == 1)].to_owned()])

@@ -78,6 +78,7 @@ pub fn filter_id() -> egui::Id {
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     ui.horizontal(|ui| {
+        let is_narrow = ui.available_width() < 330.0;
         for tab in Tab::ALL {
             let n = match tab {
                 Tab::Nodes => open.overview.nodes.len(),
@@ -85,19 +86,22 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
                 Tab::Scopes => open.index.scopes.all.len() - 1,
             };
             let is_on = state.browser.tab == tab;
-            let label = RichText::new(format!("{} {}", tab.title(), text::count(n)));
+            let label = if is_narrow { tab.title().to_owned() } else { format!("{} {}", tab.title(), text::count(n)) };
             let r = ui.add(egui::Button::selectable(is_on, label));
             r.widget_info(|| WidgetInfo::selected(Role::Tab, true, is_on, tab.title()));
             if r.clicked() {
                 state.browser.tab = tab;
             }
         }
-        if state.browser.tab == Tab::Constants {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| bulk_menu(ui, ctx, open));
-        }
     });
     let id = filter_id();
-    widgets::filter_field(ui, id, &mut state.browser.filter, "Filter", "Filter: op:MatMul  -bias  trainable:yes");
+    ui.with_layout(Layout::right_to_left(Align::Center).with_main_wrap(false), |ui| {
+        ui.set_height(theme::BUTTON_HEIGHT);
+        if state.browser.tab == Tab::Constants {
+            bulk_menu(ui, ctx, open);
+        }
+        widgets::filter_field(ui, id, &mut state.browser.filter, "Filter", "Filter: op:MatMul  -bias");
+    });
     if std::mem::take(&mut state.browser.wants_focus) {
         ui.memory_mut(|m| m.request_focus(id));
     }
@@ -288,14 +292,14 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let scroll = scroll_target(state, |n| open.index.constant(n));
     let mut sort = state.browser.constant_sort;
     // The first four columns fill the panel; the rest is reached by scrolling or widening.
-    let name_width = (ui.available_width() - 44.0 - 84.0 - 62.0 - 34.0).clamp(110.0, 420.0);
+    let name_width = (ui.available_width() - 44.0 - 80.0 - 58.0 - 48.0).clamp(96.0, 420.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         let mut table = builder(ui)
             .id_salt("constants")
             .column(Column::exact(44.0))
-            .column(Column::initial(name_width).at_least(110.0).clip(true))
-            .column(Column::initial(84.0).at_least(50.0).clip(true))
-            .column(Column::initial(62.0).at_least(50.0).clip(true))
+            .column(Column::initial(name_width).at_least(90.0).clip(true))
+            .column(Column::initial(80.0).at_least(50.0).clip(true))
+            .column(Column::initial(58.0).at_least(50.0).clip(true))
             .column(Column::initial(104.0).at_least(50.0).clip(true))
             .column(Column::initial(70.0).at_least(50.0).clip(true))
             .column(Column::initial(62.0).at_least(40.0).clip(true))
