@@ -131,7 +131,12 @@ fn bins(lengths: &[usize]) -> (Vec<usize>, usize) {
 
 /// Fills what was not chosen: a label column of few different values, a text column of long ones, a vocabulary beside
 /// data or model. `None` where nothing was missing or can be said.
-fn filled(choice: &DataChoice, table: &Table, path: &Path, model_folder: &Path) -> Result<Option<DataChoice>, DataError> {
+fn filled(
+    choice: &DataChoice,
+    table: &Table,
+    path: &Path,
+    model_folder: &Path,
+) -> Result<Option<DataChoice>, DataError> {
     let mut new = choice.clone();
     let sample: Vec<Vec<String>> = (0..table.len().min(N_PREVIEW)).map(|r| table.row(r)).collect::<Result<_, _>>()?;
     let columns = table.columns();
@@ -164,7 +169,10 @@ fn guess_label(columns: &[String], sample: &[Vec<String>]) -> Option<String> {
 
 fn guess_text(columns: &[String], sample: &[Vec<String>], label: Option<&str>) -> Option<String> {
     let total = |i: usize| sample.iter().filter_map(|r| r.get(i)).map(String::len).sum::<usize>();
-    (0..columns.len()).filter(|&i| Some(columns[i].as_str()) != label).max_by_key(|&i| total(i)).map(|i| columns[i].clone())
+    (0..columns.len())
+        .filter(|&i| Some(columns[i].as_str()) != label)
+        .max_by_key(|&i| total(i))
+        .map(|i| columns[i].clone())
 }
 
 fn look_at_arrays(path: &Path) -> Result<Found, DataError> {

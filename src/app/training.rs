@@ -75,7 +75,8 @@ impl App {
     pub(super) fn take_started(&mut self, result: Result<Training, String>) {
         match result {
             Ok(training) => {
-                let name = training.folder.file_name().map_or_else(|| "run".to_owned(), |n| n.to_string_lossy().into_owned());
+                let name =
+                    training.folder.file_name().map_or_else(|| "run".to_owned(), |n| n.to_string_lossy().into_owned());
                 self.note(Severity::Info, format!("Training into {}", training.folder.display()));
                 for w in &training.warnings {
                     self.note(Severity::Warning, w.clone());
@@ -217,7 +218,11 @@ fn follow(run: &mut RunView, training: &mut Training, event: &TrainEvent, said: 
         TrainEvent::Checkpoint { step, path, best } => {
             let at = at(run, *step, &training.clock);
             let kind = if *best { MarkKind::BestCheckpoint } else { MarkKind::Checkpoint };
-            run.marks.push(Mark { kind, at, text: if *best { "best checkpoint".to_owned() } else { "checkpoint".to_owned() } });
+            run.marks.push(Mark {
+                kind,
+                at,
+                text: if *best { "best checkpoint".to_owned() } else { "checkpoint".to_owned() },
+            });
             said.push((Severity::Info, format!("Checkpoint {path}")));
         }
         TrainEvent::Log { step, code, message } => {

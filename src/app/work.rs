@@ -164,7 +164,8 @@ fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionErr
 }
 
 fn open_demo(folder: &Path) -> Result<Derived, String> {
-    let session = demo::write(folder).map_err(|e| format!("The demo could not be written: {e}; {}", folder.display()))?;
+    let session =
+        demo::write(folder).map_err(|e| format!("The demo could not be written: {e}; {}", folder.display()))?;
     if !files::exists(&session) {
         let model = Model::open(&folder.join("model.pb")).map_err(|e| e.to_string())?;
         Session::new(Arc::new(model), demo::recipe(folder)).save_as(&session).map_err(|e| e.to_string())?;

@@ -360,9 +360,7 @@ impl Action {
             Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", None),
             Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", None),
             Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard", "Ends and forgets the run", None),
-            Self::SaveCheckpoint => {
-                row(Train, icons::SAVE, "Checkpoint now", "After the step in progress", None)
-            }
+            Self::SaveCheckpoint => row(Train, icons::SAVE, "Checkpoint now", "After the step in progress", None),
             Self::Shortcuts => row(Help, icons::COMMAND, "Keyboard shortcuts", "", Some((Modifiers::NONE, Key::F1))),
             Self::About => row(Help, icons::INFO, "About Regraft", "", None),
         }

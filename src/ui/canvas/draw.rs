@@ -10,6 +10,7 @@ use crate::ui::selection::Target;
 use crate::ui::theme::{self, icons, tokens};
 use crate::ui::{UiState, text, widgets};
 
+use super::color::{ColorMode, family};
 use super::fold::{CHIP_HEIGHT, Item, Layout, MAX_CHIPS, Placed, Wire};
 use super::{Camera, placed_of};
 
@@ -18,127 +19,6 @@ const TEXT_ZOOM: f32 = 0.38;
 const DETAIL_ZOOM: f32 = 0.2;
 /// Up to so many visible things each gets an accessible name and a tooltip of its own.
 const MAX_NAMED: usize = 400;
-
-/// What the colours of cards say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ColorMode {
-    #[default]
-    Kind,
-    Trainable,
-    Gradient,
-}
-
-impl ColorMode {
-    const ALL: [Self; 3] = [Self::Kind, Self::Trainable, Self::Gradient];
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Kind => "Colour by kind",
-            Self::Trainable => "Colour by what trains",
-            Self::Gradient => "Colour by gradient",
-        }
-    }
-}
-
-/// The choice of colours with its legend.
-pub fn color_mode_ui(ui: &mut Ui, ctx: &Ctx<'_>, mode: &mut ColorMode) {
-    egui::ComboBox::from_id_salt("color-mode")
-        .width(150.0)
-        .selected_text(mode.title())
-        .show_ui(ui, |ui| {
-            for m in ColorMode::ALL {
-                ui.selectable_value(mode, m, m.title());
-            }
-        })
-        .response
-        .accessible_name("Colours of the graph");
-    let t = ctx.tokens;
-    let entries: Vec<(&str, Color32)> = match mode {
-        ColorMode::Kind => FAMILIES.iter().enumerate().map(|(i, f)| (*f, t.families[i])).collect(),
-        ColorMode::Trainable => vec![("trains", t.trainable), ("frozen", t.frozen)],
-        ColorMode::Gradient => {
-            vec![("flows", t.flows), ("zero or stopped", t.zero), ("blocked", t.blocked), ("off path", t.frozen)]
-        }
-    };
-    let room = ui.available_width();
-    let mut used = 0.0;
-    for (name, color) in entries {
-        used += name.chars().count() as f32 * 6.0 + 24.0;
-        if used > room {
-            break;
-        }
-        let (rect, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
-        ui.painter().rect_filled(rect, 2.0, color);
-        ui.spacing_mut().item_spacing.x = 4.0;
-        widgets::caption(ui, name);
-        ui.add_space(4.0);
-    }
-}
-
-const FAMILIES: [&str; 10] = [
-    "linear algebra",
-    "convolution",
-    "normalisation",
-    "activation",
-    "shape",
-    "index",
-    "control",
-    "random",
-    "element-wise",
-    "input or output",
-];
-
-/// The family of an op in a file's own words, as an index into the family colours.
-pub fn family(op: &str) -> usize {
-    let has = |words: &[&str]| words.iter().any(|w| op.contains(w));
-    if op.starts_with("Placeholder") || has(&["Const", "Iterator", "Variable"]) {
-        9
-    } else if has(&["MatMul", "Gemm", "Einsum"]) {
-        0
-    } else if has(&["Conv", "Pool"]) {
-        1
-    } else if has(&["Norm", "Softmax", "Rsqrt", "SquaredDifference"]) {
-        2
-    } else if has(&["Relu", "Gelu", "Tanh", "Erf", "Sigmoid", "Elu", "Selu", "Swish", "CrossEntropy"]) {
-        3
-    } else if has(&["Random", "Dropout", "Multinomial"]) {
-        7
-    } else if has(&[
-        "Reshape",
-        "Transpose",
-        "Shape",
-        "ExpandDims",
-        "Squeeze",
-        "Tile",
-        "Fill",
-        "Pack",
-        "Concat",
-        "Split",
-        "Rank",
-        "Size",
-        "Flatten",
-    ]) {
-        4
-    } else if has(&["Gather", "Slice", "OneHot", "Scatter", "Range", "Where", "ArgMax", "TopK"]) {
-        5
-    } else if has(&[
-        "Switch",
-        "Merge",
-        "If",
-        "While",
-        "Enter",
-        "Exit",
-        "NextIteration",
-        "LoopCond",
-        "PartitionedCall",
-        "NoOp",
-        "Assert",
-    ]) {
-        6
-    } else {
-        8
-    }
-}
 
 /// Everything that drawing one frame needs.
 pub struct Scene<'a> {
@@ -173,7 +53,7 @@ impl Scene<'_> {
         if let Some(h) = hit {
             response.clone().on_hover_ui_at_pointer(|ui| self.tooltip(ui, h));
         }
-        self.mini_map(ui, &painter);
+        self.mini_map(&painter);
         hit
     }
 
@@ -183,7 +63,7 @@ impl Scene<'_> {
         Rect::from_min_size(min, vec2(p.size[0], p.size[1]) * self.camera.zoom)
     }
 
-    fn point(&self, p: [f32; 2]) -> Pos2 {
+    pub(super) fn point(&self, p: [f32; 2]) -> Pos2 {
         self.camera.to_screen(self.rect.center(), p)
     }
 
@@ -213,7 +93,7 @@ impl Scene<'_> {
         }
     }
 
-    fn color(&self, p: &Placed) -> Color32 {
+    pub(super) fn color(&self, p: &Placed) -> Color32 {
         let t = self.ctx.tokens;
         let o = &self.open.overview;
         match (self.state.canvas.color_mode, p.item) {
@@ -516,45 +396,6 @@ impl Scene<'_> {
             }
         }
     }
-
-    /// Where the visible part lies in the whole; only where not all is visible.
-    fn mini_map(&self, ui: &Ui, painter: &Painter) {
-        let t = self.ctx.tokens;
-        let whole = Rect::from_min_size(
-            self.point([0.0; 2]),
-            vec2(self.layout.size[0], self.layout.size[1]) * self.camera.zoom,
-        );
-        if self.rect.contains_rect(whole) || self.rect.width() < 420.0 || self.rect.height() < 300.0 {
-            return;
-        }
-        let scale = (130.0 / self.layout.size[0].max(1.0)).min(150.0 / self.layout.size[1].max(1.0));
-        let size = vec2(self.layout.size[0], self.layout.size[1]) * scale;
-        let map = Rect::from_min_size(
-            self.rect.right_bottom() - size.max(vec2(16.0, 16.0)) - vec2(12.0, 12.0),
-            size.max(vec2(16.0, 16.0)),
-        );
-        painter.rect(
-            map.expand(4.0),
-            4.0,
-            tokens::faded(t.panel, 0.92),
-            Stroke::new(1.0, t.stroke_subtle),
-            StrokeKind::Outside,
-        );
-        for p in self.layout.placed.iter().filter(|p| p.parent.is_none() || !p.is_open).take(1500) {
-            let r = Rect::from_min_size(
-                map.min + vec2(p.min[0], p.min[1]) * scale,
-                (vec2(p.size[0], p.size[1]) * scale).max(vec2(1.0, 1.0)),
-            );
-            painter.rect_filled(r, 0.0, if p.is_open { t.raised } else { tokens::mix(t.raised, self.color(p), 0.6) });
-        }
-        let to_map = |p: Pos2| {
-            let w = self.camera.to_world(self.rect.center(), p);
-            map.min + vec2(w[0], w[1]) * scale
-        };
-        let shown = Rect::from_two_pos(to_map(self.rect.min), to_map(self.rect.max)).intersect(map);
-        painter.rect_stroke(shown, 1.0, Stroke::new(1.25, t.accent), StrokeKind::Inside);
-        let _ = ui;
-    }
 }
 
 fn role_letter(role: &str) -> &'static str {
@@ -579,28 +420,5 @@ fn hatch(painter: &Painter, r: Rect, color: Color32) {
     while x < r.right() {
         painter.line_segment([pos2(x, r.bottom()), pos2(x + r.height(), r.top())], Stroke::new(1.0, color));
         x += 8.0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ops_find_their_family() {
-        for (op, want) in [
-            ("MatMul", 0),
-            ("Conv2D", 1),
-            ("FusedBatchNormV3", 2),
-            ("Relu", 3),
-            ("Reshape", 4),
-            ("GatherV2", 5),
-            ("Merge", 6),
-            ("RandomUniform", 7),
-            ("AddV2", 8),
-            ("Placeholder", 9),
-        ] {
-            assert_eq!(FAMILIES[family(op)], FAMILIES[want], "{op}");
-        }
     }
 }

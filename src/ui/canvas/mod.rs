@@ -1,8 +1,10 @@
 //! The graph as a picture: pan, zoom, fold, select. The layout is made in a job; drawing touches only what is visible.
 
+mod color;
 mod draw;
 pub mod fold;
 pub mod layered;
+mod minimap;
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::theme::{self, icons};
 use super::{Command, UiState, widgets};
 use fold::{Item, Layout, View};
 
-pub use draw::ColorMode;
+pub use color::ColorMode;
 
 const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.02..=2.5;
 
@@ -307,7 +309,7 @@ fn toolbar_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             state.canvas.wants = Wants::Fit;
         }
         ui.separator();
-        draw::color_mode_ui(ui, ctx, &mut state.canvas.color_mode);
+        color::color_mode_ui(ui, ctx, &mut state.canvas.color_mode);
     });
 }
 
