@@ -7,6 +7,7 @@ mod losses;
 mod ops;
 mod passes;
 mod stages;
+mod tensorflow_ops;
 mod training;
 #[cfg(feature = "gui")]
 mod window;

@@ -1,12 +1,13 @@
 //! Kernels of convolution: unfolded into matrix products block by block (each row of the unfolded matrix is what one
-//! window reads), straight for 1×1 windows, and channel by channel for depthwise filters.
+//! window reads), straight for 1×1 windows; [`depthwise`](super::depthwise) filters go their own way.
 #![allow(unsafe_code)]
 
 use smallvec::SmallVec;
 
+use super::depthwise;
 use super::window::Geometry;
 use crate::ops::linalg::gemm::{self, BatchDim, GemmElement, Layout};
-use crate::ops::simd::{GRAIN, Real, Shared, parallel};
+use crate::ops::simd::{Real, Shared, parallel};
 use crate::program::Kernel;
 
 /// Concrete sizes of a convolution.
@@ -23,7 +24,7 @@ const BLOCK_BYTES: usize = 4 << 20;
 
 impl Shape {
     /// Result positions over the whole batch.
-    fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         self.geometry.batch * self.geometry.output_positions()
     }
 
@@ -135,7 +136,7 @@ fn columns_of<T: Real>(scratch: &mut [u8]) -> &mut [T] {
 pub fn forward<T: Real + GemmElement>(shape: Shape) -> Kernel {
     let flops = shape.flops();
     if shape.is_depthwise() {
-        return depthwise_forward::<T>(shape).flops(flops);
+        return depthwise::forward::<T>(shape).flops(flops);
     }
     let scratch = if shape.is_pointwise() { 0 } else { shape.scratch::<T>() };
     Kernel::compute(move |call| {
@@ -184,7 +185,7 @@ pub fn forward<T: Real + GemmElement>(shape: Shape) -> Kernel {
 pub fn input<T: Real + GemmElement>(shape: Shape) -> Kernel {
     let flops = shape.flops();
     if shape.is_depthwise() {
-        return depthwise_input::<T>(shape).flops(flops);
+        return depthwise::input::<T>(shape).flops(flops);
     }
     let scratch = if shape.is_pointwise() { 0 } else { shape.scratch::<T>() };
     Kernel::compute(move |call| {
@@ -240,7 +241,7 @@ pub fn input<T: Real + GemmElement>(shape: Shape) -> Kernel {
 pub fn filter<T: Real + GemmElement>(shape: Shape) -> Kernel {
     let flops = shape.flops();
     if shape.is_depthwise() {
-        return depthwise_filter::<T>(shape).flops(flops);
+        return depthwise::filter::<T>(shape).flops(flops);
     }
     let scratch = if shape.is_pointwise() { 0 } else { shape.scratch::<T>() };
     Kernel::compute(move |call| {
@@ -301,87 +302,4 @@ fn for_blocks<T>(shape: &Shape, mut f: impl FnMut(usize, usize)) {
         f(first, rows);
         first += rows;
     }
-}
-
-/// Each input channel has its own `cout / cin` filters.
-fn depthwise_forward<T: Real>(shape: Shape) -> Kernel {
-    Kernel::compute(move |call| {
-        let (x, w) = (call.input::<T>(0), call.input::<T>(1));
-        let (g, cin, cout) = (&shape.geometry, shape.cin, shape.cout);
-        let (per_image, image, times) = (g.output_positions(), g.input_positions() * cin, cout / cin);
-        let y = Shared::new(call.outputs[0].ptr::<T>());
-        parallel(shape.positions(), g.taps() * cout, |range| {
-            for p in range {
-                let x = &x[p / per_image * image..][..image];
-                // SAFETY: each position belongs to one task and lies within the output.
-                let to = unsafe { y.at(p * cout..(p + 1) * cout) };
-                to.fill(<T as Real>::ZERO);
-                g.for_taps(p % per_image, |tap, s| {
-                    let (x, w) = (&x[s * cin..(s + 1) * cin], &w[tap * cout..(tap + 1) * cout]);
-                    if times == 1 {
-                        to.iter_mut().zip(x).zip(w).for_each(|((t, &x), &w)| *t += x * w);
-                    } else {
-                        to.iter_mut().zip(w).enumerate().for_each(|(c, (t, &w))| *t += x[c / times] * w);
-                    }
-                });
-            }
-        });
-    })
-}
-
-fn depthwise_input<T: Real>(shape: Shape) -> Kernel {
-    Kernel::compute(move |call| {
-        let (w, y) = (call.input::<T>(1), call.input::<T>(2));
-        let (g, cin, cout) = (&shape.geometry, shape.cin, shape.cout);
-        let (per_input, image, times) = (g.input_positions(), g.output_positions() * cout, cout / cin);
-        let x = Shared::new(call.outputs[0].ptr::<T>());
-        parallel(g.batch * per_input, g.taps() * cout, |range| {
-            for p in range {
-                let y = &y[p / per_input * image..][..image];
-                // SAFETY: each position belongs to one task and lies within the output.
-                let to = unsafe { x.at(p * cin..(p + 1) * cin) };
-                to.fill(<T as Real>::ZERO);
-                g.for_readers(p % per_input, |tap, o| {
-                    let (y, w) = (&y[o * cout..(o + 1) * cout], &w[tap * cout..(tap + 1) * cout]);
-                    if times == 1 {
-                        to.iter_mut().zip(y).zip(w).for_each(|((t, &y), &w)| *t += y * w);
-                    } else {
-                        y.iter().zip(w).enumerate().for_each(|(c, (&y, &w))| to[c / times] += y * w);
-                    }
-                });
-            }
-        });
-    })
-}
-
-fn depthwise_filter<T: Real>(shape: Shape) -> Kernel {
-    Kernel::compute(move |call| {
-        let (x, y) = (call.input::<T>(0), call.input::<T>(2));
-        let (g, cin, cout) = (&shape.geometry, shape.cin, shape.cout);
-        let (per_image, per_input, times) = (g.output_positions(), g.input_positions(), cout / cin);
-        let w = Shared::new(call.outputs[0].ptr::<T>());
-        parallel(g.taps(), GRAIN, |range| {
-            for tap in range {
-                let t = Geometry::coordinates(&g.size, tap);
-                // SAFETY: each tap belongs to one task and lies within the output.
-                let to = unsafe { w.at(tap * cout..(tap + 1) * cout) };
-                to.fill(<T as Real>::ZERO);
-                for p in 0..shape.positions() {
-                    let (b, o) = (p / per_image, Geometry::coordinates(&g.output, p % per_image));
-                    let (Some(s0), Some(s1), Some(s2)) =
-                        (g.source(0, o[0], t[0]), g.source(1, o[1], t[1]), g.source(2, o[2], t[2]))
-                    else {
-                        continue;
-                    };
-                    let s = (s0 * g.input[1] + s1) * g.input[2] + s2;
-                    let (x, y) = (&x[(b * per_input + s) * cin..][..cin], &y[p * cout..(p + 1) * cout]);
-                    if times == 1 {
-                        to.iter_mut().zip(x).zip(y).for_each(|((t, &x), &y)| *t += x * y);
-                    } else {
-                        to.iter_mut().zip(y).enumerate().for_each(|(c, (t, &y))| *t += x[c / times] * y);
-                    }
-                }
-            }
-        });
-    })
 }

@@ -2,6 +2,7 @@
 
 #[allow(clippy::module_inception)]
 pub mod conv;
+mod depthwise;
 mod kernel;
 pub mod window;
 

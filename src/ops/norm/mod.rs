@@ -1,12 +1,14 @@
 //! Ops of the family `norm`: softmax, normalisation, and the losses made of them; one file per op.
 
 pub mod cross_entropy;
+pub mod ctc;
 pub mod log_softmax;
 pub mod rows;
 pub mod softmax;
 pub mod statistic;
 
 pub use cross_entropy::{SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy};
+pub use ctc::CtcLoss;
 pub use log_softmax::{LogSoftmax, LogSoftmaxGradient};
 pub use softmax::{Softmax, SoftmaxGradient};
 pub use statistic::Statistic;
@@ -22,4 +24,5 @@ pub const ALL: &[&OpInfo] = &[
     &cross_entropy::INFO,
     &cross_entropy::SPARSE_INFO,
     &statistic::INFO,
+    &ctc::INFO,
 ];

@@ -21,6 +21,7 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "Conv2DBackpropFilter", rule: |r| conv_filter(r, 2) },
     Spelling { op: "Conv3DBackpropFilterV2", rule: |r| conv_filter(r, 3) },
     Spelling { op: "DepthwiseConv2dNativeBackpropInput", rule: depthwise_input },
+    Spelling { op: "DepthwiseConv2dNativeBackpropFilter", rule: depthwise_filter_gradient },
     Spelling { op: "MaxPool", rule: |r| max_pool(r, 2) },
     Spelling { op: "MaxPoolV2", rule: |r| max_pool(r, 2) },
     Spelling { op: "MaxPool3D", rule: |r| max_pool(r, 3) },
@@ -137,6 +138,12 @@ fn depthwise(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![from_last(r, y, 2)?])
 }
 
+/// The result of a 2-D convolution node, depthwise where its op says so.
+pub(super) fn convolve(r: &mut Rule<'_, '_>) -> Result<Value, Misfit> {
+    let outputs = if r.node.op.contains("Depthwise") { depthwise(r)? } else { conv(r, 2)? };
+    Ok(outputs[0])
+}
+
 /// Inputs sizes, filter, gradient.
 fn conv_input(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
     let window = window(r, n)?;
@@ -167,6 +174,17 @@ fn conv_filter(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> {
     let (x, sizes, y) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let (x, y) = (to_last(r, x, n)?, to_last(r, y, n)?);
     Ok(smallvec![r.b.op(ConvFilter { window, groups: 1 }, &[x, sizes, y])?])
+}
+
+fn depthwise_filter_gradient(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let window = window(r, 2)?;
+    let (x, y, sizes) = (r.input(0)?, r.input(2)?, r.ints(1)?);
+    let (x, y) = (to_last(r, x, 2)?, to_last(r, y, 2)?);
+    let [h, w, cin, times] = sizes[..] else { return Err(Misfit(format!("{sizes:?} is not a filter shape"))) };
+    let groups = usize::try_from(cin).map_err(|_| Misfit(format!("{sizes:?} is not a filter shape")))?;
+    let flat = r.ints_literal(&[h, w, 1, cin.saturating_mul(times)]);
+    let dw = r.b.op(ConvFilter { window, groups }, &[x, flat, y])?;
+    Ok(smallvec![make::reshape(r.b, dw, &[h, w, cin, times])?])
 }
 
 /// Window sizes: an attribute, or in `MaxPoolV2` an input; the strides likewise.

@@ -43,10 +43,6 @@ pub fn size_of(b: &mut Builder, x: Value, axis: i64) -> Result<Value, Misfit> {
 }
 
 impl Dim {
-    pub fn times(self, b: &mut Builder, n: i64) -> Result<Self, Misfit> {
-        self.with(b, n, |a, n| a * n, make::mul)
-    }
-
     pub fn plus(self, b: &mut Builder, n: i64) -> Result<Self, Misfit> {
         self.with(b, n, |a, n| a + n, make::add)
     }

@@ -6,7 +6,6 @@ use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::elementwise::{Betainc, BinaryFn, PreventGradient, StopGradient, UnaryFn};
 use crate::ops::make;
 use crate::program::{Misfit, Value};
-use crate::tensor::DType;
 
 use super::rows;
 
@@ -119,8 +118,6 @@ pub const RULES: &[Spelling] = rows! {
     "FakeQuantWithMinMaxArgs" => fake_quant_args;
     "FakeQuantWithMinMaxVars" => fake_quant_vars;
     "FakeQuantWithMinMaxVarsPerChannel" => fake_quant_vars;
-    "AdjustContrastv2" => adjust_contrast;
-    "HSVToRGB" => hsv_to_rgb;
 
     // What TensorFlow's own gradient graphs are made of.
     "SqrtGrad" => |r| two(r, B::SqrtGradient);
@@ -316,43 +313,3 @@ fn fake_quant(r: &mut Rule<'_, '_>, x: Value, low: Value, high: Value) -> Result
     Ok(smallvec![make::add(b, inside, error)?])
 }
 
-/// Distances from the mean of each image and channel, stretched.
-fn adjust_contrast(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let (x, factor) = (r.input(0)?, r.input(1)?);
-    let dtype = r.b.fact(x).dtype;
-    let factor = make::cast(r.b, factor, dtype)?;
-    let mean = make::reduce_mean(r.b, x, &[-3, -2], true)?;
-    let away = make::sub(r.b, x, mean)?;
-    let away = make::mul(r.b, away, factor)?;
-    Ok(smallvec![make::add(r.b, away, mean)?])
-}
-
-/// Each channel is a clipped distance of the hue from the channel's own.
-fn hsv_to_rgb(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    let b = &mut *r.b;
-    let mut parts = Vec::new();
-    for channel in 0..3 {
-        let index = make::ints(b, &[channel]);
-        parts.push(make::gather(b, x, index, -1)?);
-    }
-    let (s, v) = (parts[1], parts[2]);
-    let h = make::mul_scalar(b, parts[0], 6.0)?;
-    let dtype: DType = b.fact(x).dtype;
-    let (zero, one) = (make::scalar(b, dtype, 0.0), make::scalar(b, dtype, 1.0));
-    let mut channels = Vec::new();
-    for (center, sign, offset) in [(3.0, 1.0, -1.0), (2.0, -1.0, 2.0), (4.0, -1.0, 2.0)] {
-        let d = make::add_scalar(b, h, -center)?;
-        let d = make::abs(b, d)?;
-        let d = make::mul_scalar(b, d, sign)?;
-        let d = make::add_scalar(b, d, offset)?;
-        let d = make::minimum(b, d, one)?;
-        let d = make::maximum(b, d, zero)?;
-        // (1 - s + s d) v
-        let d = make::sub(b, d, one)?;
-        let d = make::mul(b, s, d)?;
-        let d = make::add(b, d, one)?;
-        channels.push(make::mul(b, d, v)?);
-    }
-    Ok(smallvec![make::concat(b, &channels, -1)?])
-}

@@ -1,5 +1,6 @@
 //! Spellings of TensorFlow ops: diagonals and bands of matrices. Where an element of the result comes from is known from
-//! the shapes alone, so these are reads at fixed positions with a mask.
+//! the shapes alone, so these are reads at fixed positions with a mask. While shapes are unknown, one diagonal can still be
+//! spelled with a comparison of positions ([`diagonal`]).
 
 use smallvec::smallvec;
 
@@ -10,6 +11,8 @@ use crate::ops::make;
 use crate::ops::sizes::{self, Size};
 use crate::program::{Misfit, Value};
 use crate::tensor::Tensor;
+
+use super::diagonal;
 
 pub const RULES: &[Spelling] = &[
     Spelling { op: "Einsum", rule: spell_einsum },
@@ -24,6 +27,9 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "MatrixSetDiag", rule: matrix_set_diag },
     Spelling { op: "MatrixSetDiagV2", rule: matrix_set_diag },
     Spelling { op: "MatrixSetDiagV3", rule: matrix_set_diag },
+    Spelling { op: "BatchMatrixDiag", rule: matrix_diag },
+    Spelling { op: "BatchMatrixDiagPart", rule: matrix_diag_part },
+    Spelling { op: "BatchMatrixSetDiag", rule: matrix_set_diag },
     Spelling { op: "Diag", rule: diag },
     Spelling { op: "DiagPart", rule: diag_part },
     Spelling { op: "MatrixInverse", rule: inverse },
@@ -135,7 +141,7 @@ fn last_dims(r: &Rule<'_, '_>, i: usize, n: usize) -> Result<Vec<i64>, Misfit> {
 
 /// Inputs x, and in the newer forms k and the padding value.
 fn matrix_diag_part(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let dims = last_dims(r, 0, 2)?;
+    let Ok(dims) = last_dims(r, 0, 2) else { return diagonal::matrix_diag_part(r) };
     let k = if r.has_input(1) { r.ints(1)? } else { vec![0] };
     let band = Band::new(r, &k, dims[0], dims[1])?;
     let x = r.input(0)?;
@@ -152,7 +158,8 @@ fn matrix_diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let k = if r.has_input(1) { r.ints(1)? } else { vec![0] };
     let (lower, upper) = (k[0], *k.last().unwrap_or(&0));
     let axes = if lower == upper { 1 } else { 2 };
-    let longest = *last_dims(r, 0, axes)?.last().unwrap_or(&0);
+    let Ok(last) = last_dims(r, 0, axes) else { return diagonal::matrix_diag(r) };
+    let longest = last.last().copied().unwrap_or(0);
     let given = |i: usize| -> Result<i64, Misfit> {
         Ok(if r.has_input(i) { r.ints(i)?.first().copied().unwrap_or(-1) } else { -1 })
     };
@@ -179,7 +186,7 @@ fn matrix_diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 
 /// Inputs x, diagonal, and in the newer forms k.
 fn matrix_set_diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let dims = last_dims(r, 0, 2)?;
+    let Ok(dims) = last_dims(r, 0, 2) else { return diagonal::matrix_set_diag(r) };
     let k = if r.has_input(2) { r.ints(2)? } else { vec![0] };
     let band = Band::new(r, &k, dims[0], dims[1])?;
     let (x, diagonal) = (r.input(0)?, r.input(1)?);
@@ -193,7 +200,7 @@ fn matrix_set_diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 /// A tensor of shape s on the diagonal of a tensor of shape s + s.
 fn diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let x = r.input(0)?;
-    let dims = r.fact(0)?.dims().ok_or_else(|| Misfit::new("the shape must be known"))?;
+    let Some(dims) = r.fact(0)?.dims() else { return diagonal::diag(r) };
     let n = dims.iter().product::<usize>();
     if n > 1 << 12 {
         return Err(Misfit(format!("a diagonal of {n} elements is too large")));
@@ -207,7 +214,7 @@ fn diag(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 
 fn diag_part(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let x = r.input(0)?;
-    let dims = r.fact(0)?.dims().ok_or_else(|| Misfit::new("the shape must be known"))?;
+    let Some(dims) = r.fact(0)?.dims() else { return diagonal::diag_part(r) };
     let half = dims.len() / 2;
     if dims.len() % 2 != 0 || dims[..half] != dims[half..] {
         return Err(Misfit(format!("a shape of {:?} does not repeat itself", &dims[..])));

@@ -1,9 +1,9 @@
 //! The table of TensorFlow ops that we can spell, by family. Adding one: a row in its family's `RULES`.
 
 mod arrays;
-mod blocks;
 mod control;
 mod conv;
+mod diagonal;
 mod dims;
 mod image;
 mod index;
@@ -11,6 +11,7 @@ mod linalg;
 mod math;
 mod matrix;
 mod nn;
+mod optimised;
 mod random;
 mod recurrent;
 mod reduce;
@@ -30,10 +31,10 @@ use rows;
 pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("math", math::RULES),
     ("arrays", arrays::RULES),
-    ("blocks", blocks::RULES),
     ("index", index::RULES),
     ("reduce", reduce::RULES),
     ("nn", nn::RULES),
+    ("optimised", optimised::RULES),
     ("conv", conv::RULES),
     ("image", image::RULES),
     ("linalg", linalg::RULES),

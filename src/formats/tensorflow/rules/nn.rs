@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
-use crate::ops::norm::{LogSoftmax, Softmax, SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy, Statistic};
+use crate::ops::norm::{CtcLoss, LogSoftmax, Softmax, SoftmaxCrossEntropy, SparseSoftmaxCrossEntropy, Statistic};
 use crate::program::{Misfit, Value};
 use crate::tensor::Tensor;
 use crate::tensor::shape::broadcast_dims;
@@ -16,12 +16,13 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "SparseSoftmaxCrossEntropyWithLogits", rule: sparse_cross_entropy },
     Spelling { op: "BiasAdd", rule: bias_add },
     Spelling { op: "BiasAddV1", rule: bias_add },
-    Spelling { op: "L2Loss", rule: l2_loss },
     Spelling { op: "FusedBatchNorm", rule: fused_batch_norm },
     Spelling { op: "FusedBatchNormV2", rule: fused_batch_norm },
     Spelling { op: "FusedBatchNormV3", rule: fused_batch_norm },
     Spelling { op: "BatchNormWithGlobalNormalization", rule: batch_norm_old },
     Spelling { op: "LRN", rule: local_response },
+    Spelling { op: "CTCLoss", rule: |r| ctc_loss(r, false) },
+    Spelling { op: "CTCLossV2", rule: |r| ctc_loss(r, true) },
 ];
 
 fn softmax(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
@@ -58,7 +59,7 @@ pub(super) fn channels_first(r: &Rule<'_, '_>) -> bool {
 }
 
 /// A vector of channels shaped so that it broadcasts over a tensor of `rank` axes.
-fn per_channel(r: &mut Rule<'_, '_>, v: Value, rank: usize) -> Result<Value, Misfit> {
+pub(super) fn per_channel(r: &mut Rule<'_, '_>, v: Value, rank: usize) -> Result<Value, Misfit> {
     if !channels_first(r) || rank < 3 {
         return Ok(v);
     }
@@ -74,16 +75,8 @@ fn bias_add(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![make::add(r.b, x, bias)?])
 }
 
-/// `Σ x² / 2`.
-fn l2_loss(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    let squares = make::square(r.b, x)?;
-    let sum = make::sum_all(r.b, squares)?;
-    Ok(smallvec![make::mul_scalar(r.b, sum, 0.5)?])
-}
-
 /// `(x − mean) · (scale / √(variance + ε)) + offset`, all per channel.
-fn normalise(
+pub(super) fn normalise(
     r: &mut Rule<'_, '_>,
     x: Value,
     [scale, offset, mean, variance]: [Value; 4],
@@ -193,4 +186,15 @@ fn local_response(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let exponent = make::scalar(r.b, dtype, -f64::from(beta));
     let factor = make::pow(r.b, base, exponent)?;
     Ok(smallvec![make::mul(r.b, x, factor)?])
+}
+
+/// Inputs logits, label indices, label values, lengths.
+fn ctc_loss(r: &mut Rule<'_, '_>, blank_first: bool) -> Result<Outputs, Misfit> {
+    let op = CtcLoss {
+        blank_first,
+        collapse_labels: r.bool_or("preprocess_collapse_repeated", false),
+        merge_repeated: r.bool_or("ctc_merge_repeated", true),
+    };
+    let inputs = r.all_inputs()?;
+    r.b.op_n(std::sync::Arc::new(op), &inputs)
 }
