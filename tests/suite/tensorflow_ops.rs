@@ -94,7 +94,8 @@ fn check(case: &Case, spelled: &Spelled, arrays: &Arrays) -> Result<(), String> 
     }
     // In inference form the reserve outputs of batch normalisation hold uninitialised memory in TensorFlow.
     let reserve = case.op.starts_with("FusedBatchNorm");
-    let ports: Vec<usize> = (0..case.outputs.len()).filter(|&p| array("out", p).is_some() && !(reserve && p >= 3)).collect();
+    let ports: Vec<usize> =
+        (0..case.outputs.len()).filter(|&p| array("out", p).is_some() && !(reserve && p >= 3)).collect();
     let fetches = ports.iter().map(|&p| value(&case.output(p))).collect::<Result<Vec<_>, _>>()?;
     let request = Request {
         mode: Mode::Eval,

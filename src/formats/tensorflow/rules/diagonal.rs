@@ -129,4 +129,3 @@ pub(super) fn diag_part(r: &mut Rule<'_, '_>) -> Spelled {
     let d = r.b.op(StridedSlice { masks }, &[flat, begin, end, step])?;
     Ok(smallvec![dims::reshape(r.b, d, half)?])
 }
-

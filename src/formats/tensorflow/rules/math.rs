@@ -312,4 +312,3 @@ fn fake_quant(r: &mut Rule<'_, '_>, x: Value, low: Value, high: Value) -> Result
     let error = b.op(StopGradient, &[error])?;
     Ok(smallvec![make::add(b, inside, error)?])
 }
-

@@ -20,8 +20,7 @@ pub const RULES: &[Spelling] = &[
 ];
 
 fn fused_matmul(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let op =
-        MatMul { transpose_a: r.bool_or("transpose_a", false), transpose_b: r.bool_or("transpose_b", false) };
+    let op = MatMul { transpose_a: r.bool_or("transpose_a", false), transpose_b: r.bool_or("transpose_b", false) };
     let inputs = [r.input(0)?, r.input(1)?];
     let y = r.b.op(op, &inputs)?;
     finish(r, y, 2)
