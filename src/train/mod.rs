@@ -5,6 +5,7 @@
 //! and [`run_log`] (what a run leaves on disk). The trainer knows neither sessions nor model formats.
 
 pub mod checkpoint;
+pub mod evaluate;
 pub mod executables;
 pub mod losses;
 pub mod metrics;
@@ -21,6 +22,8 @@ pub mod store;
 pub mod trainer;
 
 pub use program_step::{ProgramStep, StepProgram};
+pub use evaluate::{evaluate, predict};
+pub use executables::Executables;
 pub use protocol::{Delivery, EndReason, TrainCommand, TrainEvent};
 pub use run_log::RunLog;
 pub use settings::{Preset, Settings};

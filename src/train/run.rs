@@ -12,6 +12,7 @@ use crate::program::{Random, View};
 use crate::tensor::{DType, Tensor};
 
 use super::checkpoint::{self, Loaded, Progress};
+use super::evaluate::evaluate;
 use super::executables::Executables;
 use super::metrics::{self, Collector, Task};
 use super::optimizers::apply;
@@ -22,6 +23,9 @@ use super::settings::Settings;
 use super::step::Phase;
 use super::store::Store;
 use super::trainer::Job;
+
+/// Metrics of a single step are left out where they would cost more than they tell (a vocabulary of classes per token).
+const MAX_STEP_SCORES: usize = 1 << 20;
 
 /// What commands asked for and was not done yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -239,7 +243,10 @@ impl<'a> Run<'a> {
             if !loss.is_finite() {
                 return Err(self.blame(&placed, random, "the loss", loss));
             }
-            if let (Some(c), Some(p), Some(l)) = (&mut metrics, self.executables.prediction(), &placed.batch.labels) {
+            if let (Some(c), Some(l)) = (&mut metrics, &placed.batch.labels)
+                && let Some(p) = self.executables.prediction()
+                && p.len() <= MAX_STEP_SCORES
+            {
                 c.add(&p, l, placed.batch.n_examples);
             }
             out.epoch_ended = placed.index + 1 >= placed.n_batches;
@@ -471,30 +478,4 @@ fn add_gradients(sums: &mut [Option<Tensor>], made: &Executables, values: &[Tens
             apply::accumulate(sum, g, weight as f64);
         }
     }
-}
-
-/// Loss (mean over examples) and metrics of a whole data set in [`Phase::Eval`].
-pub fn evaluate(
-    executables: &mut Executables,
-    parameters: &[Tensor],
-    source: &mut dyn BatchSource,
-    task: &Task,
-    seed: u64,
-) -> Result<(f64, metrics::Report), String> {
-    let mut collector = Collector::new(task.clone());
-    let (mut loss, mut examples) = (0.0, 0.0);
-    for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
-        let batch = source.batch(0, index).map_err(|e| e.to_string())?;
-        let random = Random { seed, step: index as u64 };
-        let mean = executables.run(Phase::Eval, &batch.feeds, parameters, random)?;
-        loss += mean * batch.n_examples as f64;
-        examples += batch.n_examples as f64;
-        if let (Some(p), Some(l)) = (executables.prediction(), &batch.labels) {
-            collector.add(&p, l, batch.n_examples);
-        }
-    }
-    if examples == 0.0 {
-        return Err("the validation data has no examples".to_owned());
-    }
-    Ok((loss / examples, collector.finish()))
 }

@@ -160,7 +160,7 @@ impl StepFactory for Linear {
             }
         }
         let parts =
-            StepProgram { program, parameters: vec![w, bias], loss: 0, prediction: Some(1), gradients, unfused: None };
+            StepProgram { program, parameters: vec![Some(w), Some(bias)], loss: Some(0), prediction: Some(1), gradients, unfused: None };
         Ok(Box::new(ProgramStep::new(parts, &mut ConstantStore::default())?))
     }
 }

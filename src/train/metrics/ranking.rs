@@ -23,14 +23,7 @@ impl Scores {
             return;
         }
         self.truth.push(truth as u32);
-        let sum: f64 = scores.iter().sum();
-        if scores.iter().all(|s| (0.0..=1.0).contains(s)) && (sum - 1.0).abs() < 1e-3 {
-            self.probabilities.extend(scores);
-        } else {
-            let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = scores.iter().map(|s| (s - most).exp()).sum();
-            self.probabilities.extend(scores.iter().map(|s| (s - most).exp() / total));
-        }
+        self.probabilities.extend(crate::train::evaluate::probabilities(scores));
     }
 
     /// Two classes: of class 1. More: the mean of one against the rest. `None` where a class has no or only true examples.
