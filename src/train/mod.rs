@@ -21,9 +21,9 @@ pub mod step;
 pub mod store;
 pub mod trainer;
 
-pub use program_step::{ProgramStep, StepProgram};
 pub use evaluate::{evaluate, predict};
 pub use executables::Executables;
+pub use program_step::{ProgramStep, StepProgram};
 pub use protocol::{Delivery, EndReason, TrainCommand, TrainEvent};
 pub use run_log::RunLog;
 pub use settings::{Preset, Settings};

@@ -159,8 +159,14 @@ impl StepFactory for Linear {
                 program.outputs.push(g.unwrap());
             }
         }
-        let parts =
-            StepProgram { program, parameters: vec![Some(w), Some(bias)], loss: Some(0), prediction: Some(1), gradients, unfused: None };
+        let parts = StepProgram {
+            program,
+            parameters: vec![Some(w), Some(bias)],
+            loss: Some(0),
+            prediction: Some(1),
+            gradients,
+            unfused: None,
+        };
         Ok(Box::new(ProgramStep::new(parts, &mut ConstantStore::default())?))
     }
 }
