@@ -276,7 +276,7 @@ pub fn evaluate(run: &Run, data: Option<&Path>, threads: Option<usize>) -> Resul
     let mut executables = Executables::new(Box::new(steps), engine);
     let task = plan.task(labels.as_ref());
     let (loss, report) =
-        crate::train::run::evaluate(&mut executables, &parameters, &mut source, &task, settings.training.seed)
+        crate::train::evaluate(&mut executables, &parameters, &mut source, &task, settings.training.seed)
             .map_err(SessionError::Choice)?;
     Ok(Evaluation { loss, metrics: report.metrics })
 }
