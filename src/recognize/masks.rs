@@ -8,7 +8,7 @@ use super::uses::behind;
 
 /// Larger constants are not read to find out whether they are masks.
 const MAX_READ_BYTES: usize = 64 << 20;
-/// Numbers from here on down serve to switch positions off before a softmax.
+/// Numbers from here on down (or, subtracted, of this size and up) serve to switch positions off before a softmax.
 const SWITCHED_OFF: f64 = -1e3;
 const MAX_DEPTH: usize = 5;
 
@@ -57,7 +57,11 @@ pub(super) fn is_two_level(payload: &Payload) -> bool {
     }
     levels.sort_by(f64::total_cmp);
     match levels[..] {
-        [low, high] => (low == 0.0 && high == 1.0) || (low <= SWITCHED_OFF && (high == 0.0 || high == 1.0)),
+        [low, high] => {
+            (low == 0.0 && high == 1.0)
+                || (low <= SWITCHED_OFF && (high == 0.0 || high == 1.0))
+                || (low == 0.0 && high >= -SWITCHED_OFF)
+        }
         _ => false,
     }
 }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use crate::graph::{NodeKey, ValueKey};
 use crate::ops::random::Dropout;
+use crate::ops::shape::Concat;
 use crate::program::{InstrKind, Program, Value};
 
 use mask::Mask;
@@ -196,7 +197,7 @@ fn site_of(
     if program.value(product.input).key.is_none() || program.value(product.output).key.is_none() {
         return None;
     }
-    let mut site = candidate(program, product.input, product.output, mask.keep, variant(mask, &product));
+    let mut site = candidate(program, product.input, product.output, product.keep, variant(mask, &product));
     site.shared_axes = shared_axes(program, mask, product.input);
     Some(site)
 }
@@ -219,6 +220,14 @@ fn variant(mask: &Mask, product: &scale::Product) -> &'static str {
     }
 }
 
+/// Whether the sampler's shape is put together from single numbers, of which the one for `axis` is the constant 1.
+fn is_stated_one(program: &Program, sampler: Value, axis: usize, rank: usize) -> bool {
+    let shape = program.producer(sampler).and_then(|(_, s)| s.inputs.first().copied());
+    let parts = shape.and_then(|v| program.producer(super::uses::behind(program, v))).map(|(_, instr)| instr);
+    let Some(parts) = parts.filter(|p| p.op_as::<Concat>().is_some() && p.inputs.len() == rank) else { return false };
+    program.fact(super::uses::behind(program, parts.inputs[axis])).scalar() == Some(1.0)
+}
+
 /// Axes from the end where the sampler has one number and the value has (or may have) more.
 fn shared_axes(program: &Program, mask: &Mask, input: Value) -> Vec<i64> {
     let sampler = &program.fact(mask.sampler).shape;
@@ -226,7 +235,7 @@ fn shared_axes(program: &Program, mask: &Mask, input: Value) -> Vec<i64> {
     let mut axes = Vec::new();
     for from_end in 1..=value_rank {
         let is_one = match rank.checked_sub(from_end) {
-            Some(axis) => sampler.dim(axis) == Some(1),
+            Some(axis) => sampler.dim(axis) == Some(1) || is_stated_one(program, mask.sampler, axis, rank),
             None => true,
         };
         if is_one && program.fact(input).shape.dim(value_rank - from_end) != Some(1) {

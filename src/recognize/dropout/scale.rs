@@ -22,6 +22,8 @@ pub(super) enum ScaleForm {
 pub(super) struct Product {
     pub(super) input: Value,
     pub(super) output: Value,
+    /// The share that is kept, which a selection of zeros where the mask is true turns round.
+    pub(super) keep: Scalar,
     pub(super) is_select: bool,
     pub(super) form: ScaleForm,
     /// The scale is computed in the graph rather than stated.
@@ -90,6 +92,7 @@ fn scaled(
     let make = |input, output, p: &Peeled| Product {
         input,
         output,
+        keep: *keep,
         is_select: false,
         form: if matches!(p.factor, Factor::Over(_)) { ScaleForm::Divided } else { ScaleForm::Multiplied },
         is_computed: p.is_computed,

@@ -32,7 +32,7 @@ fn block(facts: &[Fact], body: impl FnOnce(&mut Builder, &[Value]) -> Vec<Value>
 }
 
 #[test]
-pub fn gradients_meet_where_a_value_is_read_often() {
+fn gradients_meet_where_a_value_is_read_often() {
     let program = block(&[float(&[3]), float(&[3])], |b, f| {
         let product = make::mul(b, f[0], f[1]).unwrap();
         let square = make::mul(b, f[0], f[0]).unwrap();
@@ -45,7 +45,7 @@ pub fn gradients_meet_where_a_value_is_read_often() {
 }
 
 #[test]
-pub fn broadcast_operands_get_gradients_of_their_own_shape() {
+fn broadcast_operands_get_gradients_of_their_own_shape() {
     let program = block(&[float(&[2, 3]), float(&[3]), float(&[])], |b, f| {
         let x = make::add(b, f[0], f[1]).unwrap();
         let x = make::mul(b, x, f[2]).unwrap();
@@ -57,7 +57,7 @@ pub fn broadcast_operands_get_gradients_of_their_own_shape() {
 }
 
 #[test]
-pub fn a_value_that_does_not_lead_to_the_seed_has_no_gradient() {
+fn a_value_that_does_not_lead_to_the_seed_has_no_gradient() {
     let mut program = block(&[float(&[2]), float(&[2])], |b, f| vec![make::sum_all(b, f[0]).unwrap()]);
     let (loss, other) = (program.outputs[0], program.feeds[1].value);
     assert_eq!(differentiate(&mut program, &[(loss, None)], &[other]).unwrap(), [None]);
@@ -83,7 +83,7 @@ fn conditional() -> Program {
 }
 
 #[test]
-pub fn gradients_pass_the_branch_that_was_taken() {
+fn gradients_pass_the_branch_that_was_taken() {
     check_gradients(&conditional(), &[vector(&[0.5, 0.9]), vector(&[1.5, -0.3])]);
     check_gradients(&conditional(), &[vector(&[-0.5, -0.9]), vector(&[1.5, -0.3])]);
 }
@@ -111,7 +111,7 @@ fn looped() -> Program {
 }
 
 #[test]
-pub fn gradients_walk_a_loop_back() {
+fn gradients_walk_a_loop_back() {
     for n in [0i64, 1, 3] {
         let feeds = [vector(&[0.5, -0.9]), Tensor::scalar(n), vector(&[1.5, -0.3]), vector(&[0.1, 0.2])];
         check_gradients(&looped(), &feeds);
@@ -141,7 +141,7 @@ fn with_opaque() -> (Program, Vec<Value>) {
 }
 
 #[test]
-pub fn an_op_without_a_rule_is_named_with_the_path_to_it() {
+fn an_op_without_a_rule_is_named_with_the_path_to_it() {
     let (mut program, wrt) = with_opaque();
     let loss = program.outputs[0];
     let AutodiffError::Blocked { node, op, why, path } =
@@ -155,7 +155,7 @@ pub fn an_op_without_a_rule_is_named_with_the_path_to_it() {
 }
 
 #[test]
-pub fn the_report_says_what_becomes_of_each_constant() {
+fn the_report_says_what_becomes_of_each_constant() {
     let (program, wrt) = with_opaque();
     let report = report(&program, &program.outputs, &wrt);
     let verdicts: Vec<Verdict> = report.constants.iter().map(|c| c.verdict).collect();
@@ -170,7 +170,7 @@ pub fn the_report_says_what_becomes_of_each_constant() {
 }
 
 #[test]
-pub fn stand_ins_open_and_close_the_way() {
+fn stand_ins_open_and_close_the_way() {
     let (program, wrt) = with_opaque();
     let stand_ins = HashMap::from([
         (NodeKey::new("strange"), StandIn::StraightThrough),

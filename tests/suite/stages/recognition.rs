@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regraft::graph::ValueKey;
+use regraft::ops::make;
+use regraft::ops::random::RandomUniform;
+use regraft::program::{Builder, Program, Value};
 use regraft::recognize::{dropout, roles};
+use regraft::tensor::{DType, Fact, PartialShape};
 
 use super::support::{cases, open};
 
@@ -11,7 +16,7 @@ fn name(text: &str) -> String {
 }
 
 #[test]
-pub fn dropout_sites_are_those_of_the_case() {
+fn dropout_sites_are_those_of_the_case() {
     let mut wrong = Vec::new();
     for (folder, case) in cases() {
         let (_, spelled) = open(&folder, &case);
@@ -42,7 +47,7 @@ pub fn dropout_sites_are_those_of_the_case() {
 }
 
 #[test]
-pub fn suggested_constants_are_the_trainables_of_the_case() {
+fn suggested_constants_are_the_trainables_of_the_case() {
     let mut wrong = Vec::new();
     for (folder, case) in cases() {
         let (imported, spelled) = open(&folder, &case);
@@ -76,10 +81,69 @@ pub fn suggested_constants_are_the_trainables_of_the_case() {
 }
 
 #[test]
-pub fn the_mask_of_a_static_bert_is_not_a_weight() {
+fn the_mask_of_a_static_bert_is_not_a_weight() {
     let (folder, case) = cases().into_iter().find(|(f, _)| f.ends_with("bert_nano_iterator_frozen")).unwrap();
     let (imported, spelled) = open(&folder, &case);
     let roles = roles::find(&imported.graph, &spelled.program, &[]);
     let ones = roles.iter().find(|r| r.node.as_str() == "bert/encoder/ones").unwrap();
     assert_eq!((ones.role, ones.suggest), (roles::Role::Mask, false), "{}", ones.reason);
+}
+
+/// `x` of shape `[?, 4, 4]` with a mask drawn in `shape`, as `body` puts them together.
+fn masked(
+    shape: [i64; 2],
+    body: impl FnOnce(&mut Builder, Value, Value) -> Value,
+) -> Vec<regraft::recognize::DropoutSite> {
+    let mut program = Program::default();
+    let mut b = Builder::new(&mut program);
+    let x = b.feed("x", Fact::new(DType::F32, PartialShape::from_partial([None, Some(4), Some(4)])));
+    b.set_key(x, ValueKey::new("x:0"));
+    let of_x = make::shape_of(&mut b, x).unwrap();
+    let batch = make::slice(&mut b, of_x, &[0], &[1]).unwrap();
+    let mut parts = vec![batch];
+    parts.extend(shape.map(|d| make::ints(&mut b, &[d])));
+    let shape = make::concat(&mut b, &parts, 0).unwrap();
+    let u = b.op(RandomUniform { site: 1, dtype: DType::F32 }, &[shape]).unwrap();
+    let out = body(&mut b, x, u);
+    b.set_key(out, ValueKey::new("out:0"));
+    program.outputs = vec![out];
+    dropout::find(&program)
+}
+
+#[test]
+fn a_noise_shape_with_ones_shares_its_numbers() {
+    let keep = |b: &mut Builder, x: Value, u: Value| {
+        let rate = make::scalar(b, DType::F32, 0.2);
+        let kept = make::greater_equal(b, u, rate).unwrap();
+        let scaled = make::mul_scalar(b, x, 1.25).unwrap();
+        let zero = make::scalar(b, DType::F32, 0.0);
+        make::select(b, kept, scaled, zero).unwrap()
+    };
+    assert_eq!(masked([1, 4], keep)[0].shared_axes, [-2]);
+    assert_eq!(masked([4, 4], keep)[0].shared_axes, Vec::<i64>::new());
+}
+
+#[test]
+fn zeros_may_be_selected_where_the_mask_is_true() {
+    let sites = masked([4, 4], |b, x, u| {
+        let rate = make::scalar(b, DType::F32, 0.25);
+        let dropped = make::less(b, u, rate).unwrap();
+        let keep = make::scalar(b, DType::F32, 0.75);
+        let scaled = make::div(b, x, keep).unwrap();
+        let zero = make::scalar(b, DType::F32, 0.0);
+        make::select(b, dropped, zero, scaled).unwrap()
+    });
+    assert_eq!(sites[0].rate, Some(0.25));
+}
+
+#[test]
+fn a_scale_that_does_not_fit_the_mask_is_no_dropout() {
+    let sites = masked([4, 4], |b, x, u| {
+        let rate = make::scalar(b, DType::F32, 0.25);
+        let kept = make::greater_equal(b, u, rate).unwrap();
+        let kept = make::cast(b, kept, DType::F32).unwrap();
+        let scaled = make::mul_scalar(b, x, 1.5).unwrap();
+        make::mul(b, scaled, kept).unwrap()
+    });
+    assert!(sites.is_empty());
 }

@@ -30,7 +30,7 @@ fn reshaped() -> (Program, Value, Value) {
 }
 
 #[test]
-pub fn a_missing_feed_is_named_with_what_it_takes() {
+fn a_missing_feed_is_named_with_what_it_takes() {
     let (program, x, shape) = reshaped();
     let r = request(Mode::Eval, &program.outputs, vec![feed(shape, DType::I32, &[2])]);
     let e = specialise(&program, &[], &r).unwrap_err();
@@ -41,7 +41,7 @@ pub fn a_missing_feed_is_named_with_what_it_takes() {
 }
 
 #[test]
-pub fn a_fed_shape_is_built_in_where_it_decides() {
+fn a_fed_shape_is_built_in_where_it_decides() {
     let (program, x, shape) = reshaped();
     let mut feeds = vec![feed(x, DType::F32, &[2, 3]), feed(shape, DType::I32, &[2])];
     feeds[1].tensor = Some(Tensor::from_slice(&[2], &[3i32, 2]));
@@ -52,7 +52,7 @@ pub fn a_fed_shape_is_built_in_where_it_decides() {
 }
 
 #[test]
-pub fn any_value_can_be_fed_and_what_computed_it_is_gone() {
+fn any_value_can_be_fed_and_what_computed_it_is_gone() {
     let (program, _, _) = reshaped();
     let two = program.instrs[0].outputs[0];
     let done = specialise(&program, &[], &request(Mode::Eval, &[two], vec![feed(two, DType::F32, &[1, 3])])).unwrap();
@@ -75,7 +75,7 @@ fn case_feeds(case: &serde_json::Value, spelled: &regraft::lower::Spelled) -> Ve
 }
 
 #[test]
-pub fn every_case_becomes_a_static_program_in_both_modes() {
+fn every_case_becomes_a_static_program_in_both_modes() {
     let mut wrong = Vec::new();
     for (folder, case) in cases() {
         if case["graph"]["ops"].as_object().is_some_and(|o| o.keys().any(|k| k.contains("TensorArray"))) {
