@@ -11,6 +11,10 @@ fn main() -> ExitCode {
     match args.command {
         #[cfg(feature = "gui")]
         Some(cli::Command::Screenshot(shot)) => window(regraft::app::screenshot(&shot)),
+        #[cfg(feature = "gui")]
+        Some(cli::Command::Demo(demo)) if !demo.train && regraft::app::native::has_display() => {
+            window(cli::demo::prepare(&demo).and_then(|path| regraft::app::run(Some(&path))))
+        }
         Some(command) => cli::run(command),
         #[cfg(feature = "gui")]
         None => window(regraft::app::run(args.file.as_deref())),

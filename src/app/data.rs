@@ -110,7 +110,7 @@ fn measure(view: &mut DataView, choice: &DataChoice, recipe: &Recipe, table: &Ta
     for r in 0..table.len().min(N_MEASURED) {
         let row = table.row(r)?;
         let text = |i: usize| columns.get(i).and_then(|&c| row.get(c)).map(String::as_str);
-        lengths.push(tokenizer.encode(text(0).unwrap_or_default(), text(1), None)?.ids.len());
+        lengths.push(tokenizer.encode(text(0).unwrap_or_default(), text(1), None)?.input_ids.len());
     }
     view.max_length = recipe.settings.get("data.max_length").and_then(|s| s.parse().ok()).unwrap_or(DEFAULT_MAX_LENGTH);
     view.n_cut = lengths.iter().filter(|&&l| l > view.max_length).count();

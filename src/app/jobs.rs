@@ -52,6 +52,7 @@ pub enum Outcome {
     Exported(Result<String, String>),
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),
+    Predicted(Box<Result<Vec<crate::ui::run_view::Prediction>, String>>),
     Picked {
         what: Picked,
         path: Option<PathBuf>,

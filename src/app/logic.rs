@@ -26,6 +26,7 @@ impl App {
                 Outcome::Data(result) => self.take_data(*result),
                 Outcome::Exported(result) => self.take_exported(result),
                 Outcome::Started(result) => self.take_started(*result),
+                Outcome::Predicted(result) => self.take_predicted(*result),
                 Outcome::Picked { what, path: Some(path), text } => self.use_picked(what, path, text),
                 Outcome::Picked { .. } => {}
                 Outcome::NoDialog(what) => self.type_path_instead(what),

@@ -1,15 +1,15 @@
 //! The run in progress: preparing it in a job, reading its events between frames, telling it what the user asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::{Reporter, Severity};
-use crate::data::ArrayFeeds;
-use crate::session::{Session, run, training};
+use crate::data::{ArrayFeeds, Table};
+use crate::session::{Session, run, tables, training};
 use crate::train::{Delivery, EndReason, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
-use crate::ui::run_view::{Mark, MarkKind, Moment, RunState, RunView, Series};
+use crate::ui::run_view::{Mark, MarkKind, Moment, Prediction, RunState, RunView};
 
 use super::App;
 use super::jobs::Outcome;
@@ -104,6 +104,11 @@ impl App {
                 follow(run, training, event, &mut said);
             }
         }
+        let has_ended =
+            matches!(events.last(), Some(TrainEvent::End { reason, .. }) if *reason != EndReason::Discarded);
+        if has_ended {
+            self.predict();
+        }
         for (severity, text) in said {
             if severity == Severity::Info { self.note(severity, text) } else { self.say(severity, text) }
         }
@@ -131,6 +136,22 @@ impl App {
         }
     }
 
+    /// What the tuned model says about the validation table, in a job.
+    fn predict(&mut self) {
+        let (Some(training), Some(open)) = (&self.training, &self.open) else { return };
+        let Some(validation) = open.recipe().data.as_ref().and_then(|d| d.validation.clone()) else { return };
+        let folder = training.folder.clone();
+        self.jobs.start("Predicting", move |_, _| Outcome::Predicted(Box::new(predictions(&folder, &validation))));
+    }
+
+    pub(super) fn take_predicted(&mut self, result: Result<Vec<Prediction>, String>) {
+        match (result, &mut self.run) {
+            (Ok(predictions), Some(run)) => run.predictions = predictions,
+            (Ok(_), None) => {}
+            (Err(e), _) => self.note(Severity::Warning, format!("No predictions: {e}")),
+        }
+    }
+
     pub(super) fn set_learning_rate(&mut self, rate: f64) {
         if let Some(training) = &self.training {
             training.trainer.send(TrainCommand::SetLearningRate(rate));
@@ -138,12 +159,7 @@ impl App {
     }
 }
 
-fn start(
-    session: &Session,
-    opened: &std::path::Path,
-    classes: Vec<String>,
-    ctx: egui::Context,
-) -> Result<Training, String> {
+fn start(session: &Session, opened: &Path, classes: Vec<String>, ctx: egui::Context) -> Result<Training, String> {
     let folder = run::default_folder(session, opened);
     let waker = Arc::new(move || ctx.request_repaint());
     let start = training::Start {
@@ -156,16 +172,40 @@ fn start(
     let mut reporter = Reporter::default();
     let data = session.recipe().data.as_ref().map(|d| d.train.clone()).unwrap_or_default();
     let job = if data.ends_with(".npz") {
-        let arrays = ArrayFeeds::open(std::path::Path::new(&data)).map_err(|e| e.to_string())?;
+        let arrays = ArrayFeeds::open(Path::new(&data)).map_err(|e| e.to_string())?;
         training::on_arrays(session, arrays, start, &mut reporter)
     } else {
-        return Err("training on tables is not wired yet".to_owned());
+        tables::job(session, start, &mut reporter)
     };
     let job = job.map_err(|e| e.to_string())?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
     Ok(Training { trainer, folder, epochs, classes, clock: Clock::new(), warnings: warnings.collect() })
+}
+
+/// The validation table's rows with what the run's last checkpoint says about them.
+fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, String> {
+    let run = run::Run::open(folder, "last").map_err(|e| e.to_string())?;
+    let path = Path::new(validation);
+    let said = tables::predict(&run, path, None).map_err(|e| e.to_string())?;
+    let table = Table::open(path, true).map_err(|e| e.to_string())?;
+    let data = run.session.recipe().data.clone().unwrap_or_default();
+    let column = |name: &str| table.columns().iter().position(|c| c == name);
+    let texts: Vec<usize> = data.text.iter().filter_map(|c| column(c)).collect();
+    let label = data.label.as_deref().and_then(column);
+    let row = |(i, p): (usize, &tables::Prediction)| {
+        let fields = table.row(i).map_err(|e| e.to_string())?;
+        let field = |c: usize| fields.get(c).cloned().unwrap_or_default();
+        Ok(Prediction {
+            text: texts.iter().map(|&c| field(c)).collect::<Vec<_>>().join(" | "),
+            label: label.map(field).unwrap_or_default(),
+            predicted: p.label.clone(),
+            probability: p.probabilities.get(&p.label).copied().unwrap_or(f64::NAN),
+            loss: f64::NAN,
+        })
+    };
+    said.iter().enumerate().map(row).collect()
 }
 
 /// One event into the curves and the state of the run.

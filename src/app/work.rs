@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::autodiff::reach::{Cure as ReachCure, GradReport};
 use crate::autodiff::stand_in::StandIn as ReachStandIn;
-use crate::base::{Severity, files};
+use crate::base::{Reporter, Severity, files};
 use crate::graph::Graph;
+use crate::session::export::{self, Export};
 use crate::session::understand::Base;
-use crate::session::{Change, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file};
+use crate::session::{Change, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file, run};
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
-use crate::ui::ctx::{Blocker, Cure, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
+use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
 use crate::ui::describe::describe;
 
 use super::App;
@@ -283,8 +284,34 @@ fn kind(kind: &Kind) -> SettingKind {
 }
 
 impl App {
-    /// Writes the model in a job.
-    pub(super) fn export(&mut self, request: crate::ui::ctx::ExportRequest) {
-        let _ = request;
+    /// Writes the model in a job, with the values of the last run where there is one.
+    pub(super) fn export(&mut self, request: ExportRequest) {
+        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
+        let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
+        let run_folder = self.training.as_ref().map(|t| t.folder.clone()).filter(|f| run::is_run(f));
+        let name = request.to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        self.jobs.start(&format!("Exporting {name}"), move |_, _| {
+            let session = Session::new(model, (*recipe).clone());
+            Outcome::Exported(export(&session, run_folder.as_deref(), &request))
+        });
     }
+}
+
+fn export(session: &Session, run_folder: Option<&Path>, request: &ExportRequest) -> Result<String, String> {
+    let constants = match run_folder {
+        Some(folder) => run::Run::open(folder, "last").map_err(|e| e.to_string())?.constants(),
+        None => Vec::new(),
+    };
+    let mut reporter = Reporter::default();
+    let what = Export { session, constants, remove_dropout: !request.keep_dropout, verify: request.verify };
+    let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
+    let (path, n, removed) = (request.to.display(), written.constants, written.nodes_removed);
+    let mut text = format!("Exported {path}: {n} tuned constants, {removed} nodes removed");
+    if let Some(d) = written.largest_difference {
+        text.push_str(&format!("; read back, largest difference of outputs {}", crate::ui::text::number(d, 3)));
+    }
+    for d in reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info) {
+        text.push_str(&format!(". {}", d.message));
+    }
+    Ok(text)
 }

@@ -72,7 +72,9 @@ impl Understood {
         }
         let dialect = self.base.model.imported.dialect();
         let row = |node: &Node| {
-            let supported = dialect.supports(node) && !unsupported.contains_key(node.key.as_str());
+            // What is fed or held needs no rule.
+            let needs_rule = node.kind == NodeKind::Op;
+            let supported = (!needs_rule || dialect.supports(node)) && !unsupported.contains_key(node.key.as_str());
             NodeRow {
                 name: node.key.as_str().to_owned(),
                 op: node.op.clone(),

@@ -129,6 +129,9 @@ fn rate_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
     });
 }
 
+/// Where the fields of the form begin.
+const LABEL_WIDTH: f32 = 128.0;
+
 /// One row of the form.
 fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut UiState) {
     let set = open.recipe().settings.get(&s.key);
@@ -139,12 +142,12 @@ fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut 
         if set.is_some() {
             label = label.family(theme::strong_family());
         }
-        let label = ui.add_sized([132.0, 20.0], |ui: &mut Ui| {
-            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
-                ui.add(egui::Label::new(label).truncate())
-            })
-            .inner
+        let left = egui::Layout::left_to_right(egui::Align::Center);
+        let label = ui.allocate_ui_with_layout(egui::vec2(LABEL_WIDTH, 20.0), left, |ui| {
+            ui.set_min_width(LABEL_WIDTH);
+            ui.add(egui::Label::new(label).truncate())
         });
+        let label = label.inner;
         label.on_hover_text(format!("{}\nDefault: {}\nKey: {}", s.help, s.default, s.key));
         let new = value_ui(ui, ctx, s, &value, state);
         if set.is_some() && widgets::icon_button(ui, icons::UNDO, &format!("Reset {}", s.label)).clicked() {

@@ -95,8 +95,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         }
     });
     let id = filter_id();
-    ui.with_layout(Layout::right_to_left(Align::Center).with_main_wrap(false), |ui| {
-        ui.set_height(theme::BUTTON_HEIGHT);
+    let row = egui::vec2(ui.available_width(), theme::BUTTON_HEIGHT);
+    ui.allocate_ui_with_layout(row, Layout::right_to_left(Align::Center), |ui| {
         if state.browser.tab == Tab::Constants {
             bulk_menu(ui, ctx, open);
         }
@@ -292,14 +292,14 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let scroll = scroll_target(state, |n| open.index.constant(n));
     let mut sort = state.browser.constant_sort;
     // The first four columns fill the panel; the rest is reached by scrolling or widening.
-    let name_width = (ui.available_width() - 44.0 - 80.0 - 58.0 - 48.0).clamp(96.0, 420.0);
+    let name_width = (ui.available_width() - 40.0 - 76.0 - 56.0 - 52.0).clamp(84.0, 420.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         let mut table = builder(ui)
             .id_salt("constants")
-            .column(Column::exact(44.0))
-            .column(Column::initial(name_width).at_least(90.0).clip(true))
-            .column(Column::initial(80.0).at_least(50.0).clip(true))
-            .column(Column::initial(58.0).at_least(50.0).clip(true))
+            .column(Column::exact(40.0))
+            .column(Column::initial(name_width).at_least(80.0).clip(true))
+            .column(Column::initial(76.0).at_least(50.0).clip(true))
+            .column(Column::initial(56.0).at_least(50.0).clip(true))
             .column(Column::initial(104.0).at_least(50.0).clip(true))
             .column(Column::initial(70.0).at_least(50.0).clip(true))
             .column(Column::initial(62.0).at_least(40.0).clip(true))
