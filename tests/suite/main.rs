@@ -2,6 +2,7 @@
 
 mod architecture;
 mod data;
+mod einsum;
 mod formats;
 mod losses;
 mod ops;

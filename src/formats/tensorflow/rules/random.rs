@@ -6,7 +6,7 @@ use smallvec::smallvec;
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::ops::random::{RandomNormal, RandomUniform, RandomUniformInt};
-use crate::ops::reduce::ArgReduce;
+use crate::ops::reduce::{ArgReduce, TopK};
 use crate::program::Misfit;
 use crate::tensor::DType;
 
@@ -23,6 +23,7 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "TruncatedNormal", rule: truncated_normal },
     Spelling { op: "StatelessTruncatedNormal", rule: truncated_normal },
     Spelling { op: "StatelessTruncatedNormalV2", rule: truncated_normal },
+    Spelling { op: "RandomShuffle", rule: shuffle },
     Spelling { op: "Multinomial", rule: multinomial },
     Spelling { op: "StatelessMultinomial", rule: multinomial },
 ];
@@ -78,4 +79,16 @@ fn multinomial(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let axis = make::scalar(r.b, DType::I64, 2.0);
     let op = ArgReduce { largest: true, last: false, keep_dims: false, to };
     Ok(smallvec![r.b.op(op, &[noisy, axis])?])
+}
+
+/// The rows in the order of random keys.
+fn shuffle(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let x = r.input(0)?;
+    let shape = make::shape_of(r.b, x)?;
+    let rows = make::slice(r.b, shape, &[0], &[1])?;
+    let keys = r.b.op(RandomUniform { site: r.site, dtype: DType::F64 }, &[rows])?;
+    let count = make::reshape(r.b, rows, &[])?;
+    let top = TopK { axis: -1, largest: true, to: DType::I64 };
+    let sorted = r.b.op_n(std::sync::Arc::new(top), &[keys, count])?;
+    Ok(smallvec![make::gather(r.b, x, sorted[1], 0)?])
 }
