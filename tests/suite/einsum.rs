@@ -19,8 +19,7 @@ fn spelled(equation: &str, operands: &[Tensor], known: bool) -> Tensor {
     let inputs: Vec<Value> = operands
         .iter()
         .map(|t| {
-            let shape =
-                if known { PartialShape::from_dims(t.shape()) } else { PartialShape::of_rank(t.rank()) };
+            let shape = if known { PartialShape::from_dims(t.shape()) } else { PartialShape::of_rank(t.rank()) };
             b.feed("x", Fact::new(DType::F64, shape))
         })
         .collect();
@@ -76,8 +75,23 @@ fn assert_close(got: &Tensor, want: &Tensor, at: &str) {
 fn equals_the_definition() {
     let size = BTreeMap::from([('a', 2), ('b', 3), ('c', 4), ('d', 5), ('e', 2)]);
     let equations = [
-        "ab,bc->ac", "ab,cb->ac", "ba,bc->ac", "abc,cd->abd", "abc,bcd->ad", "abcd,aebc->abde", "ab,ab->ab", "ab,ab->",
-        "a,b->ab", "ab->ba", "abc->b", "ab,b->a", "abc,c->ba", "acbe,aecd->abcd", "ab,bc,cd->ad", "a,ab,b->", "dabc,cbe->aed",
+        "ab,bc->ac",
+        "ab,cb->ac",
+        "ba,bc->ac",
+        "abc,cd->abd",
+        "abc,bcd->ad",
+        "abcd,aebc->abde",
+        "ab,ab->ab",
+        "ab,ab->",
+        "a,b->ab",
+        "ab->ba",
+        "abc->b",
+        "ab,b->a",
+        "abc,c->ba",
+        "acbe,aecd->abcd",
+        "ab,bc,cd->ad",
+        "a,ab,b->",
+        "dabc,cbe->aed",
     ];
     for equation in equations {
         let (left, right) = equation.split_once("->").expect("an arrow");
@@ -96,7 +110,11 @@ fn equals_the_definition() {
 #[test]
 fn special_forms() {
     let square = numbers(&[2, 3, 3], 0.7);
-    assert_close(&spelled("...ii->...i", std::slice::from_ref(&square), true), &defined(&["aii"], "ai", std::slice::from_ref(&square)), "diagonal");
+    assert_close(
+        &spelled("...ii->...i", std::slice::from_ref(&square), true),
+        &defined(&["aii"], "ai", std::slice::from_ref(&square)),
+        "diagonal",
+    );
     let (x, y) = (numbers(&[2, 3, 4], 0.7), numbers(&[4, 5], 0.4));
     let want = defined(&["abc", "cd"], "abd", &[x.clone(), y.clone()]);
     assert_close(&spelled("... c, c d -> ... d", &[x.clone(), y.clone()], false), &want, "ellipsis");
