@@ -9,6 +9,7 @@ mod one_hot;
 mod range;
 mod scatter_nd;
 mod unique;
+mod unique_rows;
 
 use std::ops::Range as Span;
 
@@ -25,6 +26,7 @@ pub use one_hot::OneHot;
 pub use range::Range;
 pub use scatter_nd::ScatterNd;
 pub use unique::{SetDifference, Unique};
+pub use unique_rows::UniqueRows;
 
 /// The catalogue entries of this family.
 pub const ALL: &[&OpInfo] = &[
@@ -39,6 +41,7 @@ pub const ALL: &[&OpInfo] = &[
     &non_zero::INFO,
     &unique::UNIQUE,
     &unique::DIFFERENCE,
+    &unique_rows::INFO,
 ];
 
 /// What happens where a written position already holds something.
