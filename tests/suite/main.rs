@@ -5,6 +5,7 @@ mod data;
 mod einsum;
 mod formats;
 mod losses;
+mod onnx_nodes;
 mod ops;
 mod passes;
 mod stages;

@@ -4,6 +4,7 @@ use crate::lower::{Rule, Spelling};
 use crate::ops::linalg::{MatMul, decompose::Determinant, einsum::einsum};
 use crate::ops::make;
 use crate::program::{Builder, Misfit, Value};
+use crate::tensor::DType;
 
 use super::common::{Spelled, one, rows};
 
@@ -25,7 +26,15 @@ pub fn product(b: &mut Builder, x: Value, y: Value) -> Result<Value, Misfit> {
     if column {
         y = make::expand_dims(b, y, 1)?;
     }
-    let mut out = make::matmul(b, x, y)?;
+    let dtype = b.fact(x).dtype;
+    let mut out = if dtype.is_int() {
+        // Sums of integers are exact in float64 up to 2^53.
+        let (x, y) = (make::cast(b, x, DType::F64)?, make::cast(b, y, DType::F64)?);
+        let sum = make::matmul(b, x, y)?;
+        make::cast(b, sum, dtype)?
+    } else {
+        make::matmul(b, x, y)?
+    };
     if column {
         out = crate::ops::shape::squeeze(b, out, Some(&[-1]))?;
     }
@@ -41,7 +50,7 @@ fn matmul(r: &mut Rule<'_, '_>) -> Spelled {
 }
 
 /// `alpha · A' B' + beta · C`.
-fn gemm(r: &mut Rule<'_, '_>) -> Spelled {
+pub fn gemm(r: &mut Rule<'_, '_>) -> Spelled {
     let (x, y) = (r.input(0)?, r.input(1)?);
     let op = MatMul { transpose_a: r.int_or("transA", 0) != 0, transpose_b: r.int_or("transB", 0) != 0 };
     let (alpha, beta) = (r.float_or("alpha", 1.0), r.float_or("beta", 1.0));

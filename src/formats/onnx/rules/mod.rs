@@ -2,14 +2,20 @@
 //! than `ai.onnx` are named `domain.Op`.
 
 mod arrays;
+mod attention;
 mod common;
+mod contrib;
 mod conv;
+mod images;
 mod index;
 mod linalg;
 mod math;
 mod nn;
+mod quantised;
 mod random;
+mod recurrent;
 mod reduce;
+mod signal;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -25,7 +31,13 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("nn", nn::RULES),
     ("conv", conv::RULES),
     ("linalg", linalg::RULES),
+    ("recurrent", recurrent::RULES),
+    ("attention", attention::RULES),
+    ("images", images::RULES),
+    ("signal", signal::RULES),
+    ("quantised", quantised::RULES),
     ("random", random::RULES),
+    ("contrib", contrib::RULES),
 ];
 
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =
