@@ -4,6 +4,7 @@
 mod blocks;
 mod branches;
 mod calls;
+mod deferred;
 pub mod dialect;
 mod order;
 mod region;

@@ -1,6 +1,7 @@
 //! The spelling driver: walks a graph in order, asks the dialect for each node, and appends instructions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -9,11 +10,12 @@ use crate::graph::{Constant, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, Va
 use crate::ops::opaque::Opaque;
 use crate::ops::with_default::WithDefault;
 use crate::program::{Builder, Def, Misfit, Value};
-use crate::tensor::{Fact, Payload, Tensor};
+use crate::tensor::{DType, Fact, Payload, Tensor};
 
 use super::blocks::{Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
 use super::order::order;
+use super::deferred::Deferred;
 use super::region::{Cond, Item, Layout};
 use super::{Dialect, Rule, Spelled, Structure, results};
 
@@ -174,7 +176,7 @@ impl<'g> Speller<'g> {
             Structure::Op => match self.dialect.spelling(node) {
                 Some(spelling) => {
                     if let Err(m) = self.apply_rule(env, id, spelling.rule) {
-                        self.fail(env, id, "not-spelled", m.0);
+                        self.defer_or_fail(env, id, spelling.rule, m.0);
                     }
                 }
                 // Old graphs call a function by using its name as an op.
@@ -304,6 +306,38 @@ impl<'g> Speller<'g> {
         }
         self.opaque(env, id, "this output has no spelling".into());
         Ok(())
+    }
+
+    /// A rule that failed may succeed once shapes and contents of all inputs are known: then its place is kept.
+    fn defer_or_fail(&mut self, env: &mut Env<'g>, id: NodeId, rule: super::RuleFn, reason: String) {
+        let node = env.graph.node(id);
+        let inputs: Vec<Option<Value>> = (0..node.inputs.len()).map(|i| self.input(env, node, i)).collect();
+        let is_missing = |(i, v): (usize, &Option<Value>)| v.is_none() && node.inputs[i].is_some();
+        let present: Vec<Value> = inputs.iter().flatten().copied().collect();
+        let program = self.blocks.current();
+        let is_open = |v: &Value| {
+            let fact = program.fact(*v);
+            !fact.shape.is_known() || fact.dtype == DType::Unknown || (fact.dtype.is_exact() && fact.value.is_none())
+        };
+        if inputs.iter().enumerate().any(is_missing) || !present.iter().any(is_open) {
+            return self.fail(env, id, "not-spelled", reason);
+        }
+        let op = Deferred {
+            rule,
+            node: Arc::new(node.clone()),
+            origin: env.node_key(node),
+            is_present: inputs.iter().map(Option::is_some).collect(),
+            opset: self.dialect.opset(self.main, node),
+            site: site(&env.node_key(node)),
+            outputs: node.outputs.iter().map(|&v| env.graph.value(v).fact.clone()).collect(),
+            reason: reason.clone(),
+        };
+        self.report(Severity::Info, "decided-later", format!("{reason}; decided when running"), env, node);
+        let outputs = self.builder(env, node).op_n(Arc::new(op), &present).unwrap_or_default();
+        for (&out, value) in node.outputs.iter().zip(outputs) {
+            self.bind_here(env, out, value);
+        }
+        self.opaque(env, id, reason);
     }
 
     /// Notes that a graph value is `value` of the innermost program.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use crate::tensor::{Fact, Tensor};
 
-use super::{Builder, Kernel, Value};
+use super::{Builder, Kernel, Program, Value};
 
 /// Why an op cannot be applied to its inputs: what was expected, what was found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -83,6 +83,12 @@ pub trait Op: Any + Debug + Send + Sync {
         out_grads: &[Option<Value>],
         wanted: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit>;
+
+    /// For an op that stands for others, which depend on what is known of its inputs (see `lower::deferred`): a program
+    /// with its inputs as feeds. Asked when specialising; `None` for all ordinary ops.
+    fn expand(&self, _inputs: &[&Fact]) -> Option<Result<Program, Misfit>> {
+        None
+    }
 
     /// Draws random numbers: never folded, merged or recomputed as something else.
     fn is_random(&self) -> bool {

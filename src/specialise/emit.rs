@@ -21,6 +21,9 @@ use super::{DropoutPolicy, Mode, Request, SpecialiseError};
 /// Contents up to this many elements may be built into a program when they decide shapes or branches.
 const MAX_BUILT_IN: usize = 1024;
 
+/// The kind of block that an expanded instruction is, in paths.
+const EXPANSION: u8 = 2;
+
 /// What has become of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Slot {
@@ -121,6 +124,8 @@ pub(super) struct Emitted {
     pub(super) map: Vec<Option<Value>>,
     /// Fed values whose content would decide a shape or a branch that is still open.
     pub(super) deciding: Vec<Value>,
+    /// Why a fetch cannot be had with what is known so far.
+    pub(super) failure: Option<SpecialiseError>,
 }
 
 #[derive(Debug)]
@@ -133,6 +138,8 @@ pub(super) struct Emitter<'a> {
     pub(super) deciding: Vec<Value>,
     /// Which iteration of unrolled loops is being written; makes their random sites differ.
     pub(super) iteration: u64,
+    /// How many instructions were replaced by what they stand for.
+    expansions: usize,
 }
 
 impl<'a> Emitter<'a> {
@@ -155,25 +162,28 @@ impl<'a> Emitter<'a> {
             feeds: HashMap::new(),
             deciding: Vec::new(),
             iteration: 0,
+            expansions: 0,
         };
         let mut target = Target::default();
         let mut map = vec![Slot::Unset; spelled.values.len()];
         emitter.given(spelled, &mut target, &mut map, built_in)?;
         let needed = emitter.needed(spelled, &Vec::new(), &request.fetches, &map);
         emitter.write(&mut target, spelled, &Vec::new(), &mut map, &needed);
+        let mut failure = None;
         for &fetch in &request.fetches {
             match map[fetch.idx()] {
                 Slot::Is(v) => target.program.outputs.push(v),
-                Slot::Bad(reason) => return Err(emitter.reasons[reason as usize].clone()),
+                Slot::Bad(reason) => failure = failure.or(Some(emitter.reasons[reason as usize].clone())),
                 Slot::Unset => {
                     let expected = spelled.fact(fetch).describe();
-                    return Err(SpecialiseError::MissingFeed { name: spelled.describe(fetch), expected });
+                    let missing = SpecialiseError::MissingFeed { name: spelled.describe(fetch), expected };
+                    failure = failure.or(Some(missing));
                 }
             }
         }
         emitter.find_open_shapes(&target.program);
         let map = map.into_iter().map(Slot::value).collect();
-        Ok(Emitted { program: target.program, map, deciding: emitter.deciding })
+        Ok(Emitted { program: target.program, map, deciding: emitter.deciding, failure })
     }
 
     /// Puts pins and feeds in the place of the values that they replace.
@@ -311,7 +321,7 @@ impl<'a> Emitter<'a> {
         if instr.outputs.iter().any(rest) {
             let inputs: Vec<Slot> = instr.inputs.iter().map(|v| map[v.idx()]).collect();
             let outputs = match &instr.kind {
-                InstrKind::Op(op) => self.op(t, instr, &**op, &inputs),
+                InstrKind::Op(op) => self.op(t, instr, &**op, &inputs, path),
                 InstrKind::If(blocks) => self.conditional(t, program, instr, blocks, &inputs, &step(path, idx, 0)),
                 InstrKind::Loop(blocks) => self.repeated(t, instr, blocks, &inputs, &step(path, idx, 0)),
             };
@@ -332,7 +342,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn op(&mut self, t: &mut Target, instr: &Instr, op: &dyn Op, inputs: &[Slot]) -> Vec<Slot> {
+    fn op(&mut self, t: &mut Target, instr: &Instr, op: &dyn Op, inputs: &[Slot], path: &BlockPath) -> Vec<Slot> {
+        let slots = inputs;
         if let Some(bad) = inputs.iter().find(|s| s.value().is_none()) {
             return vec![*bad; instr.outputs.len()];
         }
@@ -348,6 +359,20 @@ impl<'a> Emitter<'a> {
         }
         let facts: Vec<Fact> = inputs.iter().map(|&v| t.program.fact(v).clone()).collect();
         let refs: Vec<&Fact> = facts.iter().collect();
+        match op.expand(&refs) {
+            None => {}
+            Some(Ok(block)) => {
+                // Its literals belong to this place and this iteration alone.
+                self.expansions += 1;
+                return self.write_block(t, &block, &step(path, self.expansions, EXPANSION), slots);
+            }
+            Some(Err(m)) => {
+                if !t.is_block {
+                    inputs.iter().for_each(|&v| self.note_deciding(&t.program, v));
+                }
+                return self.misfit(instr, &m);
+            }
+        }
         let out_facts = match op.infer(&refs) {
             Ok(facts) if facts.len() == instr.outputs.len() => facts,
             Ok(facts) => {
@@ -445,13 +470,26 @@ impl<'a> Emitter<'a> {
         let live = live_values(program);
         for instr in &program.instrs {
             let is_open = |v: &Value| live[v.idx()] && program.fact(*v).dims().is_none();
-            if instr.outputs.iter().any(is_open) && instr.inputs.iter().all(|&v| program.fact(v).dims().is_some()) {
+            if !instr.inputs.iter().all(|&v| program.fact(v).dims().is_some()) {
+                continue;
+            }
+            if instr.outputs.iter().any(is_open) || needs_content(program, instr, &live) {
                 for &v in &instr.inputs {
                     self.note_deciding(program, v);
                 }
             }
         }
     }
+}
+
+/// Whether an instruction has no kernel as long as the content of a fed operand (an axis) is not known.
+fn needs_content(program: &Program, instr: &Instr, live: &[bool]) -> bool {
+    let is_fed = |v: &Value| program.fact(*v).dtype.is_exact() && program.fact(*v).value.is_none();
+    let Some(op) = instr.op().filter(|_| instr.inputs.len() > 1 && instr.inputs[1..].iter().any(is_fed)) else {
+        return false;
+    };
+    let outputs: Vec<&Fact> = instr.outputs.iter().map(|&v| program.fact(v)).collect();
+    instr.outputs.iter().any(|v| live[v.idx()]) && op.kernel(&program.input_facts(instr), &outputs).is_err()
 }
 
 fn dropout_instr(

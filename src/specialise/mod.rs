@@ -90,6 +90,9 @@ pub fn specialise(spelled: &Program, sites: &[DropoutSite], request: &Request) -
         // Contents are built in only where something stays undecided without them.
         let more: Vec<Value> = emitted.deciding.iter().copied().filter(|v| !built_in.contains(v)).collect();
         if more.is_empty() {
+            if let Some(failure) = emitted.failure {
+                return Err(failure);
+            }
             return Ok(finish(request, &emitted, built_in));
         }
         built_in.extend(more);

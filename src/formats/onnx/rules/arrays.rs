@@ -326,6 +326,9 @@ fn pad(r: &mut Rule<'_, '_>) -> Spelled {
         None => (0..n).collect(),
     };
     let Some(known) = known else {
+        if axes.len() != n {
+            return Err(Misfit::new("paddings of some axes must be constant integers"));
+        }
         // `[before…, after…]` to one row per axis.
         let pads = r.input(1)?;
         let pads = make::reshape(r.b, pads, &[2, n as i64])?;

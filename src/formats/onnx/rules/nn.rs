@@ -332,9 +332,10 @@ fn likelihood(r: &mut Rule<'_, '_>, x: Value) -> Result<Value, Misfit> {
     }
 }
 
-/// `swish(gate) · value`.
+/// `swish(gate) · value`, the gate with `alpha`.
 fn swi_glu(r: &mut Rule<'_, '_>) -> Spelled {
-    let gated = super::math::swish(r, 1.0)?;
+    let alpha = r.float_or("alpha", 1.0);
+    let gated = super::math::swish(r, alpha)?;
     let value = r.input(1)?;
     one(make::mul(r.b, gated[0], value)?)
 }
