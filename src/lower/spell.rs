@@ -10,12 +10,12 @@ use crate::graph::{Constant, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, Va
 use crate::ops::opaque::Opaque;
 use crate::ops::with_default::WithDefault;
 use crate::program::{Builder, Def, Misfit, Value};
-use crate::tensor::{DType, Fact, Payload, Tensor};
+use crate::tensor::{DType, Fact, Payload, Tensor, shape};
 
 use super::blocks::{Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
-use super::order::order;
 use super::deferred::Deferred;
+use super::order::order;
 use super::region::{Cond, Item, Layout};
 use super::{Dialect, Rule, Spelled, Structure, results};
 
@@ -317,7 +317,9 @@ impl<'g> Speller<'g> {
         let program = self.blocks.current();
         let is_open = |v: &Value| {
             let fact = program.fact(*v);
-            !fact.shape.is_known() || fact.dtype == DType::Unknown || (fact.dtype.is_exact() && fact.value.is_none())
+            let is_small = fact.dims().and_then(|d| shape::element_count(&d)).is_some_and(|n| n <= KNOWN_FLOATS);
+            let may_decide = fact.value.is_none() && (fact.dtype.is_exact() || is_small);
+            may_decide || !fact.shape.is_known() || fact.dtype == DType::Unknown
         };
         if inputs.iter().enumerate().any(is_missing) || !present.iter().any(is_open) {
             return self.fail(env, id, "not-spelled", reason);

@@ -21,6 +21,9 @@ use super::{DropoutPolicy, Mode, Request, SpecialiseError};
 /// Contents up to this many elements may be built into a program when they decide shapes or branches.
 const MAX_BUILT_IN: usize = 1024;
 
+/// Floating-point numbers that may be built in where an op cannot be spelled without them.
+const MAX_NUMBERS: usize = 16;
+
 /// The kind of block that an expanded instruction is, in paths.
 const EXPANSION: u8 = 2;
 
@@ -214,8 +217,8 @@ impl<'a> Emitter<'a> {
             };
             copy_key(&mut b, spelled, feed.value, new);
             map[feed.value.idx()] = Slot::Is(new);
-            let is_small = feed.dtype.is_exact() && feed.tensor.as_ref().is_some_and(|t| t.len() <= MAX_BUILT_IN);
-            if is_small {
+            let limit = if feed.dtype.is_exact() { MAX_BUILT_IN } else { MAX_NUMBERS };
+            if feed.tensor.as_ref().is_some_and(|t| t.len() <= limit) {
                 self.feeds.insert(new, feed.value);
             }
         }
@@ -368,7 +371,12 @@ impl<'a> Emitter<'a> {
             }
             Some(Err(m)) => {
                 if !t.is_block {
+                    let before = self.deciding.len();
                     inputs.iter().for_each(|&v| self.note_deciding(&t.program, v));
+                    if self.deciding.len() == before {
+                        // No integer decides: perhaps a few numbers do (scales).
+                        inputs.iter().skip(1).for_each(|v| self.note_number(*v));
+                    }
                 }
                 return self.misfit(instr, &m);
             }
@@ -462,6 +470,15 @@ impl<'a> Emitter<'a> {
                 Def::Output { instr, .. } => todo.extend(program.instrs[instr].inputs.iter().copied()),
                 Def::Constant(_) => {}
             }
+        }
+    }
+
+    /// Notes a fed value of a few floating-point numbers.
+    fn note_number(&mut self, v: Value) {
+        if let Some(&spelled) = self.feeds.get(&v)
+            && !self.deciding.contains(&spelled)
+        {
+            self.deciding.push(spelled);
         }
     }
 

@@ -5,7 +5,10 @@ use smallvec::smallvec;
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::ops::reduce::ReduceFn;
-use crate::ops::shape::{BroadcastTo, Concat, Pad, PadMode, Regroup, Reshape, Reverse, ShapeOf, Slice, StridedMasks, StridedSlice, Tile, squeeze};
+use crate::ops::shape::{
+    BroadcastTo, Concat, Pad, PadMode, Regroup, Reshape, Reverse, ShapeOf, Slice, StridedMasks, StridedSlice, Tile,
+    squeeze,
+};
 use crate::program::{Builder, Misfit, Value};
 use crate::tensor::{DType, Tensor, shape};
 
@@ -183,7 +186,9 @@ fn expand(r: &mut Rule<'_, '_>) -> Spelled {
     let (x, shape) = (r.input(0)?, r.input(1)?);
     if let (Some(want), Some(have)) = (known_ints(r.b, shape), r.b.fact(x).dims()) {
         let want: Option<Vec<usize>> = want.iter().map(|&d| usize::try_from(d).ok()).collect();
-        let both = want.and_then(|w| shape::broadcast_dims(&have, &w)).ok_or_else(|| Misfit::new("shapes do not broadcast"))?;
+        let both = want
+            .and_then(|w| shape::broadcast_dims(&have, &w))
+            .ok_or_else(|| Misfit::new("shapes do not broadcast"))?;
         let both = r.ints_literal(&both.iter().map(|&d| d as i64).collect::<Vec<_>>());
         return one(make::broadcast_to(r.b, x, both)?);
     }
@@ -237,7 +242,8 @@ fn split(r: &mut Rule<'_, '_>) -> Spelled {
     let sizes = match ints_of(r, "split", 1)? {
         Some(sizes) => sizes,
         None => {
-            let total = r.b.fact(x).shape.dim(axis).ok_or_else(|| Misfit::new("the size to split must be known"))? as i64;
+            let total =
+                r.b.fact(x).shape.dim(axis).ok_or_else(|| Misfit::new("the size to split must be known"))? as i64;
             let n = r.int_or("num_outputs", count as i64).max(1);
             let each = (total + n - 1) / n;
             (0..n).map(|i| each.min((total - i * each).max(0))).collect()
@@ -285,7 +291,8 @@ fn slice(r: &mut Rule<'_, '_>) -> Spelled {
     // Every axis up to the last one: those not named are taken whole.
     let mut order = vec![None; width];
     axes.iter().enumerate().for_each(|(i, &a)| order[a] = Some(i));
-    let whole: u64 = order.iter().enumerate().filter(|(_, o)| o.is_none()).fold(0, |m, (a, _)| m | 1 << (a as u64).min(63));
+    let whole: u64 =
+        order.iter().enumerate().filter(|(_, o)| o.is_none()).fold(0, |m, (a, _)| m | 1 << (a as u64).min(63));
     let spread = |r: &mut Rule<'_, '_>, v: Value| -> Result<Value, Misfit> {
         if let Some(ints) = r.b.fact(v).ints() {
             let all: Vec<i64> = order.iter().map(|o| o.map_or(0, |i| ints[i])).collect();
@@ -376,14 +383,20 @@ trait Scalar {
 
 impl Scalar for Tensor {
     fn reshaped_scalar(&self) -> Result<Tensor, Misfit> {
-        if self.len() == 1 { Ok(self.reshaped(&[])) } else { Err(Misfit(format!("a value of {} elements", self.len()))) }
+        if self.len() == 1 {
+            Ok(self.reshaped(&[]))
+        } else {
+            Err(Misfit(format!("a value of {} elements", self.len())))
+        }
     }
 }
 
 /// `[n, c, h, w]` as numbers; the first may be unknown (-1).
 fn image(r: &Rule<'_, '_>, x: Value) -> Result<[i64; 4], Misfit> {
     let dims = r.b.fact(x).shape.partial().unwrap_or_default();
-    let [n, Some(c), Some(h), Some(w)] = *dims else { return Err(Misfit::new("channels, height and width must be known")) };
+    let [n, Some(c), Some(h), Some(w)] = *dims else {
+        return Err(Misfit::new("channels, height and width must be known"));
+    };
     Ok([n.map_or(-1, |n| n as i64), c as i64, h as i64, w as i64])
 }
 

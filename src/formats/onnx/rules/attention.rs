@@ -96,7 +96,8 @@ fn attention(r: &mut Rule<'_, '_>) -> Spelled {
     let (present_k, present_v) = (k, v);
     let masks = masks(r, q, k)?;
     if let (Some(q), Some(kv)) = (r.b.fact(q).shape.dim(1), r.b.fact(k).shape.dim(1))
-        && kv > 0 && q % kv == 0
+        && kv > 0
+        && q % kv == 0
     {
         (k, v) = (repeat_heads(r.b, k, (q / kv) as i64)?, repeat_heads(r.b, v, (q / kv) as i64)?);
     }
@@ -179,7 +180,8 @@ fn masks(r: &mut Rule<'_, '_>, q: Value, k: Value) -> Result<Masks, Misfit> {
         }
         false => None,
     };
-    let (causal, left, right) = (r.int_or("is_causal", 0) != 0, r.int_or("left_window_size", -1), r.int_or("right_window_size", -1));
+    let (causal, left, right) =
+        (r.int_or("is_causal", 0) != 0, r.int_or("left_window_size", -1), r.int_or("right_window_size", -1));
     if causal || left >= 0 || right >= 0 {
         let (n, m) = (size_of(r.b, q, 2)?, size_of(r.b, k, 2)?);
         let (i, j) = (counted(r.b, n, &[-1, 1])?, counted(r.b, m, &[1, -1])?);
@@ -198,7 +200,11 @@ fn masks(r: &mut Rule<'_, '_>, q: Value, k: Value) -> Result<Masks, Misfit> {
         let distance = make::sub(r.b, at, j)?;
         let mut limit = |least: bool, bound: i64| -> Result<(), Misfit> {
             let bound = make::scalar(r.b, DType::I64, bound as f64);
-            let allowed = if least { make::greater_equal(r.b, distance, bound)? } else { make::less_equal(r.b, distance, bound)? };
+            let allowed = if least {
+                make::greater_equal(r.b, distance, bound)?
+            } else {
+                make::less_equal(r.b, distance, bound)?
+            };
             let more = bias_of(r.b, allowed, dtype)?;
             bias = Some(plus(r.b, bias, more)?);
             Ok(())
@@ -322,7 +328,10 @@ fn linear_attention(r: &mut Rule<'_, '_>) -> Spelled {
     };
     let (q, k, v) = (heads(r, 0, q_heads)?, heads(r, 1, kv_heads)?, heads(r, 2, kv_heads)?);
     let decay = match r.has_input(4) {
-        true => Some({ let d = heads(r, 4, kv_heads)?; make::exp(r.b, d)? }),
+        true => Some({
+            let d = heads(r, 4, kv_heads)?;
+            make::exp(r.b, d)?
+        }),
         false => None,
     };
     let beta = match r.has_input(5) {
@@ -340,7 +349,10 @@ fn linear_attention(r: &mut Rule<'_, '_>) -> Spelled {
         return Err(Misfit(format!("{steps} steps are too many to unroll")));
     }
     let mut state = match r.has_input(3) {
-        true => { let s = r.input(3)?; make::cast(r.b, s, DType::F32)? }
+        true => {
+            let s = r.input(3)?;
+            make::cast(r.b, s, DType::F32)?
+        }
         false => r.b.literal(Tensor::zeros(DType::F32, &[k_dims[0], k_dims[1], k_dims[3], v_dims[3]])),
     };
     let state_type = if r.has_input(3) { r.fact(3)?.dtype } else { dtype };

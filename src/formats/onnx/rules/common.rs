@@ -66,7 +66,11 @@ fn evaluate(b: &Builder, v: Value, left: &mut usize) -> Option<Tensor> {
     };
     let facts: Vec<Fact> = inputs.iter().map(Fact::of_tensor).collect();
     let facts: Vec<&Fact> = facts.iter().collect();
-    let small = op.infer(&facts).ok()?.iter().all(|f| f.dims().and_then(|d| shape::element_count(&d)).is_none_or(|n| n <= MAX_ELEMENTS));
+    let small = op
+        .infer(&facts)
+        .ok()?
+        .iter()
+        .all(|f| f.dims().and_then(|d| shape::element_count(&d)).is_none_or(|n| n <= MAX_ELEMENTS));
     if !small {
         return None;
     }

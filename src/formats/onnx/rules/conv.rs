@@ -278,7 +278,11 @@ fn average_pool(r: &mut Rule<'_, '_>) -> Spelled {
 
 fn averaged(r: &mut Rule<'_, '_>, x: Value) -> Result<Value, Misfit> {
     let n = spatial_axes(r, 0)?;
-    let op = AveragePool { size: kernel_size(r, n)?, window: window(r, n)?, count_padding: r.int_or("count_include_pad", 0) != 0 };
+    let op = AveragePool {
+        size: kernel_size(r, n)?,
+        window: window(r, n)?,
+        count_padding: r.int_or("count_include_pad", 0) != 0,
+    };
     let x = to_last(r.b, x, n)?;
     let y = r.b.op(op, &[x])?;
     to_second(r.b, y, n)
@@ -337,9 +341,8 @@ fn max_unpool(r: &mut Rule<'_, '_>) -> Spelled {
     let n = spatial_axes(r, 0)?;
     let (size, strides, pads) = (kernel_size(r, n)?, spatial(r, "strides", n)?, pads(r, n)?);
     // Positions count in the image that was pooled, as its size follows from the window.
-    let pooled: Vec<i64> = (0..n)
-        .map(|a| (dims[a + 2] as i64 - 1) * strides[a] as i64 - pads[a].0 - pads[a].1 + size[a] as i64)
-        .collect();
+    let pooled: Vec<i64> =
+        (0..n).map(|a| (dims[a + 2] as i64 - 1) * strides[a] as i64 - pads[a].0 - pads[a].1 + size[a] as i64).collect();
     let mut image = vec![dims[0] as i64, dims[1] as i64];
     image.extend(&pooled);
     let total: i64 = image.iter().product();

@@ -394,7 +394,8 @@ fn axis_taps(b: &mut Builder, at: Value, mode: &str) -> Result<Vec<(Value, Optio
         let distance = make::add_scalar(b, part, -k as f64)?;
         let distance = if k > 0 { make::neg(b, distance)? } else { distance };
         // Near elements: ((a + 2) d - (a + 3)) d² + 1; far ones: ((a d - 5 a) d + 8 a) d - 4 a.
-        let coefficients = if k == 0 || k == 1 { [a + 2.0, -(a + 3.0), 0.0, 1.0] } else { [a, -5.0 * a, 8.0 * a, -4.0 * a] };
+        let coefficients =
+            if k == 0 || k == 1 { [a + 2.0, -(a + 3.0), 0.0, 1.0] } else { [a, -5.0 * a, 8.0 * a, -4.0 * a] };
         let mut weight = make::mul_scalar(b, distance, coefficients[0])?;
         for c in &coefficients[1..3] {
             weight = make::add_scalar(b, weight, *c)?;

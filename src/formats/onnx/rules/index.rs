@@ -3,7 +3,9 @@
 use smallvec::smallvec;
 
 use crate::lower::{Rule, Spelling};
-use crate::ops::index::{Gather, GatherElements, GatherNd, NonZero, OneHot, Range, ScatterElements, ScatterFn, ScatterNd, Unique};
+use crate::ops::index::{
+    Gather, GatherElements, GatherNd, NonZero, OneHot, Range, ScatterElements, ScatterFn, ScatterNd, Unique,
+};
 use crate::ops::make;
 use crate::ops::shape::Slice;
 use crate::program::{Misfit, Value};

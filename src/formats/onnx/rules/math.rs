@@ -94,7 +94,8 @@ fn unary(r: &mut Rule<'_, '_>, f: UnaryFn) -> Spelled {
 /// Before opset 7 the second operand is broadcast only where `broadcast` says so, from `axis` on.
 fn operands(r: &mut Rule<'_, '_>) -> Result<(Value, Value), Misfit> {
     let (a, mut b) = (r.input(0)?, r.input(1)?);
-    if r.opset < 7 && r.int_or("broadcast", 0) != 0
+    if r.opset < 7
+        && r.int_or("broadcast", 0) != 0
         && let Some(axis) = r.attr("axis").and_then(Attr::as_int)
     {
         let (rank_a, rank_b) = (rank(r.b, a)?, rank(r.b, b)?);

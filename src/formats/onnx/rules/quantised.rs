@@ -174,8 +174,14 @@ fn q_matmul(r: &mut Rule<'_, '_>) -> Spelled {
     let (a, b) = (centred(r, 0, 2, -2)?, centred(r, 3, 5, -1)?);
     let (a_value, b_value) = (r.input(0)?, r.input(3)?);
     let sum = product(r.b, a, b)?;
-    let scale_a = { let v = r.input(1)?; per_axis(r.b, v, a_value, -2)? };
-    let scale_b = { let v = r.input(4)?; per_axis(r.b, v, b_value, -1)? };
+    let scale_a = {
+        let v = r.input(1)?;
+        per_axis(r.b, v, a_value, -2)?
+    };
+    let scale_b = {
+        let v = r.input(4)?;
+        per_axis(r.b, v, b_value, -1)?
+    };
     let scale_y = r.input(6)?;
     let to = if r.has_input(7) { r.fact(7)?.dtype } else { r.fact(0)?.dtype };
     rescaled(r, sum, [scale_a, scale_b, scale_y], 7, to)

@@ -64,7 +64,12 @@ fn dropout(r: &mut Rule<'_, '_>) -> Spelled {
     };
     let mask = in_training(r.b, training, x, rate, kept, all)?;
     // Before opset 10 the mask has the type of the value.
-    let mask = if r.opset < 10 { let dtype = r.b.fact(x).dtype; make::cast(r.b, mask, dtype)? } else { mask };
+    let mask = if r.opset < 10 {
+        let dtype = r.b.fact(x).dtype;
+        make::cast(r.b, mask, dtype)?
+    } else {
+        mask
+    };
     Ok(smallvec![y, mask])
 }
 

@@ -198,7 +198,10 @@ fn recurrent(r: &mut Rule<'_, '_>, kind: Kind) -> Spelled {
         let x = turned(r.b, x, lengths, backward)?;
         let (projected, hidden_bias) = projected(r, &cell, x, w, d)?;
         let peepholes = match kind == Kind::Lstm && r.has_input(7) {
-            true => Some({ let p = r.input(7)?; pick(r.b, p, 0, d as i64)? }),
+            true => Some({
+                let p = r.input(7)?;
+                pick(r.b, p, 0, d as i64)?
+            }),
             false => None,
         };
         let weights = Weights { recurrent: rec, hidden_bias, peepholes, lengths };
@@ -427,13 +430,7 @@ impl Cell {
 }
 
 /// All steps: the last state, and what each step gives `[seq, batch, hidden]`.
-fn run(
-    b: &mut Builder,
-    cell: &Cell,
-    x: Value,
-    state: &[Value],
-    w: &Weights,
-) -> Result<(Vec<Value>, Value), Misfit> {
+fn run(b: &mut Builder, cell: &Cell, x: Value, state: &[Value], w: &Weights) -> Result<(Vec<Value>, Value), Misfit> {
     if let Some(n) = b.fact(x).shape.dim(0).filter(|&n| (1..=MAX_UNROLLED).contains(&n)) {
         let (mut state, mut steps) = (state.to_vec(), Vec::new());
         for t in 0..n {
