@@ -147,11 +147,11 @@ fn record(b: &mut Builder, instr: &Instr, blocks: &LoopBlocks, dims: &[Dims]) ->
     let zero = b.literal(Tensor::scalar(0i64));
     let mut added = vec![zero];
     let mut facts = vec![Fact::of_dims(DType::I64, &[])];
-    for k in 0..n {
-        let dtype = b.fact(instr.inputs[k]).dtype;
-        let empty: Vec<usize> = std::iter::once(0).chain(dims[k].iter().copied()).collect();
+    for (&v, dims) in instr.inputs.iter().zip(dims) {
+        let dtype = b.fact(v).dtype;
+        let empty: Vec<usize> = std::iter::once(0).chain(dims.iter().copied()).collect();
         added.push(b.literal(Tensor::zeros(dtype, &empty)));
-        facts.push(stack_fact(dtype, &dims[k]));
+        facts.push(stack_fact(dtype, dims));
     }
     let cond = with_extra_state(&blocks.cond, n, &facts, |_, _, _| Ok(Vec::new()))?;
     let body = with_extra_state(&blocks.body, n, &facts, |b, states, extra| {
@@ -229,8 +229,8 @@ impl Backward<'_> {
         let one = b.literal(Tensor::scalar(1i64));
         let at = make::sub(&mut b, count, one).map_err(fail)?;
         let mut inputs = Vec::new();
-        for k in 0..n {
-            inputs.push(row(&mut b, stacks[k], at, &self.dims[k]).map_err(fail)?);
+        for (&stack, dims) in stacks.iter().zip(self.dims) {
+            inputs.push(row(&mut b, stack, at, dims).map_err(fail)?);
         }
         inputs.extend(&fixed);
         let forward = inline(&mut b, &self.blocks.body, &inputs).map_err(fail)?.outputs;

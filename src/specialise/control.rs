@@ -1,6 +1,6 @@
 //! Conditionals and loops: inlined or unrolled where what decides is known, else kept with specialised blocks.
 
-use crate::program::{Builder, Def, Feed, IfBlocks, Instr, InstrKind, LoopBlocks, Program, Value};
+use crate::program::{Builder, IfBlocks, Instr, InstrKind, LoopBlocks, Program, Value};
 use crate::recognize::dropout::BlockPath;
 use crate::tensor::{Fact, PartialShape};
 
@@ -62,8 +62,7 @@ impl Emitter<'_> {
             .zip(&else_block.program.outputs)
             .map(|(&a, &b)| join(then_block.program.fact(a), else_block.program.fact(b)))
             .collect();
-        let mut values: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
-        values.extend(self.hoist(t, &mut then_block, &mut else_block));
+        let values: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
         let blocks = IfBlocks { then_block: then_block.program, else_block: else_block.program };
         let mut b = Builder::new(&mut t.program);
         b.set_origin(instr.origin.clone());
@@ -104,27 +103,6 @@ impl Emitter<'_> {
         }
         let outputs = self.write_block(&mut t, block, path, &slots);
         (t, outputs)
-    }
-
-    /// Makes the constants that two sibling blocks read from outside inputs of both, and gives them.
-    fn hoist(&mut self, t: &mut Target, first: &mut Target, second: &mut Target) -> Vec<Value> {
-        let n_inputs = first.program.feeds.len() - first.hoisted.len();
-        let from_first = std::mem::take(&mut first.hoisted);
-        let from_second = std::mem::take(&mut second.hoisted);
-        let path = Vec::new();
-        let mut outer = Vec::new();
-        for (def, inner) in &from_first {
-            let fact = first.program.fact(*inner).clone();
-            outer.push(t.constant(def, &fact, &path, 0));
-            add_feed(&mut second.program, n_inputs + outer.len() - 1, &fact);
-        }
-        for (def, inner) in &from_second {
-            let fact = second.program.fact(*inner).clone();
-            outer.push(t.constant(def, &fact, &path, 0));
-            let end = first.program.feeds.len();
-            add_feed(&mut first.program, end, &fact);
-        }
-        outer
     }
 
     /// `path` is that of the body; the condition's is the other one.
@@ -229,8 +207,7 @@ impl Emitter<'_> {
             return vec![more.first().copied().unwrap_or(Slot::Unset); n];
         };
         cond.program.outputs = vec![more];
-        let mut values: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
-        values.extend(self.hoist(t, &mut body, &mut cond));
+        let values: Vec<Value> = inputs.iter().filter_map(|s| s.value()).collect();
         let state_facts = facts[..n].iter().filter_map(|f| f.as_ref().ok().cloned()).collect();
         let blocks = LoopBlocks { cond: cond.program, body: body.program, n_state: n };
         let mut b = Builder::new(&mut t.program);
@@ -256,15 +233,4 @@ fn facts_of(t: &Target, slots: &[Slot], f: impl Fn(&Fact) -> Fact) -> Vec<Result
 fn join(a: &Fact, b: &Fact) -> Fact {
     let shape: PartialShape = a.shape.join(&b.shape);
     Fact::new(a.dtype, shape)
-}
-
-/// Inserts a feed that nothing reads, so that sibling blocks take the same values.
-fn add_feed(program: &mut Program, at: usize, fact: &Fact) {
-    let value = Builder::new(program).feed("unused", fact.clone());
-    let feed = program.feeds.pop().unwrap_or(Feed { value, name: String::new() });
-    program.feeds.insert(at.min(program.feeds.len()), feed);
-    for i in 0..program.feeds.len() {
-        let v = program.feeds[i].value;
-        program.values[v.idx()].def = Def::Feed(i);
-    }
 }

@@ -58,9 +58,8 @@ pub(super) struct Target {
     pub(super) program: Program,
     pub(super) known: Known,
     constants: HashMap<ConstantKey, Value>,
-    /// In a block: constants of the graph that may train enter from outside, so that they can be differentiated for.
+    /// A block that stays a block; its feeds are not those of the request.
     pub(super) is_block: bool,
-    pub(super) hoisted: Vec<(ConstantDef, Value)>,
 }
 
 /// A state of a target to return to.
@@ -71,7 +70,6 @@ pub(super) struct Checkpoint {
     constants: HashMap<ConstantKey, Value>,
     n_constants: usize,
     n_feeds: usize,
-    n_hoisted: usize,
 }
 
 impl Target {
@@ -82,7 +80,6 @@ impl Target {
             constants: self.constants.clone(),
             n_constants: self.program.constants.len(),
             n_feeds: self.program.feeds.len(),
-            n_hoisted: self.hoisted.len(),
         }
     }
 
@@ -91,7 +88,6 @@ impl Target {
         self.program.values.truncate(to.values);
         self.program.constants.truncate(to.n_constants);
         self.program.feeds.truncate(to.n_feeds);
-        self.hoisted.truncate(to.n_hoisted);
         self.constants = to.constants;
         self.known.truncate(to.values);
     }
@@ -105,16 +101,8 @@ impl Target {
         if let Some(&v) = self.constants.get(&key) {
             return v;
         }
-        let may_train = def.node.is_some() && def.payload.dtype.is_float() && def.payload.element_count() > 1;
         let mut b = Builder::new(&mut self.program);
-        let v = if self.is_block && may_train {
-            let name = def.node.as_ref().map(NodeKey::to_string).unwrap_or_default();
-            let v = b.feed(name, Fact::new(fact.dtype, fact.shape.clone()));
-            self.hoisted.push((def.clone(), v));
-            v
-        } else {
-            b.constant(def.node.clone(), def.payload.clone(), fact.value.clone())
-        };
+        let v = b.constant(def.node.clone(), def.payload.clone(), fact.value.clone());
         self.constants.insert(key, v);
         v
     }

@@ -56,8 +56,9 @@ pub(super) fn evaluate(
     }
     for fact in facts {
         let count = fact.dims().map_or(Some(0), |d| shape::element_count(&d))?;
-        let fits = fact.dtype.is_exact() && count <= MAX_ELEMENTS;
-        if !fits && !(fact.dtype.is_float() && count == 1 && fact.dims().is_some()) {
+        let is_number = fact.dtype.is_float() && count == 1 && fact.dims().is_some();
+        let fits = is_number || fact.dtype.is_exact() && count <= MAX_ELEMENTS;
+        if !fits {
             return None;
         }
     }

@@ -65,7 +65,7 @@ fn wrap(
     }
     let output = instr.outputs[port];
     let (root, negated) = predicate_root(program, instr.inputs[0]);
-    let mut nodes = members::of(program, input, output);
+    let mut nodes = members::of(program, &scalars.readers, input, output);
     nodes.extend(site.nodes.iter().cloned());
     nodes.dedup();
     Some(Candidate {

@@ -1,7 +1,5 @@
 //! Keep-or-drop masks: from a sampler of uniform numbers to the ones and zeros (or booleans) that it becomes.
 
-use smallvec::SmallVec;
-
 use crate::ops::elementwise::{Binary, BinaryFn, Cast, PreventGradient, StopGradient, Unary, UnaryFn};
 use crate::ops::random::RandomUniform;
 use crate::ops::shape::{BroadcastTo, Reshape};
@@ -20,10 +18,8 @@ pub(super) struct Mask {
     pub(super) is_computed: bool,
 }
 
-type Readers = [SmallVec<[usize; 4]>];
-
 /// All masks that a sampler's numbers become.
-pub(super) fn masks_from(program: &Program, scalars: &Scalars<'_>, readers: &Readers, sampler: usize) -> Vec<Mask> {
+pub(super) fn masks_from(program: &Program, scalars: &Scalars<'_>, sampler: usize) -> Vec<Mask> {
     let instr = &program.instrs[sampler];
     if instr.op_as::<RandomUniform>().is_none() {
         return Vec::new();
@@ -32,12 +28,12 @@ pub(super) fn masks_from(program: &Program, scalars: &Scalars<'_>, readers: &Rea
     let mut masks = Vec::new();
     let mut uniforms = vec![(sampler, 0.0, 1.0)];
     while let Some((u, low, high)) = uniforms.pop() {
-        for &r in &readers[u.idx()] {
+        for &r in &scalars.readers[u.idx()] {
             let reader = &program.instrs[r];
             if let Some(next) = shifted(scalars, reader, u, low, high) {
                 uniforms.push(next);
             }
-            let first = threshold(program, scalars, readers, reader, u, low, high);
+            let first = threshold(program, scalars, reader, u, low, high);
             masks.extend(first.into_iter().map(|(value, keep, is_floor, is_computed)| Mask {
                 sampler,
                 value,
@@ -49,7 +45,7 @@ pub(super) fn masks_from(program: &Program, scalars: &Scalars<'_>, readers: &Rea
     }
     let mut i = 0;
     while i < masks.len() {
-        let more = same_mask(program, scalars, readers, &masks[i]);
+        let more = same_mask(program, scalars, &masks[i]);
         masks.extend(more);
         i += 1;
     }
@@ -76,7 +72,6 @@ fn shifted(scalars: &Scalars<'_>, reader: &Instr, u: Value, low: f64, high: f64)
 fn threshold(
     program: &Program,
     scalars: &Scalars<'_>,
-    readers: &Readers,
     reader: &Instr,
     u: Value,
     low: f64,
@@ -96,7 +91,7 @@ fn threshold(
     let is_computed = program.producer(limit_value).is_some();
     if f == BinaryFn::Add && limit.source.is_some() && low == 0.0 && high == 1.0 {
         // u + keep with a fed keep: rounded down by its reader.
-        let floor = readers[out.idx()]
+        let floor = scalars.readers[out.idx()]
             .iter()
             .map(|&r| &program.instrs[r])
             .find(|r| matches!(r.op_as::<Unary>(), Some(Unary { f: UnaryFn::Floor })))?;
@@ -124,9 +119,9 @@ fn is_computed_sum(program: &Program, u: Value) -> bool {
 }
 
 /// The same mask, or its complement, in another form: another type or shape.
-fn same_mask(program: &Program, scalars: &Scalars<'_>, readers: &Readers, mask: &Mask) -> Vec<Mask> {
+fn same_mask(program: &Program, scalars: &Scalars<'_>, mask: &Mask) -> Vec<Mask> {
     let mut found = Vec::new();
-    for &r in &readers[mask.value.idx()] {
+    for &r in &scalars.readers[mask.value.idx()] {
         let reader = &program.instrs[r];
         let Some(&out) = reader.outputs.first() else { continue };
         let passes = reader.op_as::<Cast>().is_some()

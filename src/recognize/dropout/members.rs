@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use smallvec::SmallVec;
+
 use crate::graph::NodeKey;
 use crate::program::{InstrKind, Program, Value};
 
 /// Nodes between `input` and `output`, blocks included, in program order; constants of their own among them.
-pub(super) fn of(program: &Program, input: Value, output: Value) -> Vec<NodeKey> {
+pub(super) fn of(program: &Program, readers: &[SmallVec<[usize; 4]>], input: Value, output: Value) -> Vec<NodeKey> {
     let Some((last, _)) = program.producer(output) else { return Vec::new() };
-    let readers = program.readers();
     let mut inside: HashSet<usize> = HashSet::from([last]);
     let mut nodes: Vec<NodeKey> = Vec::new();
     let outputs: HashSet<Value> = program.outputs.iter().copied().collect();

@@ -71,7 +71,7 @@ pub struct Predicate {
 /// All sites of a spelled program and its blocks, in program order.
 pub fn find(program: &Program) -> Vec<DropoutSite> {
     let found = find_in(program, &Vec::new(), &HashMap::new());
-    found.into_iter().filter_map(|s| s.finish(program)).collect()
+    found.into_iter().filter_map(Candidate::finish).collect()
 }
 
 /// A site while its surroundings are still being looked at.
@@ -91,7 +91,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn finish(self, _program: &Program) -> Option<DropoutSite> {
+    fn finish(self) -> Option<DropoutSite> {
         let (input_key, output_key) = (self.input_key?, self.output_key?);
         let site = output_key
             .as_str()
@@ -127,16 +127,13 @@ type Given = HashMap<Value, Scalar>;
 
 fn find_in(program: &Program, path: &BlockPath, given: &Given) -> Vec<Candidate> {
     let scalars = Scalars::new(program, given);
-    let readers = program.readers();
     let mut found: Vec<Candidate> = Vec::new();
     for (idx, instr) in program.instrs.iter().enumerate() {
         match &instr.kind {
             InstrKind::Op(op) if op.is_random() => {
                 let site = match instr.op_as::<Dropout>() {
                     Some(op) => explicit(program, &scalars, idx, op),
-                    None => mask::masks_from(program, &scalars, &readers, idx)
-                        .iter()
-                        .find_map(|m| site_of(program, &scalars, &readers, m)),
+                    None => mask::masks_from(program, &scalars, idx).iter().find_map(|m| site_of(program, &scalars, m)),
                 };
                 found.extend(site.map(|s| Candidate { block: path.clone(), ..s }));
             }
@@ -165,12 +162,19 @@ fn explicit(program: &Program, scalars: &Scalars<'_>, idx: usize, op: &Dropout) 
     let instr = &program.instrs[idx];
     let rate = scalars.read(instr.inputs[1])?;
     let keep = rate.affine(-1.0, 1.0);
-    let mut site = candidate(program, instr.inputs[0], instr.outputs[0], keep, "dropout node");
+    let mut site = candidate(scalars, program, instr.inputs[0], instr.outputs[0], keep, "dropout node");
     site.shared_axes = op.shared_axes.to_vec();
     Some(site)
 }
 
-fn candidate(program: &Program, input: Value, output: Value, keep: Scalar, variant: &'static str) -> Candidate {
+fn candidate(
+    scalars: &Scalars<'_>,
+    program: &Program,
+    input: Value,
+    output: Value,
+    keep: Scalar,
+    variant: &'static str,
+) -> Candidate {
     Candidate {
         block: Vec::new(),
         input,
@@ -182,22 +186,17 @@ fn candidate(program: &Program, input: Value, output: Value, keep: Scalar, varia
         input_key: program.value(input).key.clone(),
         output_key: program.value(output).key.clone(),
         predicate_key: None,
-        nodes: members::of(program, input, output),
+        nodes: members::of(program, &scalars.readers, input, output),
     }
 }
 
 /// The site that a mask belongs to, if its product is scaled as dropout is.
-fn site_of(
-    program: &Program,
-    scalars: &Scalars<'_>,
-    readers: &[smallvec::SmallVec<[usize; 4]>],
-    mask: &Mask,
-) -> Option<Candidate> {
-    let product = scale::product(program, scalars, readers, mask)?;
+fn site_of(program: &Program, scalars: &Scalars<'_>, mask: &Mask) -> Option<Candidate> {
+    let product = scale::product(program, scalars, mask)?;
     if program.value(product.input).key.is_none() || program.value(product.output).key.is_none() {
         return None;
     }
-    let mut site = candidate(program, product.input, product.output, product.keep, variant(mask, &product));
+    let mut site = candidate(scalars, program, product.input, product.output, product.keep, variant(mask, &product));
     site.shared_axes = shared_axes(program, mask, product.input);
     Some(site)
 }

@@ -1,6 +1,8 @@
 //! Single numbers that a graph computes from constants and fed scalars: exact where all is constant, else linear in one
 //! source, which is enough to see that `1 − rate` here and `keep` there are the same.
 
+use smallvec::SmallVec;
+
 use crate::ops::elementwise::{Binary, BinaryFn, Cast, Unary, UnaryFn};
 use crate::ops::shape::{BroadcastTo, Reshape};
 use crate::ops::with_default::WithDefault;
@@ -103,11 +105,13 @@ impl Factor {
 pub(super) struct Scalars<'a> {
     program: &'a Program,
     given: &'a Given,
+    /// For each value the instructions that read it.
+    pub(super) readers: Vec<SmallVec<[usize; 4]>>,
 }
 
 impl<'a> Scalars<'a> {
     pub(super) fn new(program: &'a Program, given: &'a Given) -> Self {
-        Self { program, given }
+        Self { program, given, readers: program.readers() }
     }
 
     /// A value as a scalar; `None` where it is not a single number or depends on data.

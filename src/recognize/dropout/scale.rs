@@ -1,7 +1,5 @@
 //! From a mask to its product with a value, and to the scale that makes it dropout: one over the share that is kept.
 
-use smallvec::SmallVec;
-
 use crate::ops::elementwise::{Binary, BinaryFn, Select};
 use crate::program::{Instr, Program, Value};
 
@@ -30,8 +28,6 @@ pub(super) struct Product {
     pub(super) is_computed: bool,
 }
 
-type Readers = [SmallVec<[usize; 4]>];
-
 /// A step from a value to the value that a scalar multiplies it from.
 struct Peeled {
     rest: Value,
@@ -40,18 +36,18 @@ struct Peeled {
 }
 
 /// The first product of the mask that is scaled as dropout is.
-pub(super) fn product(program: &Program, scalars: &Scalars<'_>, readers: &Readers, mask: &Mask) -> Option<Product> {
+pub(super) fn product(program: &Program, scalars: &Scalars<'_>, mask: &Mask) -> Option<Product> {
     // The scale may already stand on the mask.
-    let scaled_mask = scaled_readers(program, scalars, readers, mask.value);
+    let scaled_mask = scaled_readers(program, scalars, mask.value);
     let forms = std::iter::once((mask.value, None)).chain(scaled_mask.into_iter().map(|(v, p)| (v, Some(p))));
     for (value, on_mask) in forms {
-        for &r in &readers[value.idx()] {
+        for &r in &scalars.readers[value.idx()] {
             let reader = &program.instrs[r];
             let Some((data, keep, is_select)) = masked(scalars, reader, value, mask.keep) else { continue };
             if scalars.read(data).is_some() {
                 continue;
             }
-            let found = scaled(program, scalars, readers, data, reader.outputs[0], &keep, on_mask.as_ref());
+            let found = scaled(program, scalars, data, reader.outputs[0], &keep, on_mask.as_ref());
             if let Some(product) = found {
                 return Some(Product { is_select, ..product });
             }
@@ -83,7 +79,6 @@ fn masked(scalars: &Scalars<'_>, reader: &Instr, mask: Value, keep: Scalar) -> O
 fn scaled(
     program: &Program,
     scalars: &Scalars<'_>,
-    readers: &Readers,
     data: Value,
     output: Value,
     keep: &Scalar,
@@ -113,7 +108,7 @@ fn scaled(
         at = p.rest;
     }
     let (scaled, p) =
-        scaled_readers(program, scalars, readers, output).into_iter().find(|(_, p)| p.factor.is_inverse_of(keep))?;
+        scaled_readers(program, scalars, output).into_iter().find(|(_, p)| p.factor.is_inverse_of(keep))?;
     Some(make(data, scaled, &p))
 }
 
@@ -136,8 +131,8 @@ fn peel(program: &Program, scalars: &Scalars<'_>, v: Value) -> Option<Peeled> {
 }
 
 /// Readers that multiply or divide a value by a scalar.
-fn scaled_readers(program: &Program, scalars: &Scalars<'_>, readers: &Readers, v: Value) -> Vec<(Value, Peeled)> {
-    let outs = readers[v.idx()].iter().filter_map(|&r| program.instrs[r].outputs.first().copied());
+fn scaled_readers(program: &Program, scalars: &Scalars<'_>, v: Value) -> Vec<(Value, Peeled)> {
+    let outs = scalars.readers[v.idx()].iter().filter_map(|&r| program.instrs[r].outputs.first().copied());
     outs.filter_map(|out| Some((out, peel(program, scalars, out)?))).filter(|(_, p)| p.rest == v).collect()
 }
 
