@@ -108,7 +108,7 @@ table! {
     Igamma "igamma" Smooth POSITIVE, POSITIVE; "regularised lower incomplete gamma function P(a, b)";
     Igammac "igammac" Smooth POSITIVE, POSITIVE; "1 - P(a, b)";
     IgammaSlope "igamma_slope" Slope POSITIVE, POSITIVE; "the derivative of P(a, b) by a";
-    NextAfter "next_after" Step ANY, OTHER; "the next float after a towards b";
+    NextAfter "next_after" Smooth ANY, OTHER; "the next float after a towards b";
 }
 
 impl BinaryFn {
@@ -118,8 +118,8 @@ impl BinaryFn {
 
     fn accepts(self, dtype: DType) -> bool {
         match self.kind() {
+            _ if self == Self::NextAfter => matches!(dtype, DType::F32 | DType::F64),
             Kind::Smooth | Kind::Second | Kind::Slope => dtype.is_float(),
-            Kind::Step if self == Self::NextAfter => matches!(dtype, DType::F32 | DType::F64),
             Kind::Both | Kind::Step => dtype.is_float() || dtype.is_int(),
             Kind::Compare => dtype.is_float() || dtype.is_exact(),
             Kind::Logic => dtype == DType::Bool,
@@ -165,6 +165,9 @@ impl Op for Binary {
             _ if inputs[0].dtype.is_exact() => Flow::Zero("integers have no gradient"),
             Kind::Slope => {
                 Flow::Blocked("the second derivative of igamma by its first argument has no rule here".into())
+            }
+            _ if self.f == BinaryFn::NextAfter && input == 1 => {
+                Flow::Zero("it only says in which direction the next number is")
             }
             Kind::Second if input == 0 => match self.f {
                 BinaryFn::ReluGradient | BinaryFn::Relu6Gradient => {

@@ -33,7 +33,7 @@ fn first(f: BinaryFn, b: &mut Builder, at: &Site<'_>, g: Value) -> Result<Option
     use BinaryFn as F;
     let (x, y, out) = (at.inputs[0], at.inputs[1], at.outputs[0]);
     Ok(Some(match f {
-        F::Add | F::Sub | F::FloorMod | F::TruncMod => g,
+        F::Add | F::Sub | F::FloorMod | F::TruncMod | F::NextAfter => g,
         F::Mul => make::mul(b, g, y)?,
         F::Div => make::div(b, g, y)?,
         F::Pow if b.fact(y).scalar().is_some_and(|e| e != 0.0) => constant_power(b, x, y, g)?,
