@@ -25,7 +25,7 @@ struct Level {
 }
 
 /// A finished block: its parameters are `own` ones, then the captured values of the level below.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Block {
     pub program: Program,
     pub captured: Vec<Value>,

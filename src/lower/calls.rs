@@ -213,28 +213,35 @@ impl<'g> Speller<'g> {
         let is_state: Vec<bool> = (0..first.len()).map(|i| !self.is_handed_on(body, i)).collect();
         let states: Vec<usize> = (0..first.len()).filter(|&i| is_state[i]).collect();
         let start = |i: usize| Fact { value: None, ..self.blocks.fact(first[i]).clone() };
-        let mut facts: Vec<Fact> = states.iter().map(|&i| start(i)).collect();
+        let facts: Vec<Fact> = states.iter().map(|&i| start(i)).collect();
         let shapes = LoopShape { id, first: &first, states: &states };
+        let (body_block, facts) = self.settle(facts, |s, facts| s.loop_block(env, &shapes, body, facts, None));
+        let cond_block = self.loop_block(env, &shapes, cond, &facts, Some(1));
+        self.push_loop(env, &shapes, cond_block, body_block, facts);
+    }
+
+    /// The body of a loop, spelled with ever weaker shapes of the state until they hold in every iteration.
+    pub(super) fn settle(
+        &mut self,
+        mut facts: Vec<Fact>,
+        mut body: impl FnMut(&mut Self, &[Fact]) -> Block,
+    ) -> (Block, Vec<Fact>) {
         let n_diagnostics = self.diagnostics.len();
-        let mut attempt = 0;
-        let body_block = loop {
-            let block = self.loop_block(env, &shapes, body, &facts, None);
+        for attempt in 1.. {
+            let block = body(self, &facts);
             let found = block.program.outputs.iter().map(|&v| block.program.fact(v));
             let next: Vec<Fact> = facts.iter().zip(found).map(|(a, b)| joined(a, b)).collect();
-            let is_stable = next.iter().zip(&facts).all(|(a, b)| a.shape == b.shape);
-            if is_stable {
-                break block;
+            if next.iter().zip(&facts).all(|(a, b)| a.shape == b.shape) {
+                return (block, facts);
             }
-            attempt += 1;
             facts = next;
             if attempt >= MAX_STATE_ATTEMPTS {
                 facts.iter_mut().for_each(|f| f.shape = PartialShape::unknown());
             }
             // The next attempt says it again.
             self.diagnostics.truncate(n_diagnostics);
-        };
-        let cond_block = self.loop_block(env, &shapes, cond, &facts, Some(1));
-        self.push_loop(env, &shapes, cond_block, body_block, facts);
+        }
+        (Block::default(), facts)
     }
 
     /// `cond` or `body` as a block whose first parameters are the state.
@@ -270,23 +277,35 @@ impl<'g> Speller<'g> {
 
     fn push_loop(&mut self, env: &mut Env<'g>, shape: &LoopShape<'_>, cond: Block, body: Block, facts: Vec<Fact>) {
         let node = env.graph.node(shape.id);
-        let n_state = shape.states.len();
-        let mut blocks = [cond, body];
-        let captured = align(&mut blocks, n_state, self.blocks.current());
-        let [cond, body] = blocks;
-        let mut inputs: Vec<Value> = shape.states.iter().map(|&i| self.blocks.import(shape.first[i])).collect();
-        inputs.extend(captured);
-        let key = env.node_key(node);
-        let mut b = Builder::new(self.blocks.current());
-        b.set_origin(Some(key));
-        let blocks = LoopBlocks { cond: cond.program, body: body.program, n_state };
-        let outputs = b.push(InstrKind::Loop(Box::new(blocks)), &inputs, facts);
+        let states: Vec<Located> = shape.states.iter().map(|&i| shape.first[i]).collect();
+        let outputs = self.push_loop_instr(&states, cond, body, facts, env.node_key(node));
         for (i, &out) in node.outputs.iter().enumerate().take(shape.first.len()) {
             match shape.states.iter().position(|&s| s == i) {
                 Some(s) => self.bind_here(env, out, outputs[s]),
                 None => self.bind(env, out, shape.first[i]),
             }
         }
+    }
+
+    /// Appends a loop to the innermost program; gives the last state.
+    pub(super) fn push_loop_instr(
+        &mut self,
+        first: &[Located],
+        cond: Block,
+        body: Block,
+        facts: Vec<Fact>,
+        origin: NodeKey,
+    ) -> Vec<Value> {
+        let n_state = first.len();
+        let mut blocks = [cond, body];
+        let captured = align(&mut blocks, n_state, self.blocks.current());
+        let [cond, body] = blocks;
+        let mut inputs: Vec<Value> = first.iter().map(|&at| self.blocks.import(at)).collect();
+        inputs.extend(captured);
+        let mut b = Builder::new(self.blocks.current());
+        b.set_origin(Some(origin));
+        let blocks = LoopBlocks { cond: cond.program, body: body.program, n_state };
+        b.push(InstrKind::Loop(Box::new(blocks)), &inputs, facts).into_vec()
     }
 
     /// Whether result `i` of a body is its argument `i`.

@@ -79,6 +79,12 @@ pub trait Dialect: Debug + Send + Sync {
 
     fn structure(&self, node: &Node) -> Structure;
 
+    /// Whether the shapes that the file states for a node's outputs are those of our values (a handle that we replace by
+    /// what it stands for has others).
+    fn declares_shapes(&self, _node: &Node) -> bool {
+        true
+    }
+
     /// Version of the op set that [`super::Rule::opset`] shows.
     fn opset(&self, _graph: &Graph, _node: &Node) -> i64 {
         0

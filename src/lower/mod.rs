@@ -6,6 +6,8 @@ mod branches;
 mod calls;
 mod deferred;
 pub mod dialect;
+mod frames;
+mod loops;
 mod order;
 mod region;
 mod repeat;

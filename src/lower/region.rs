@@ -1,4 +1,4 @@
-//! Divides nodes into straight-line items: single nodes, and conditionals with the nodes of both sides.
+//! Divides nodes into straight-line items: single nodes, conditionals with the nodes of both sides, and loops.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use crate::graph::{Graph, NodeId, NodeKind, ValueId};
 
 use super::branches::Branches;
+use super::frames::Frames;
 use super::order::Order;
 use super::{Dialect, Structure};
 
@@ -14,6 +15,7 @@ use super::{Dialect, Structure};
 pub enum Item {
     Node(NodeId),
     Cond(Cond),
+    Loop(LoopItem),
 }
 
 /// A conditional: the Merges that close it, and what only its sides need. Nodes are in order.
@@ -25,6 +27,14 @@ pub struct Cond {
     pub else_nodes: Vec<NodeId>,
 }
 
+/// A loop and everything inside it. Nodes are in order.
+#[derive(Clone, Debug)]
+pub struct LoopItem {
+    pub frame: usize,
+    pub nodes: Vec<NodeId>,
+    pub exits: Vec<NodeId>,
+}
+
 /// Everything about a graph that dividing needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'a> {
@@ -32,28 +42,76 @@ pub struct Layout<'a> {
     pub dialect: &'a dyn Dialect,
     pub order: &'a Order,
     pub branches: &'a Branches,
+    pub frames: &'a Frames,
 }
 
 impl Layout<'_> {
-    /// The items of `nodes` (in order), which are spelled at one place.
-    pub fn divide(&self, nodes: &[NodeId]) -> Vec<Item> {
-        let merges: Vec<NodeId> = nodes.iter().copied().filter(|n| self.branches.joins.contains_key(n)).collect();
-        if merges.is_empty() {
-            return nodes.iter().map(|&n| Item::Node(n)).collect();
-        }
+    /// The items of `nodes` (in order), which are spelled at one place, inside the loop `within`.
+    pub fn divide(&self, nodes: &[NodeId], within: Option<usize>) -> Vec<Item> {
+        let is_here = |n: &NodeId| self.frames.outermost(*n, within).is_none();
+        let joins = &self.branches.joins;
+        let merges: Vec<NodeId> = nodes.iter().copied().filter(|n| joins.contains_key(n) && is_here(n)).collect();
         let slices: Vec<Slices> = merges.iter().map(|&m| self.slices(m)).collect();
         let mut inside: HashSet<NodeId> = HashSet::new();
         for s in &slices {
             inside.extend(s.then_nodes.iter().chain(&s.else_nodes));
         }
-        let outer: Vec<usize> = (0..merges.len()).filter(|&i| !inside.contains(&merges[i])).collect();
-        let outer_slices: Vec<(NodeId, &Slices)> = outer.iter().map(|&i| (merges[i], &slices[i])).collect();
+        let mut loops: BTreeMap<usize, LoopItem> = BTreeMap::new();
+        for &node in nodes.iter().filter(|n| !inside.contains(n)) {
+            if let Some(frame) = self.frames.outermost(node, within) {
+                let new = || LoopItem { frame, nodes: Vec::new(), exits: Vec::new() };
+                loops.entry(frame).or_insert_with(new).nodes.push(node);
+            }
+        }
+        for item in loops.values_mut() {
+            let exits = self.frames.frames[item.frame].variables.iter().flat_map(|v| &v.exits);
+            item.exits = exits.copied().collect();
+        }
+        if merges.is_empty() && loops.is_empty() {
+            return nodes.iter().map(|&n| Item::Node(n)).collect();
+        }
+        let outer = (0..merges.len()).filter(|&i| !inside.contains(&merges[i]));
+        let outer_slices: Vec<(NodeId, &Slices)> = outer.map(|i| (merges[i], &slices[i])).collect();
+        inside.extend(loops.values().flat_map(|l| l.nodes.iter().chain(&l.exits)));
         let plain: Vec<NodeId> =
-            nodes.iter().copied().filter(|n| !inside.contains(n) && !self.branches.joins.contains_key(n)).collect();
-        let grouped = self.conds(&outer_slices, true);
-        self.sort(&plain, grouped)
-            .or_else(|| self.sort(&plain, self.conds(&outer_slices, false)))
+            nodes.iter().copied().filter(|n| !inside.contains(n) && !joins.contains_key(n)).collect();
+        let items = |group: bool| {
+            let mut items: Vec<Item> = plain.iter().map(|&n| Item::Node(n)).collect();
+            items.extend(self.conds(&outer_slices, group).into_iter().map(Item::Cond));
+            items.extend(loops.values().cloned().map(Item::Loop));
+            items
+        };
+        self.sort(items(true))
+            .or_else(|| self.sort(items(false)))
             .unwrap_or_else(|| nodes.iter().map(|&n| Item::Node(n)).collect())
+    }
+
+    /// The nodes of a loop that `values` need within one iteration, in order.
+    pub fn iteration(&self, frame: usize, values: impl IntoIterator<Item = ValueId>) -> Vec<NodeId> {
+        let heads: HashSet<NodeId> = self.frames.frames[frame].variables.iter().map(|v| v.merge).collect();
+        let mut seen = HashSet::new();
+        let mut todo: Vec<ValueId> = values.into_iter().collect();
+        while let Some(v) = todo.pop() {
+            let node = self.graph.value(v).producer;
+            // Whether there is a next iteration is the loop's own business.
+            if self.dialect.structure(self.graph.node(node)) == Structure::LoopCond {
+                continue;
+            }
+            if self.frames.contains(frame, node) && !heads.contains(&node) && seen.insert(node) {
+                todo.extend(self.graph.node(node).present_inputs());
+            } else if self.is_exit_into(frame, node) && seen.insert(node) {
+                todo.extend(self.graph.node(node).present_inputs());
+            }
+        }
+        let mut nodes: Vec<NodeId> = seen.into_iter().collect();
+        nodes.sort_unstable_by_key(|n| self.order.position[n.idx()]);
+        nodes
+    }
+
+    /// The end of a loop inside `frame`.
+    fn is_exit_into(&self, frame: usize, node: NodeId) -> bool {
+        let inner = self.frames.frames.iter().filter(|f| f.parent == Some(frame));
+        inner.flat_map(|f| &f.variables).any(|v| v.exits.contains(&node))
     }
 
     /// What the inputs of a Merge need on their own side, nested conditionals included.
@@ -118,14 +176,13 @@ impl Layout<'_> {
     }
 
     /// Items in an order in which each comes after what it reads; `None` where conditionals wait for each other.
-    fn sort(&self, plain: &[NodeId], conds: Vec<Cond>) -> Option<Vec<Item>> {
-        let mut items: Vec<Item> = plain.iter().map(|&n| Item::Node(n)).collect();
-        items.extend(conds.into_iter().map(Item::Cond));
+    fn sort(&self, items: Vec<Item>) -> Option<Vec<Item>> {
         let mut maker: HashMap<NodeId, usize> = HashMap::new();
         for (i, item) in items.iter().enumerate() {
             match item {
                 Item::Node(n) => _ = maker.insert(*n, i),
                 Item::Cond(c) => maker.extend(c.merges.iter().map(|m| (*m, i))),
+                Item::Loop(l) => maker.extend(l.exits.iter().map(|e| (*e, i))),
             }
         }
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
@@ -134,12 +191,12 @@ impl Layout<'_> {
             let mut needs: Vec<usize> = self.reads(item).filter_map(|p| maker.get(&p).copied()).collect();
             needs.sort_unstable();
             needs.dedup();
-            if matches!(item, Item::Cond(_)) && needs.contains(&i) {
+            if !matches!(item, Item::Node(_)) && needs.contains(&i) {
                 return None;
             }
             for n in needs.into_iter().filter(|&n| n != i) {
                 // A plain node that comes later in the order is the back edge of a cycle or a loop.
-                if self.position(&items[n]) < self.position(&items[i]) || matches!(items[n], Item::Cond(_)) {
+                if self.position(&items[n]) < self.position(&items[i]) || !matches!(items[n], Item::Node(_)) {
                     readers[n].push(i);
                     waiting[i] += 1;
                 }
@@ -164,6 +221,7 @@ impl Layout<'_> {
         match item {
             Item::Node(n) => self.order.position[n.idx()],
             Item::Cond(c) => c.merges.iter().map(|m| self.order.position[m.idx()]).max().unwrap_or(0),
+            Item::Loop(l) => l.nodes.iter().map(|m| self.order.position[m.idx()]).max().unwrap_or(0),
         }
     }
 
@@ -172,6 +230,7 @@ impl Layout<'_> {
         let of = |n: &NodeId| self.graph.node(*n).present_inputs().map(|v| self.graph.value(v).producer);
         match item {
             Item::Node(n) => Box::new(of(n)),
+            Item::Loop(l) => Box::new(l.nodes.iter().flat_map(of)),
             Item::Cond(c) => Box::new(
                 c.then_nodes
                     .iter()

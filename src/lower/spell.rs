@@ -15,6 +15,7 @@ use crate::tensor::{DType, Fact, Payload, Tensor, shape};
 use super::blocks::{Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
 use super::deferred::Deferred;
+use super::frames::Frames;
 use super::order::order;
 use super::region::{Cond, Item, Layout};
 use super::{Dialect, Rule, Spelled, Structure, results};
@@ -135,20 +136,22 @@ impl<'g> Speller<'g> {
             self.report(Severity::Error, "cycle", "it depends on its own result".into(), env, graph.node(id));
         }
         let branches = Branches::find(graph, self.dialect, &order);
-        let layout = Layout { graph, dialect: self.dialect, order: &order, branches: &branches };
-        let items = if branches.is_empty() {
+        let frames = Frames::find(graph, self.dialect, &order);
+        let layout = Layout { graph, dialect: self.dialect, order: &order, branches: &branches, frames: &frames };
+        let items = if branches.is_empty() && frames.is_empty() {
             order.nodes.iter().map(|&n| Item::Node(n)).collect()
         } else {
-            layout.divide(&order.nodes)
+            layout.divide(&order.nodes, None)
         };
         self.spell_items(env, &layout, &items);
     }
 
-    fn spell_items(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, items: &[Item]) {
+    pub fn spell_items(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, items: &[Item]) {
         for item in items {
             match item {
                 Item::Node(id) => self.spell_node(env, *id),
                 Item::Cond(cond) => self.spell_cond(env, layout, cond),
+                Item::Loop(item) => self.spell_frame(env, layout, item),
             }
         }
     }
@@ -188,7 +191,9 @@ impl<'g> Speller<'g> {
             Structure::Default => self.default(env, id),
             Structure::Effect => {}
             Structure::Merge => self.fail(env, id, "unmatched-merge", "no conditional ends here".into()),
-            Structure::Enter { .. } | Structure::Exit | Structure::NextIteration | Structure::LoopCond => {
+            // Inside a loop that is being spelled, what enters is the value from outside.
+            Structure::Enter { .. } => self.alias(env, id, true),
+            Structure::Exit | Structure::NextIteration | Structure::LoopCond => {
                 self.fail(env, id, "unstructured-loop", "this loop could not be understood".into());
             }
             Structure::Call { function } => self.spell_call(env, id, &function),
@@ -348,12 +353,16 @@ impl<'g> Speller<'g> {
         let program = self.blocks.current();
         let info = &mut program.values[value.idx()];
         if matches!(info.def, Def::Output { .. }) {
-            let declared = &env.graph.value(out).fact;
+            let node = env.graph.node(env.graph.value(out).producer);
+            let declared = if self.dialect.declares_shapes(node) {
+                env.graph.value(out).fact.clone()
+            } else {
+                Fact::unknown()
+            };
             match info.fact.shape.merge(&declared.shape) {
                 Some(shape) => info.fact.shape = shape,
                 None => {
                     let what = format!("the file declares the shape {}, it is {}", declared.shape, info.fact.shape);
-                    let node = env.graph.node(env.graph.value(out).producer);
                     self.report(Severity::Warning, "declared-shape", what, env, node);
                 }
             }
@@ -412,13 +421,14 @@ impl<'g> Speller<'g> {
             return;
         };
         let wanted: Vec<(NodeId, usize)> = self.wanted_outputs(env, cond);
+        let within = layout.frames.innermost_of(leader);
         if wanted.is_empty() {
             return;
         }
         let side = |speller: &mut Self, env: &mut Env<'g>, nodes: &[NodeId], is_then: bool| {
             speller.blocks.open(Vec::new());
             speller.depth += 1;
-            let items = layout.divide(nodes);
+            let items = layout.divide(nodes, within);
             speller.spell_items(env, layout, &items);
             let outputs = wanted.iter().map(|&(merge, port)| {
                 let join = layout.branches.joins[&merge];

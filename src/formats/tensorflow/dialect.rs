@@ -19,6 +19,12 @@ impl Dialect for TensorFlow {
         rules::find(&node.op)
     }
 
+    fn declares_shapes(&self, node: &Node) -> bool {
+        // Handles and flows are scalars in the file, dense lists for us; loops hand them on.
+        let passes_on = matches!(node.op.as_str(), "Exit" | "RefExit" | "While" | "StatelessWhile" | "_While");
+        !passes_on && !node.op.starts_with("TensorArray") && !node.op.starts_with("TensorList")
+    }
+
     fn structure(&self, node: &Node) -> Structure {
         let function = |name: &str| node.attr(name).and_then(Attr::as_str).unwrap_or_default().to_owned();
         match node.op.as_str() {
