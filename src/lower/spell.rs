@@ -354,11 +354,8 @@ impl<'g> Speller<'g> {
         let info = &mut program.values[value.idx()];
         if matches!(info.def, Def::Output { .. }) {
             let node = env.graph.node(env.graph.value(out).producer);
-            let declared = if self.dialect.declares_shapes(node) {
-                env.graph.value(out).fact.clone()
-            } else {
-                Fact::unknown()
-            };
+            let declared =
+                if self.dialect.declares_shapes(node) { env.graph.value(out).fact.clone() } else { Fact::unknown() };
             match info.fact.shape.merge(&declared.shape) {
                 Some(shape) => info.fact.shape = shape,
                 None => {

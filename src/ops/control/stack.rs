@@ -156,7 +156,11 @@ fn write(call: &mut Call<'_>, n: usize, is_i64: bool) {
     let (old, value) = (call.inputs[0].bytes(), call.inputs[2].bytes());
     let out = call.outputs[0].bytes();
     // A stack without elements becomes zeros.
-    if old.len() == out.len() { out.copy_from_slice(old) } else { out.fill(0) }
+    if old.len() == out.len() {
+        out.copy_from_slice(old)
+    } else {
+        out.fill(0)
+    }
     let row = out.len() / n.max(1);
     for (i, &p) in positions.iter().enumerate() {
         if let Some(p) = usize::try_from(p).ok().filter(|&p| p < n)
