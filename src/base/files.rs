@@ -144,7 +144,12 @@ pub fn replace_checked<E: From<io::Error>>(
     };
     // The temporary file keeps the extension, so that `check` can read it as what it will be.
     let suffix = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-    let mut temp = tempfile::Builder::new().prefix(".regraft-").suffix(&suffix).tempfile_in(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".regraft-").suffix(&suffix);
+    // Temporary files are private by default; what we write is as readable as any file of the user (minus the umask).
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temp = builder.tempfile_in(folder)?;
     {
         let mut out = io::BufWriter::new(temp.as_file_mut());
         write(&mut out)?;
