@@ -154,8 +154,23 @@ impl Source {
                 if !plain {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name leaves the folder"));
                 }
-                Bytes::open(&folder.join(relative))
+                let path = folder.join(relative);
+                let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                // A link may lead anywhere: what it leads to must lie in the folder as well.
+                if !files::canonical(&path)?.starts_with(files::canonical(root)?) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is a link out of the folder"));
+                }
+                Bytes::open(&path)
             }
+        }
+    }
+
+    /// The folder that it lies in, where it is a file on disk.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.siblings {
+            Siblings::Folder(folder) if folder.as_os_str().is_empty() => Some(Path::new(".")),
+            Siblings::Folder(folder) => Some(folder),
+            Siblings::Memory(_) => None,
         }
     }
 

@@ -1,21 +1,23 @@
 //! ONNX files. Reading order: [`model`] (messages), [`tensor_proto`] (values), [`build`] (a graph of them), then
-//! [`dialect`] and [`rules`] (ops into ours).
+//! [`dialect`] and [`rules`] (ops into ours), [`mod@write`] (back into the file).
 
 pub mod build;
 pub mod dialect;
+mod encode;
 pub mod model;
 pub mod narrow;
 pub mod rules;
 pub mod tensor_proto;
+pub mod write;
 
 use crate::base::Reporter;
 
-use super::wire::{Content, Scanner};
+use super::wire::{Content, Scanner, WireError};
 use super::{Format, OpenError, Read, Source};
 
 /// A ModelProto.
 pub const ONNX: Format =
-    Format { name: "onnx", label: "ONNX model (.onnx)", extensions: &["onnx"], detect: is_model, read, write: None };
+    Format { name: "onnx", label: "ONNX model (.onnx)", extensions: &["onnx"], detect: is_model, read, write: Some(write::write) };
 
 /// Only fields that a ModelProto has, of their kinds, and a graph (7) or an op set (8) among them.
 fn is_model(source: &Source) -> bool {
@@ -51,4 +53,13 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let producer = if model.producer.is_empty() { "not stated".to_owned() } else { model.producer.clone() };
     let graph_span = model.graph_span.clone();
     Ok(Read { graph: build::build(model, report), producer, graph_span, dialect: &dialect::ONNX })
+}
+
+/// The files beside a model that hold values of it, in alphabetical order.
+fn external_locations(source: &Source) -> Result<Vec<String>, WireError> {
+    let mut s = Scanner::new(&source.bytes);
+    let all = s.all();
+    let mut reader = model::Reader::new(tensor_proto::ExternalFiles::new(source));
+    reader.model(&mut s, all)?;
+    Ok(reader.files.locations())
 }

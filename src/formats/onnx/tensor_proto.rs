@@ -69,6 +69,13 @@ impl<'a> ExternalFiles<'a> {
         Self { source, opened: HashMap::new() }
     }
 
+    /// The names of the files that were there, in alphabetical order.
+    pub fn locations(&self) -> Vec<String> {
+        let mut out: Vec<String> = self.opened.iter().filter(|(_, b)| b.is_ok()).map(|(n, _)| n.clone()).collect();
+        out.sort();
+        out
+    }
+
     fn open(&mut self, location: &str) -> Result<Bytes, String> {
         let plain = location.strip_prefix("./").unwrap_or(location);
         self.opened
