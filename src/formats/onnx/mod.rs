@@ -16,8 +16,14 @@ use super::wire::{Content, Scanner, WireError};
 use super::{Format, OpenError, Read, Source};
 
 /// A ModelProto.
-pub const ONNX: Format =
-    Format { name: "onnx", label: "ONNX model (.onnx)", extensions: &["onnx"], detect: is_model, read, write: Some(write::write) };
+pub const ONNX: Format = Format {
+    name: "onnx",
+    label: "ONNX model (.onnx)",
+    extensions: &["onnx"],
+    detect: is_model,
+    read,
+    write: Some(write::write),
+};
 
 /// Only fields that a ModelProto has, of their kinds, and a graph (7) or an op set (8) among them.
 fn is_model(source: &Source) -> bool {
