@@ -48,6 +48,7 @@ fn simpler(
             None => None,
         },
         "transpose" => transpose(r, instr, &inputs)?,
+        "pow" => power(r, instr, &inputs, params)?,
         "neg" => producer(r, first, "neg").map(|p| p[0]),
         "add" | "sub" | "mul" | "div" => {
             let neutral = if matches!(instr.name(), "add" | "sub") { 0.0 } else { 1.0 };
@@ -63,6 +64,33 @@ fn simpler(
         }
         _ => None,
     })
+}
+
+/// Powers that are products or roots, and then have shorter gradients.
+fn power(
+    r: &mut Rewriter<'_>,
+    instr: &Instr,
+    inputs: &[Value],
+    params: &[Value],
+) -> Result<Option<Value>, Misfit> {
+    let (x, exponent) = (inputs[0], inputs[1]);
+    let out = r.old().fact(instr.outputs[0]);
+    let fits = out.dtype.is_float() && r.new_program().fact(x).shape == out.shape && !params.contains(&exponent);
+    let Some(n) = uniform(r, exponent).filter(|_| fits) else { return Ok(None) };
+    let mut b = r.builder(instr);
+    let b = &mut b;
+    Ok(Some(match n {
+        1.0 => x,
+        2.0 => make::square(b, x)?,
+        3.0 => {
+            let square = make::square(b, x)?;
+            make::mul(b, square, x)?
+        }
+        0.5 => make::sqrt(b, x)?,
+        -0.5 => make::rsqrt(b, x)?,
+        -1.0 => make::reciprocal(b, x)?,
+        _ => return Ok(None),
+    }))
 }
 
 /// Equal shape says it all for tiles and pads; slices of equal shape start at 0 unless they step backwards.

@@ -3,6 +3,7 @@
 mod architecture;
 mod data;
 mod einsum;
+mod engine;
 mod formats;
 mod losses;
 mod onnx_nodes;
