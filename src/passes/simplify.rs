@@ -67,12 +67,7 @@ fn simpler(
 }
 
 /// Powers that are products or roots, and then have shorter gradients.
-fn power(
-    r: &mut Rewriter<'_>,
-    instr: &Instr,
-    inputs: &[Value],
-    params: &[Value],
-) -> Result<Option<Value>, Misfit> {
+fn power(r: &mut Rewriter<'_>, instr: &Instr, inputs: &[Value], params: &[Value]) -> Result<Option<Value>, Misfit> {
     let (x, exponent) = (inputs[0], inputs[1]);
     let out = r.old().fact(instr.outputs[0]);
     let fits = out.dtype.is_float() && r.new_program().fact(x).shape == out.shape && !params.contains(&exponent);
