@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use crate::base::Severity;
 use crate::ui::ctx::{Ctx, LogLine, Open, Preferences, ThemeChoice};
 use crate::ui::run_view::RunView;
-use crate::ui::theme::{self, Tokens};
+use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{Sender, UiState};
 
 /// What a start brings along.
@@ -138,13 +138,16 @@ impl App {
     /// Into the log; warnings and errors also as a toast.
     pub(crate) fn say(&mut self, severity: Severity, text: impl Into<String>) {
         let text = text.into();
-        let toast = match severity {
-            Severity::Info => self.toasts.info(&text),
-            Severity::Warning => self.toasts.warning(&text),
-            Severity::Error => self.toasts.error(&text),
+        let tokens = Tokens::of(&self.jobs.context().global_style().visuals);
+        let (icon, color) = match severity {
+            Severity::Info => (icons::INFO, tokens.info),
+            Severity::Warning => (icons::WARNING, tokens.warning),
+            Severity::Error => (icons::ERROR, tokens.error),
         };
+        let toast = self.toasts.custom(&text, icon.to_owned(), color);
         let secs = if severity == Severity::Error { 12 } else { 5 };
-        toast.duration(Some(std::time::Duration::from_secs(secs)));
+        // Its close mark is a glyph that our fonts lack; it goes by itself, and the log keeps the words.
+        toast.closable(false).duration(Some(std::time::Duration::from_secs(secs)));
         self.note(severity, text);
     }
 

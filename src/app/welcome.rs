@@ -35,7 +35,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>) {
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
-    ui.allocate_ui(vec2(330.0, theme::BUTTON_HEIGHT + 8.0), |ui| {
+    ui.allocate_ui(vec2(290.0, theme::BUTTON_HEIGHT + 8.0), |ui| {
         ui.horizontal_centered(|ui| {
             ui.spacing_mut().button_padding = vec2(16.0, 8.0);
             if widgets::primary_button(ui, icons::OPEN, "Open a model…", true).clicked() {

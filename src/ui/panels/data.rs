@@ -110,15 +110,19 @@ fn column_choice(ui: &mut Ui, name: &str, now: Option<&str>, columns: &[String])
 }
 
 fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+    egui::ScrollArea::horizontal().id_salt("data-preview").show(ui, |ui| rows_ui(ui, ctx, d));
+}
+
+fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+    let n = d.columns.len();
+    // The last column takes what is left; texts stand first in most tables and get the most.
+    let width = ((ui.available_width() - 44.0 - 96.0) / (n.max(2) - 1) as f32 - 12.0).clamp(70.0, 420.0);
     let mut table =
-        TableBuilder::new(ui).id_salt("data-rows").auto_shrink(false).resizable(true).column(Column::exact(44.0));
-    for i in 0..d.columns.len() {
-        let is_last = i + 1 == d.columns.len();
-        table = table.column(if is_last {
-            Column::remainder().at_least(80.0).clip(true)
-        } else {
-            Column::initial(220.0).at_least(50.0).clip(true)
-        });
+        TableBuilder::new(ui).id_salt("data-rows").auto_shrink(false).resizable(true).column(Column::exact(40.0));
+    for i in 0..n {
+        let column =
+            if i + 1 == n { Column::remainder().at_least(80.0) } else { Column::initial(width).at_least(50.0) };
+        table = table.column(column.clip(true));
     }
     table
         .header(theme::ROW_HEIGHT, |mut row| {

@@ -58,7 +58,7 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     ui.add_space(theme::RELATED);
     let is_busy = ctx.jobs.iter().any(|j| j.title.starts_with("Exporting"));
     ui.horizontal(|ui| {
-        if widgets::primary_button(ui, icons::EXPORT, "Export", !is_busy && !path.trim().is_empty()).clicked() {
+        if widgets::primary_button(ui, icons::EXPORT, "Export model", !is_busy && !path.trim().is_empty()).clicked() {
             let to = PathBuf::from(path.trim());
             ctx.send(Command::Export(ExportRequest { to, keep_dropout: keep, verify }));
         }

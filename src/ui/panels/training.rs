@@ -130,7 +130,7 @@ fn rate_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
 }
 
 /// Where the fields of the form begin.
-const LABEL_WIDTH: f32 = 128.0;
+const LABEL_WIDTH: f32 = 112.0;
 
 /// One row of the form.
 fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut UiState) {
@@ -171,7 +171,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
         }
         SettingKind::Choice(choices) => {
             let mut new = None;
-            let combo = egui::ComboBox::from_id_salt(&s.key).width(120.0).selected_text(value.to_owned());
+            let combo = egui::ComboBox::from_id_salt(&s.key).width(88.0).selected_text(value.to_owned());
             let r = combo.show_ui(ui, |ui| {
                 for c in choices {
                     if ui.selectable_label(c == value, c.as_str()).clicked() {
@@ -187,7 +187,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             let error = check(kind, &draft).err();
             let mut edit = egui::TextEdit::singleline(&mut draft)
                 .hint_text(if matches!(kind, SettingKind::Text) { "none" } else { "automatic" })
-                .desired_width(104.0)
+                .desired_width(88.0)
                 .font(theme::mono(12.0));
             if error.is_some() {
                 edit = edit.text_color(ctx.tokens.error);

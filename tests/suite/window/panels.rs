@@ -2,9 +2,10 @@
 
 use egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT, Queryable};
-use regraft::app::Options;
+use regraft::app::{App, Options};
 use regraft::session::{EditStep, Selector, SitePolicy};
 use regraft::ui::ctx::ThemeChoice;
+use regraft::ui::run_view::RunState;
 use regraft::ui::{Target, panels};
 
 use super::{Window, model};
@@ -114,6 +115,8 @@ fn settings_are_checked_and_reset() {
     let mut window = Window::with_model(SIZE, ThemeChoice::Light);
     regraft::app::layout::show(window.app().dock(), "training");
     window.settle();
+    window.harness.get_by_role_and_label(egui::accesskit::Role::CheckBox, "Shuffle").scroll_to_me();
+    window.settle();
     window.harness.get_by_role_and_label(egui::accesskit::Role::CheckBox, "Shuffle").click();
     window.settle();
     assert_eq!(recipe(&mut window).settings["training.shuffle"], "false");
@@ -201,4 +204,47 @@ fn closing_during_a_run_asks() {
     assert!(window.has("A run is in progress"));
     window.click("Cancel");
     assert!(!window.has("A run is in progress"));
+}
+
+/// Opens the demo through its button and waits until `is_there` holds.
+fn wait_for(window: &mut Window, what: &str, is_there: impl Fn(&App) -> bool) {
+    for _ in 0..3000 {
+        window.harness.step();
+        if is_there(window.app()) {
+            return window.settle();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{what} did not come within a minute");
+}
+
+#[test]
+fn the_demo_trains_is_stopped_and_exported() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let options = Options { config_dir: Some(folder.path().to_owned()), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+    window.click("Try the demo");
+    wait_for(&mut window, "a first step", |app| app.run.as_ref().is_some_and(|r| r.step >= 2));
+    assert!(window.has("Plot of Loss"));
+    let open = window.app().open.as_ref().expect("the demo is open");
+    assert!(open.overview.dropout.len() > 1, "its dropout is recognised");
+    assert_eq!(open.gradients.as_ref().map(|g| g.reached), Some(open.overview.counts.trainable));
+    window.click_first("Stop and keep");
+    wait_for(&mut window, "the end", |app| app.run.as_ref().is_some_and(|r| !r.state.is_active()) && app.is_settled());
+    assert_eq!(window.app().run.as_ref().map(|r| r.state), Some(RunState::Stopped));
+    regraft::app::layout::show(window.app().dock(), "export");
+    window.settle();
+    window.click_first("Keep dropout nodes in the graph");
+    window.harness.get_by_label("Export model").click();
+    wait_for(&mut window, "the export", |app| app.state.drafts.contains_key("export-result"));
+    let said = window.app().state.drafts["export-result"].clone();
+    assert!(said.contains("tuned constants"), "{said}");
+    // Every decision can be taken back.
+    window.click("Choose what trains");
+    window.click("Freeze all");
+    wait_for(&mut window, "the update", |app| app.open.as_ref().is_some_and(|o| !o.is_refreshing));
+    assert_eq!(window.app().open.as_ref().map(|o| o.overview.counts.trainable), Some(0));
+    window.click_first("Undo");
+    wait_for(&mut window, "the update", |app| app.open.as_ref().is_some_and(|o| !o.is_refreshing));
+    assert!(window.app().open.as_ref().is_some_and(|o| o.is_saved()));
 }

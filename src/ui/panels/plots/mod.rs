@@ -71,7 +71,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let charts = charts(ctx, run, s.is_log_y);
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         let width = ui.available_width();
-        let columns = if width > 720.0 { 2 } else { 1 };
+        let columns = if width > 560.0 { 2 } else { 1 };
         let rest = charts.len().saturating_sub(1).div_ceil(columns).max(1) as f32;
         let table =
             if s.shows_table { 24.0 + 20.0 * charts.iter().map(|c| c.curves.len()).sum::<usize>() as f32 } else { 0.0 };
@@ -86,7 +86,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         let mut rest = rest.into_iter().peekable();
         while rest.peek().is_some() {
             ui.horizontal_top(|ui| {
-                let each = (width - theme::RELATED * (columns - 1) as f32) / columns as f32;
+                ui.spacing_mut().item_spacing.x = theme::GROUPS;
+                let each = (width - theme::GROUPS * (columns - 1) as f32) / columns as f32;
                 for chart in rest.by_ref().take(columns) {
                     ui.allocate_ui(vec2(each, small + 26.0), |ui| {
                         ui.vertical(|ui| chart_ui(ui, ctx, run, chart, vec2(each, small), s));
