@@ -6,6 +6,7 @@ mod einsum;
 mod engine;
 mod formats;
 mod losses;
+mod onnx;
 mod onnx_nodes;
 mod ops;
 mod passes;

@@ -1,5 +1,5 @@
 //! The official ONNX node tests: each a model of one op with inputs and expected outputs. A small part is committed under
-//! `fixtures/models/onnx_nodes`; `REGRAFT_ONNX_NODES` names a folder with more (as the conformance script unpacks them)
+//! `fixtures/onnx_nodes`; `REGRAFT_ONNX_NODES` names a folder with more (as the conformance script unpacks them)
 //! and prints a table by op.
 
 use std::collections::BTreeMap;
@@ -109,6 +109,17 @@ const ASIDE: &[&str] = &[
     "StringNormalizer",
     "TfIdfVectorizer",
 ];
+
+#[test]
+fn the_committed_cases_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/onnx_nodes");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() > 60);
+    let failures: Vec<String> =
+        folders.iter().filter_map(|f| Some(format!("{}: {}", f.display(), guarded(f).err()?))).collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
 
 #[test]
 fn all_official_cases_where_they_are() {
