@@ -5,6 +5,7 @@ mod data;
 mod einsum;
 mod engine;
 mod formats;
+mod golden;
 mod losses;
 mod onnx;
 mod onnx_nodes;
