@@ -8,12 +8,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value as Json, json};
 
+use crate::base::Reporter;
 use crate::engine::{Engine, Workspace};
 use crate::program::Random;
 use crate::session::bench_plan::{self, Scope};
 use crate::session::job::SessionSteps;
 use crate::session::recipe::{Objective, SitePolicy};
-use crate::session::{Session, Understood};
+use crate::session::{Session, Understood, feeds};
 use crate::tensor::{DType, Tensor, io};
 use crate::train::{Phase, Preset, Settings, Step, Store};
 
@@ -110,6 +111,7 @@ fn timed_run(args: &Args, session: &mut Session, opened: Instant, started: f64) 
     let training = args.mode == "train";
     let batches = batches(args, session)?;
     let understood = Arc::new(prepare(args, session, training)?);
+    let batches = fitted(&understood, batches)?;
     let open_s = opened.elapsed().as_secs_f64();
     let built = Instant::now();
     let (phase, mut factory) = if training {
@@ -157,6 +159,23 @@ fn timed_run(args: &Args, session: &mut Session, opened: Instant, started: f64) 
         "maxrss_mb": peak_memory_mb(), "plan_ms": build_s * 1e3, "gflops": flops / median / 1e9,
         "memory_estimate_bytes": step.memory_bytes() + store.memory_bytes(), "breakdown": breakdown,
     }))
+}
+
+/// The batches under the program's names and in its element types; arrays that nothing reads are left out.
+fn fitted(understood: &Understood, batches: Vec<Feeds>) -> Result<Vec<Feeds>> {
+    let names = understood.names()?;
+    let one = |feeds: Feeds| -> Result<Feeds> {
+        let mut out = Vec::new();
+        for (name, tensor) in feeds {
+            if let Some(value) = names.find(&name) {
+                let fact = understood.program.fact(value);
+                let tensor = feeds::fit(&name, tensor, fact, &mut Reporter::default())?;
+                out.push((understood.program.describe(value), tensor));
+            }
+        }
+        Ok(out)
+    };
+    batches.into_iter().map(one).collect()
 }
 
 /// Trainable set and objective of the asked scope.
