@@ -101,7 +101,7 @@ impl Bytes {
         let at = offset as usize;
         let shared: Option<Tensor> = match &*self.0 {
             Inner::Memory(_) => Tensor::from_shared(dtype, dims, self.0.clone(), at),
-            Inner::File { file, map } if offset % dtype.size().clamp(1, 8) as u64 == 0 => map
+            Inner::File { file, map } if offset.is_multiple_of(dtype.size().clamp(1, 8) as u64) => map
                 .get_or_init(|| file.map().ok())
                 .as_ref()
                 .and_then(|m| Tensor::from_shared(dtype, dims, m.clone(), at)),

@@ -97,9 +97,8 @@ impl Layout<'_> {
             if self.dialect.structure(self.graph.node(node)) == Structure::LoopCond {
                 continue;
             }
-            if self.frames.contains(frame, node) && !heads.contains(&node) && seen.insert(node) {
-                todo.extend(self.graph.node(node).present_inputs());
-            } else if self.is_exit_into(frame, node) && seen.insert(node) {
+            let is_inside = self.frames.contains(frame, node) && !heads.contains(&node);
+            if (is_inside || self.is_exit_into(frame, node)) && seen.insert(node) {
                 todo.extend(self.graph.node(node).present_inputs());
             }
         }

@@ -138,6 +138,7 @@ impl<'a> View<'a> {
     }
 
     /// Number of elements of type `T`.
+    #[allow(clippy::len_without_is_empty)] // a count of elements of a type, not a collection
     pub fn len<T: Element>(&self) -> usize {
         self.bytes / size_of::<T>()
     }
@@ -180,6 +181,7 @@ impl<'a> ViewMut<'a> {
         self.ptr.cast()
     }
 
+    #[allow(clippy::len_without_is_empty)] // as in `View`
     pub fn len<T: Element>(&self) -> usize {
         self.bytes / size_of::<T>()
     }

@@ -233,8 +233,8 @@ impl Op for SparseSoftmaxCrossEntropy {
                 let (top, total) = exponentials(x, backprop);
                 *loss = Real::log(total) - (x[label] - top);
                 let scale = T::ONE / total;
-                backprop.iter_mut().for_each(|p| *p = *p * scale);
-                backprop[label] = backprop[label] - T::ONE;
+                backprop.iter_mut().for_each(|p| *p *= scale);
+                backprop[label] -= T::ONE;
             });
         })))
     }

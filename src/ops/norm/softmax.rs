@@ -66,7 +66,7 @@ dispatch! {
             }
             let scale = T::ONE / rows::sum(y);
             for y in y.iter_mut() {
-                *y = *y * scale;
+                *y *= scale;
             }
         }
     }

@@ -94,7 +94,9 @@ fn winners<T: Real>(
         for (b, &v) in best.iter_mut().zip(&x[s * channels..(s + 1) * channels]) {
             #[allow(clippy::eq_op)]
             let is_nan = v != v;
-            if b.1 == usize::MAX || v > b.0 || (is_nan && b.0 == b.0) {
+            #[allow(clippy::eq_op)] // a value that differs from itself is NaN, for any element type
+            let found_number = b.0 == b.0;
+            if b.1 == usize::MAX || v > b.0 || (is_nan && found_number) {
                 *b = (v, s);
             }
         }
