@@ -50,10 +50,7 @@ impl Case {
         let loss = &self.json["loss"];
         let exclude = texts(&self.json["excluded"]).into_iter().chain(texts(&loss["no_gradient"]));
         let mut recipe = Recipe {
-            trainable: TrainableChoice {
-                include: vec![Selector::All],
-                exclude: exclude.map(Selector::Name).collect(),
-            },
+            trainable: TrainableChoice { include: vec![Selector::All], exclude: exclude.map(Selector::Name).collect() },
             ..Recipe::default()
         };
         recipe.dropout.default = SitePolicy::Off;

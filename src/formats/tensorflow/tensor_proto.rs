@@ -96,10 +96,12 @@ pub fn read_payload(s: &mut Scanner<'_>, range: Range<u64>) -> Result<Option<Pay
     };
     let content = content.filter(|c| !c.is_empty());
     let stored = Arc::new(StoredTensor { bytes: s.source().clone(), message: range.clone(), content, dtype, dims });
-    if range.end - range.start <= EAGER_MESSAGE && len <= EAGER_VALUE
-        && let Ok(tensor) = stored.load() {
-            return Ok(Some(Payload::from_tensor(tensor)));
-        }
+    if range.end - range.start <= EAGER_MESSAGE
+        && len <= EAGER_VALUE
+        && let Ok(tensor) = stored.load()
+    {
+        return Ok(Some(Payload::from_tensor(tensor)));
+    }
     Ok(Some(Payload::lazy(dtype, &stored.dims.clone(), stored)))
 }
 
