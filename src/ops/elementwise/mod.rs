@@ -6,6 +6,7 @@ mod betainc;
 mod binary;
 mod binary_gradient;
 mod binary_kernel;
+mod bit_cast;
 mod cast;
 pub mod driver;
 mod select;
@@ -21,10 +22,11 @@ use crate::program::OpInfo;
 
 pub use betainc::Betainc;
 pub use binary::{Binary, BinaryFn, INFOS as BINARY};
+pub use bit_cast::BitCast;
 pub use cast::Cast;
 pub use select::Select;
 pub use stop::{PreventGradient, StopGradient};
 pub use unary::{INFOS as UNARY, Unary, UnaryFn};
 
 /// The catalogue entries of this family besides the tables [`UNARY`] and [`BINARY`].
-pub const ALL: &[&OpInfo] = &[&select::INFO, &betainc::INFO, &cast::INFO, &stop::STOP, &stop::PREVENT];
+pub const ALL: &[&OpInfo] = &[&select::INFO, &betainc::INFO, &cast::INFO, &bit_cast::INFO, &stop::STOP, &stop::PREVENT];

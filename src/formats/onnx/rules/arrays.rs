@@ -110,7 +110,9 @@ fn copied_sizes(b: &mut Builder, x: Value, ints: &[i64]) -> Result<Value, Misfit
 
 /// As [`copied_sizes`] for a shape that is not known yet.
 fn copied_where_zero(b: &mut Builder, x: Value, given: Value) -> Result<Value, Misfit> {
-    let (Some(n), Some(m)) = (b.fact(x).rank(), b.fact(given).shape.dim(0)) else { return Ok(given) };
+    let (Some(n), Some(m)) = (b.fact(x).rank(), b.fact(given).shape.dim(0)) else {
+        return Err(Misfit::new("the number of axes must be known"));
+    };
     let sizes = b.op(ShapeOf { to: DType::I64 }, &[x])?;
     let sizes = if n >= m {
         make::slice(b, sizes, &[0], &[m as i64])?

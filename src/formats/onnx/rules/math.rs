@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use crate::graph::Attr;
 use crate::lower::{Rule, Spelling};
-use crate::ops::elementwise::{BinaryFn, UnaryFn};
+use crate::ops::elementwise::{BinaryFn, BitCast, UnaryFn};
 use crate::ops::make;
 use crate::program::{Builder, Misfit, Value};
 use crate::tensor::DType;
@@ -69,6 +69,7 @@ pub const RULES: &[Spelling] = rows! {
     "Clip" => clip;
     "Cast" => cast;
     "CastLike" => cast_like;
+    "BitCast" => bit_cast;
     "Elu" => elu;
     "Celu" => celu;
     "Selu" => selu;
@@ -188,6 +189,12 @@ fn cast(r: &mut Rule<'_, '_>) -> Spelled {
     let x = r.input(0)?;
     let to = type_of(r, "to")?.ok_or_else(|| Misfit::new("the attribute to (an element type) is missing"))?;
     cast_to(r, x, to)
+}
+
+fn bit_cast(r: &mut Rule<'_, '_>) -> Spelled {
+    let x = r.input(0)?;
+    let to = type_of(r, "to")?.ok_or_else(|| Misfit::new("the attribute to (an element type) is missing"))?;
+    one(r.b.op(BitCast { to }, &[x])?)
 }
 
 fn cast_like(r: &mut Rule<'_, '_>) -> Spelled {

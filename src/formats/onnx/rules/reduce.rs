@@ -49,6 +49,9 @@ fn axes(r: &mut Rule<'_, '_>) -> Result<Option<Value>, Misfit> {
                 Some(ints) if ints.is_empty() => true,
                 Some(ints) => return Ok(Some(r.ints_literal(&ints))),
                 None if r.b.fact(axes).shape.dim(0) == Some(0) => true,
+                None if r.b.fact(axes).shape.dim(0).is_none() => {
+                    return Err(Misfit::new("the number of axes must be known: none at all means every axis"));
+                }
                 None => return Ok(Some(axes)),
             }
         }
