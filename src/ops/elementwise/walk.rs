@@ -94,14 +94,14 @@ impl<const N: usize> Walk<N> {
             column = 0;
             for axis in (0..last).rev() {
                 index[axis] += 1;
-                for k in 0..N {
-                    base[k] += self.strides[k][axis];
+                for (base, strides) in base.iter_mut().zip(&self.strides) {
+                    *base += strides[axis];
                 }
                 if index[axis] < self.dims[axis] {
                     break;
                 }
-                for k in 0..N {
-                    base[k] -= self.strides[k][axis] * self.dims[axis];
+                for (base, strides) in base.iter_mut().zip(&self.strides) {
+                    *base -= strides[axis] * self.dims[axis];
                 }
                 index[axis] = 0;
             }

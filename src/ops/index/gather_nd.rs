@@ -27,8 +27,8 @@ pub struct GatherNd;
 /// Element offset of a position's slice in a value of shape `dims`, whose slices have `inner` elements.
 pub(super) fn slice_at(at: Indices<'_>, row: usize, depth: usize, dims: &[usize]) -> Option<usize> {
     let mut offset = 0;
-    for c in 0..depth {
-        offset = offset * dims[c] + at.within(row * depth + c, dims[c])?;
+    for (c, &d) in dims[..depth].iter().enumerate() {
+        offset = offset * d + at.within(row * depth + c, d)?;
     }
     Some(offset)
 }
