@@ -98,12 +98,28 @@ number! {
     u64, false, |x| x as f64, |x| x as i64;
 }
 
-fn map<A: Number, B: Element + Copy>(f: fn(A) -> B) -> Kernel {
+/// The function is a type of its own, so that it is inlined into the loop.
+fn map<A: Number, B: Element + Copy>(f: impl Fn(A) -> B + Copy + Send + Sync + 'static) -> Kernel {
     let kernel = Kernel::compute(move |call| {
         let n = call.inputs[0].len::<A>();
         let x = Source::<A>::of(&call.inputs[0]);
+        let shared = call.aliased(0, 0);
         let y = Target::<B>::of(&mut call.outputs[0]);
-        parallel(n, 2, |range| {
+        parallel(n, 1, |range| {
+            if !shared {
+                // SAFETY: the range lies within both buffers, which do not overlap.
+                #[allow(unsafe_code)]
+                let (x, y) = unsafe {
+                    (
+                        std::slice::from_raw_parts(x.at(range.start), range.len()),
+                        std::slice::from_raw_parts_mut(y.at(range.start), range.len()),
+                    )
+                };
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = f(x);
+                }
+                return;
+            }
             for i in range {
                 // SAFETY: within both buffers; where they are shared, elements have one size and are read before written.
                 #[allow(unsafe_code)]
@@ -119,14 +135,14 @@ fn map<A: Number, B: Element + Copy>(f: fn(A) -> B) -> Kernel {
 fn from<A: Number>(to: DType) -> Option<Kernel> {
     macro_rules! to_int {
         ($t:ty) => {
-            if A::FLOAT { map::<A, $t>(|x| x.float() as $t) } else { map::<A, $t>(|x| x.whole() as $t) }
+            if A::FLOAT { map(|x: A| x.float() as $t) } else { map(|x: A| x.whole() as $t) }
         };
     }
     Some(match to {
-        DType::F16 => map::<A, f16>(|x| f16::from_f64(x.float())),
-        DType::BF16 => map::<A, bf16>(|x| bf16::from_f64(x.float())),
-        DType::F32 => map::<A, f32>(|x| x.float() as f32),
-        DType::F64 => map::<A, f64>(|x| x.float()),
+        DType::F16 => map(|x: A| f16::from_f64(x.float())),
+        DType::BF16 => map(|x: A| bf16::from_f64(x.float())),
+        DType::F32 => map(|x: A| x.float() as f32),
+        DType::F64 => map(|x: A| x.float()),
         DType::I8 => to_int!(i8),
         DType::I16 => to_int!(i16),
         DType::I32 => to_int!(i32),
@@ -135,7 +151,7 @@ fn from<A: Number>(to: DType) -> Option<Kernel> {
         DType::U16 => to_int!(u16),
         DType::U32 => to_int!(u32),
         DType::U64 => to_int!(u64),
-        DType::Bool => map::<A, u8>(|x| u8::from(x.float() != 0.0)),
+        DType::Bool => map(|x: A| u8::from(x.float() != 0.0)),
         _ => return None,
     })
 }

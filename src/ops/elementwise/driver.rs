@@ -54,6 +54,19 @@ where
         };
         return block(x, y);
     }
+    if S::SAME && P::SAME {
+        let mut copy = [T::default(); BLOCK];
+        for start in range.clone().step_by(BLOCK) {
+            let n = BLOCK.min(range.end - start);
+            // SAFETY: S = T and P = O; the block is copied before its memory is written.
+            let y = unsafe {
+                std::ptr::copy_nonoverlapping(x.at(start).cast::<T>(), copy.as_mut_ptr(), n);
+                std::slice::from_raw_parts_mut(y.at(start).cast::<O>(), n)
+            };
+            block(&copy[..n], y);
+        }
+        return;
+    }
     let mut a = [T::default(); BLOCK];
     let mut o = [O::default(); BLOCK];
     for start in range.clone().step_by(BLOCK) {
@@ -85,15 +98,14 @@ where
     };
     Kernel::compute(move |call| {
         let sources = [Source::<S>::of(&call.inputs[0]), Source::<S>::of(&call.inputs[1])];
-        let aliased = call.aliased(0, 0) || call.aliased(1, 0);
+        let aliased = [call.aliased(0, 0), call.aliased(1, 0)];
         let out = Target::<P>::of(&mut call.outputs[0]);
-        let direct = S::SAME && P::SAME && !aliased;
         parallel(n, cost, |range| {
             if walk.inner() < 64 && walk.inner() < n {
                 gathered::<S, T, P, O>(block, &walk, sources, out, range);
             } else {
                 walk.runs(range, |at, n, from| {
-                    run::<S, T, P, O>(block, &walk, sources, out, (at, n, from), direct);
+                    run::<S, T, P, O>(block, &walk, sources, out, (at, n, from), aliased);
                 });
             }
         });
@@ -110,7 +122,7 @@ fn run<S, T, P, O>(
     sources: [Source<S>; 2],
     out: Target<P>,
     (at, n, from): (usize, usize, [usize; 2]),
-    direct: bool,
+    aliased: [bool; 2],
 ) where
     S: Stored<T>,
     T: Lane,
@@ -118,7 +130,8 @@ fn run<S, T, P, O>(
     O: Lane,
 {
     let count = |k: usize| if walk.advances(k) { n } else { 1 };
-    if direct {
+    let same = S::SAME && P::SAME;
+    if same && aliased == [false, false] {
         // SAFETY: S = T and P = O; runs lie within the buffers, and the output overlaps no input.
         let (a, b, y) = unsafe {
             (
@@ -136,6 +149,14 @@ fn run<S, T, P, O>(
         let len = BLOCK.min(n - start);
         let part = |k: usize| if walk.advances(k) { (from[k] + start, len) } else { (from[k], 1) };
         let ((ia, na), (ib, nb)) = (part(0), part(1));
+        if same {
+            let a = operand::<S, T>(sources[0], ia, na, aliased[0], &mut a);
+            let b = operand::<S, T>(sources[1], ib, nb, aliased[1], &mut b);
+            // SAFETY: P = O; what shares memory with this block was copied.
+            let y = unsafe { std::slice::from_raw_parts_mut(out.at(at + start).cast::<O>(), len) };
+            block(a, b, y);
+            continue;
+        }
         // SAFETY: within the buffers; each block is read before it is written.
         unsafe {
             load_block(sources[0].at(ia), &mut a[..na]);
@@ -144,6 +165,24 @@ fn run<S, T, P, O>(
             store_block(&o[..len], out.at(at + start));
         }
     }
+}
+
+/// A block of an operand whose storage is its lanes: in its place, or copied where the output overwrites it.
+#[allow(unsafe_code)]
+fn operand<'a, S: Stored<T>, T: Lane>(
+    source: Source<S>,
+    at: usize,
+    n: usize,
+    aliased: bool,
+    copy: &'a mut [T; BLOCK],
+) -> &'a [T] {
+    // SAFETY: S = T; the caller's block lies within the buffer, which outlives the call.
+    let lanes: &'a [T] = unsafe { std::slice::from_raw_parts(source.at(at).cast::<T>(), n) };
+    if !aliased {
+        return lanes;
+    }
+    copy[..n].copy_from_slice(lanes);
+    &copy[..n]
 }
 
 /// Many short runs: operands are gathered into full blocks first.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::dispatch;
 use crate::ops::make;
 use crate::ops::simd::parallel;
 use crate::program::op::arity;
@@ -102,24 +103,27 @@ fn kernel<T: Bits>(shapes: &[Dims; 3], out: &[usize]) -> Kernel {
         let c = Source::<u8>::of_bytes(&call.inputs[0]);
         let a = Source::<T>::of_bytes(&call.inputs[1]);
         let b = Source::<T>::of_bytes(&call.inputs[2]);
+        let aliased = [call.aliased(1, 0), call.aliased(2, 0)];
         let y = Target::<T>::of_bytes(&mut call.outputs[0]);
-        let step = [0, 1, 2].map(|k| usize::from(walk.advances(k)));
+        let advances = [0, 1, 2].map(|k| walk.advances(k));
         parallel(n, 1, |range| {
             walk.runs(range, |at, n, from| {
+                let mut copies = [[T::default(); BLOCK]; 2];
                 for start in (0..n).step_by(BLOCK) {
                     let len = BLOCK.min(n - start);
-                    let place = [0, 1, 2].map(|k| from[k] + start * step[k]);
-                    // SAFETY: runs lie within the buffers; a block that shares memory with the output is read first.
+                    let part = |k: usize| if advances[k] { (from[k] + start, len) } else { (from[k], 1) };
+                    let [copy_a, copy_b] = &mut copies;
+                    // SAFETY: runs lie within the buffers; what shares memory with the output is copied first.
                     #[allow(unsafe_code)]
-                    unsafe {
-                        let c = taken(c, place[0], step[0], len);
-                        let (a, b) = (taken(a, place[1], step[1], len), taken(b, place[2], step[2], len));
-                        let mut y_block = [T::default(); BLOCK];
-                        for i in 0..BLOCK {
-                            y_block[i] = if c[i] != 0 { a[i] } else { b[i] };
-                        }
-                        std::ptr::copy_nonoverlapping(y_block.as_ptr(), y.at(at + start), len);
-                    }
+                    let (c, a, b, y) = unsafe {
+                        (
+                            taken(c, part(0), None),
+                            taken(a, part(1), aliased[0].then_some(copy_a)),
+                            taken(b, part(2), aliased[1].then_some(copy_b)),
+                            std::slice::from_raw_parts_mut(y.at(at + start), len),
+                        )
+                    };
+                    choose(c, a, b, y);
                 }
             });
         });
@@ -129,23 +133,51 @@ fn kernel<T: Bits>(shapes: &[Dims; 3], out: &[usize]) -> Kernel {
 }
 
 /// Elements that are chosen between at once, in registers and the first-level cache.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 
-/// A block of an operand: `len` elements, or one element repeated.
+/// A block of an operand (one element where it is repeated), in its place or copied.
 ///
 /// # Safety
-/// The elements lie within the buffer.
+/// The elements lie within the buffer, and nothing writes to them while the result lives unless they are copied.
 #[allow(unsafe_code)]
-#[inline(always)]
-unsafe fn taken<T: Bits>(from: Source<T>, at: usize, step: usize, len: usize) -> [T; BLOCK] {
+unsafe fn taken<'a, T: Bits>(from: Source<T>, (at, n): (usize, usize), copy: Option<&'a mut [T; BLOCK]>) -> &'a [T] {
     // SAFETY: the caller's promise.
-    unsafe {
-        if step == 0 {
-            return [*from.at(at); BLOCK];
+    let lanes: &'a [T] = unsafe { std::slice::from_raw_parts(from.at(at), n) };
+    match copy {
+        None => lanes,
+        Some(copy) => {
+            copy[..n].copy_from_slice(lanes);
+            &copy[..n]
         }
-        let mut block = [T::default(); BLOCK];
-        std::ptr::copy_nonoverlapping(from.at(at), block.as_mut_ptr(), len);
-        block
+    }
+}
+
+dispatch! {
+    /// `y = c ? a : b`; operands of length 1 are repeated.
+    fn choose[T: Bits](c: &[u8], a: &[T], b: &[T], y: &mut [T]) {
+        let n = y.len();
+        if c.len() == 1 && n != 1 {
+            let from = if c[0] != 0 { a } else { b };
+            if from.len() == 1 { y.fill(from[0]) } else { y.copy_from_slice(from) }
+            return;
+        }
+        match (a.len() == n, b.len() == n) {
+            (true, true) => {
+                for (((y, &c), &a), &b) in y.iter_mut().zip(c).zip(a).zip(b) { *y = if c != 0 { a } else { b }; }
+            }
+            (true, false) => {
+                let b = b[0];
+                for ((y, &c), &a) in y.iter_mut().zip(c).zip(a) { *y = if c != 0 { a } else { b }; }
+            }
+            (false, true) => {
+                let a = a[0];
+                for ((y, &c), &b) in y.iter_mut().zip(c).zip(b) { *y = if c != 0 { a } else { b }; }
+            }
+            (false, false) => {
+                let (a, b) = (a[0], b[0]);
+                for (y, &c) in y.iter_mut().zip(c) { *y = if c != 0 { a } else { b }; }
+            }
+        }
     }
 }
 

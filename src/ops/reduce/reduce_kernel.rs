@@ -44,9 +44,7 @@ dispatch! {
                 for (l, &v) in lanes.iter_mut().zip(group) { *l += v; }
             }
             for (l, &v) in lanes.iter_mut().zip(groups.remainder()) { *l += v; }
-            let mut sum = 0.0;
-            for &l in &lanes { sum += l.to_f64(); }
-            total += sum;
+            total += joined(lanes, |a, b| a + b).to_f64();
         }
         total
     }
@@ -58,7 +56,7 @@ dispatch! {
             for (l, &v) in lanes.iter_mut().zip(group) { *l = l.larger(v); }
         }
         for (l, &v) in lanes.iter_mut().zip(groups.remainder()) { *l = l.larger(v); }
-        lanes.iter().fold(f64::NEG_INFINITY, |a, &b| a.larger(b.to_f64()))
+        joined(lanes, |a, b| a.larger(b)).to_f64()
     }
 
     fn min_run[T: Real](x: &[T]) -> f64 {
@@ -68,7 +66,7 @@ dispatch! {
             for (l, &v) in lanes.iter_mut().zip(group) { *l = l.smaller(v); }
         }
         for (l, &v) in lanes.iter_mut().zip(groups.remainder()) { *l = l.smaller(v); }
-        lanes.iter().fold(f64::INFINITY, |a, &b| a.smaller(b.to_f64()))
+        joined(lanes, |a, b| a.smaller(b)).to_f64()
     }
 
     fn sum_row[T: Real](tile: &mut [T], row: &[T]) {
@@ -86,6 +84,17 @@ dispatch! {
     fn product_row[T: Real](tile: &mut [T], row: &[T]) {
         for (t, &v) in tile.iter_mut().zip(row) { *t *= v; }
     }
+}
+
+/// The lanes joined pairwise.
+#[inline(always)]
+fn joined<T: Real>(mut lanes: [T; 32], join: impl Fn(T, T) -> T) -> T {
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
 }
 
 fn product_run<T: Real>(x: &[T]) -> f64 {
