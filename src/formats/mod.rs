@@ -41,7 +41,7 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, in the order in which they are tried.
-pub const ALL: &[&Format] = &[&onnx::ONNX, &tensorflow::FROZEN];
+pub const ALL: &[&Format] = &[&onnx::ONNX, &tensorflow::FROZEN, &tensorflow::TEXT];
 
 /// What a reader gives; [`open`] adds where it came from.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Read {
     /// Where the graph's message lies in the file, for writers.
     pub graph_span: Span,
     pub dialect: &'static dyn Dialect,
+    /// The bytes that spans refer to, where they are not those of the file.
+    pub converted: Option<Source>,
 }
 
 /// A file as it was opened; never changed afterwards.
@@ -120,11 +122,13 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
     };
     let mut report = Reporter::default();
     let read = (format.read)(&source, &mut report)?;
+    let bytes = source.bytes.len();
+    let source = read.converted.unwrap_or(source);
     Ok(Imported {
         graph: Arc::new(read.graph),
         format: format.name,
         producer: read.producer,
-        bytes: source.bytes.len(),
+        bytes,
         path: path.to_owned(),
         diagnostics: report.into_diagnostics(),
         graph_span: read.graph_span,

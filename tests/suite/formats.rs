@@ -159,6 +159,24 @@ fn bypassed_dropout_leaves_a_graph_without_samplers() {
 }
 
 #[test]
+fn text_reads_like_the_binary_form() {
+    let (folder, case) = models().into_iter().find(|(_, c)| c["format"] == "tf_graphdef_text").unwrap();
+    let imported = formats::open(&folder.join(case["model"].as_str().unwrap())).unwrap();
+    assert_eq!(case["graph"]["nodes"], imported.graph.nodes.len() as u64);
+    assert!(imported.diagnostics.iter().all(|d| d.severity == regraft::base::Severity::Info), "{:?}", imported.diagnostics);
+    let spelled = lower::spell(&imported.graph, imported.dialect());
+    assert_eq!(verify::verify(&spelled.program), Vec::<String>::new());
+    let out = tempfile::tempdir().unwrap();
+    let to = out.path().join("binary.pb");
+    formats::write(&imported, &GraphPatch::default(), &to).unwrap();
+    let binary = formats::open(&to).unwrap();
+    assert_eq!(binary.format, "tensorflow-graphdef");
+    for (a, b) in imported.graph.constants().zip(binary.graph.constants()) {
+        assert_eq!(a.1.payload.load().unwrap(), b.1.payload.load().unwrap());
+    }
+}
+
+#[test]
 fn the_open_file_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let (file, _, _) = frozen().remove(0);

@@ -11,6 +11,7 @@ pub mod node_def;
 pub mod outputs;
 pub mod rules;
 pub mod tensor_proto;
+pub mod text;
 pub mod write;
 
 use crate::base::Reporter;
@@ -28,12 +29,27 @@ pub const FROZEN: Format = Format {
     write: Some(write::write),
 };
 
+/// A GraphDef in protobuf's text form; written back in the binary one.
+pub const TEXT: Format = Format {
+    name: "tensorflow-graphdef-text",
+    label: "TensorFlow graph as text (.pbtxt)",
+    extensions: &["pbtxt", "prototxt"],
+    detect: |source| {
+        source.bytes.read(0, source.bytes.len().min(4096)).is_ok_and(|start| text::looks_like_graph(&start))
+    },
+    read: read_text,
+    write: Some(write::write),
+};
+
 /// Nodes (field 1, with a name or op text), a library (2), versions (3, 4), and nothing else at the start.
 fn is_graph_def(source: &Source) -> bool {
     let mut s = Scanner::new(&source.bytes);
     let (mut at, end) = (0, source.bytes.len());
-    for _ in 0..4 {
-        let Ok(field) = s.field(&mut at, end) else { return at > 0 };
+    for i in 0..4 {
+        let Ok(field) = s.field(&mut at, end) else {
+            // Cut off: a file that starts like a node is taken for a damaged graph.
+            return i > 0 || s.read(&(0..1)).is_ok_and(|b| b == [0x0a]);
+        };
         match field {
             None => return true,
             Some(f) => match (f.number, &f.content) {
@@ -60,6 +76,19 @@ fn is_identifier(s: &mut Scanner<'_>, range: &std::ops::Range<u64>) -> bool {
             .is_ok_and(|b| !b.is_empty() && b.iter().all(|c| c.is_ascii_alphanumeric() || b"_>.".contains(c)))
 }
 
+fn read_text(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
+    let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
+    let text = source.bytes.read(0, source.bytes.len()).map_err(|e| unsupported(e.to_string()))?;
+    let (wire, n_unknown) = text::to_wire(&text).map_err(|e| unsupported(e.to_string()))?;
+    if n_unknown > 0 {
+        let what = format!("{n_unknown} fields of the text are not known and not kept");
+        report.info("unknown-text-fields", what, Some(source.name.clone()));
+    }
+    let binary = Source::from_memory(source.name.clone(), wire, Default::default());
+    let read = read_frozen(&binary, report)?;
+    Ok(Read { converted: Some(binary), ..read })
+}
+
 fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let mut s = Scanner::new(&source.bytes);
     let all = s.all();
@@ -72,5 +101,5 @@ fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError
         0 => "TensorFlow (version not stated)".to_owned(),
         v => format!("TensorFlow (GraphDef version {v})"),
     };
-    Ok(Read { graph: read.graph, producer, graph_span: all, dialect: &dialect::TENSORFLOW })
+    Ok(Read { graph: read.graph, producer, graph_span: all, dialect: &dialect::TENSORFLOW, converted: None })
 }
