@@ -163,7 +163,11 @@ fn text_reads_like_the_binary_form() {
     let (folder, case) = models().into_iter().find(|(_, c)| c["format"] == "tf_graphdef_text").unwrap();
     let imported = formats::open(&folder.join(case["model"].as_str().unwrap())).unwrap();
     assert_eq!(case["graph"]["nodes"], imported.graph.nodes.len() as u64);
-    assert!(imported.diagnostics.iter().all(|d| d.severity == regraft::base::Severity::Info), "{:?}", imported.diagnostics);
+    assert!(
+        imported.diagnostics.iter().all(|d| d.severity == regraft::base::Severity::Info),
+        "{:?}",
+        imported.diagnostics
+    );
     let spelled = lower::spell(&imported.graph, imported.dialect());
     assert_eq!(verify::verify(&spelled.program), Vec::<String>::new());
     let out = tempfile::tempdir().unwrap();

@@ -124,9 +124,32 @@ const ARG: &[Field] = &[
 
 /// TensorFlow's element types by code (types.proto).
 const TYPES: &[&str] = &[
-    "INVALID", "FLOAT", "DOUBLE", "INT32", "UINT8", "INT16", "INT8", "STRING", "COMPLEX64", "INT64", "BOOL", "QINT8",
-    "QUINT8", "QINT32", "BFLOAT16", "QINT16", "QUINT16", "UINT16", "COMPLEX128", "HALF", "RESOURCE", "VARIANT",
-    "UINT32", "UINT64", "FLOAT8_E5M2", "FLOAT8_E4M3FN",
+    "INVALID",
+    "FLOAT",
+    "DOUBLE",
+    "INT32",
+    "UINT8",
+    "INT16",
+    "INT8",
+    "STRING",
+    "COMPLEX64",
+    "INT64",
+    "BOOL",
+    "QINT8",
+    "QUINT8",
+    "QINT32",
+    "BFLOAT16",
+    "QINT16",
+    "QUINT16",
+    "UINT16",
+    "COMPLEX128",
+    "HALF",
+    "RESOURCE",
+    "VARIANT",
+    "UINT32",
+    "UINT64",
+    "FLOAT8_E5M2",
+    "FLOAT8_E4M3FN",
 ];
 
 /// Whether the text starts like a GraphDef.
@@ -331,7 +354,9 @@ fn put_scalar(out: &mut Vec<u8>, number: u32, kind: Kind, word: &str) -> Option<
         Type => wire::put_number(out, number, type_code(word)?),
         Float => {
             wire::put_varint(out, u64::from(number) << 3 | 5);
-            out.extend_from_slice(&(word.trim_end_matches(['f', 'F']).parse::<f32>().or(word.parse()).ok()?).to_le_bytes());
+            out.extend_from_slice(
+                &(word.trim_end_matches(['f', 'F']).parse::<f32>().or(word.parse()).ok()?).to_le_bytes(),
+            );
         }
         Double => {
             wire::put_varint(out, u64::from(number) << 3 | 1);
