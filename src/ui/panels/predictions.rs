@@ -105,18 +105,12 @@ fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<us
             small.clone(),
             ctx.tokens.text_secondary,
         );
-        for j in 0..n {
+        for (j, &count) in counts[i].iter().enumerate().take(n) {
             let r = egui::Rect::from_min_size(egui::pos2(rect.left() + name + cell.x * j as f32, y), cell).shrink(1.0);
-            let share = counts[i][j] as f32 / row_total.max(1) as f32;
+            let share = count as f32 / row_total.max(1) as f32;
             let color = if i == j { ctx.tokens.flows } else { ctx.tokens.error };
             p.rect_filled(r, 2.0, tokens::mix(ctx.tokens.raised, color, share * 0.6));
-            p.text(
-                r.center(),
-                Align2::CENTER_CENTER,
-                counts[i][j].to_string(),
-                theme::mono(theme::CAPTION),
-                ctx.tokens.text,
-            );
+            p.text(r.center(), Align2::CENTER_CENTER, count.to_string(), theme::mono(theme::CAPTION), ctx.tokens.text);
         }
     }
 }

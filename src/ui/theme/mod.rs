@@ -90,7 +90,7 @@ fn visuals(t: &Tokens, theme: Theme) -> egui::Visuals {
     v.window_stroke = Stroke::new(1.0, t.stroke_strong);
     v.window_corner_radius = CornerRadius::same(8);
     v.menu_corner_radius = CornerRadius::same(6);
-    let shade = egui::Color32::from_black_alpha(if t.dark { 110 } else { 40 });
+    let shade = tokens::shade(if t.dark { 110 } else { 40 });
     v.window_shadow = Shadow { offset: [0, 6], blur: 20, spread: 0, color: shade };
     v.popup_shadow = Shadow { offset: [0, 4], blur: 12, spread: 0, color: shade };
     v.selection.bg_fill = t.selection();

@@ -2,6 +2,8 @@
 //!
 //! Both themes meet WCAG AA for text and 3:1 for marks; `contrast` tests it.
 
+#![allow(clippy::disallowed_methods)] // the one place where raw colours are stated
+
 use egui::Color32;
 
 /// Every colour that the window uses. Colour carries meaning and nothing else.
@@ -161,6 +163,11 @@ impl Tokens {
 pub fn mix(a: Color32, b: Color32, t: f32) -> Color32 {
     let lerp = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * t.clamp(0.0, 1.0)).round() as u8;
     Color32::from_rgb(lerp(a.r(), b.r()), lerp(a.g(), b.g()), lerp(a.b(), b.b()))
+}
+
+/// Black at an opacity of 0 to 255, for shadows.
+pub fn shade(opacity: u8) -> Color32 {
+    Color32::from_black_alpha(opacity)
 }
 
 /// `color` at an opacity between 0 and 1.

@@ -1,54 +1,78 @@
-//! A few pictures with content in both themes, written to `screenshots/` when `UPDATE=1`; else only drawn.
+//! Pictures of the window on the demo, in both themes, written to `screenshots/` when `UPDATE=1`; else only drawn.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use regraft::app::Options;
 use regraft::app::screenshot::save_png;
+use regraft::session::{Model, Session, demo};
 use regraft::ui::ctx::ThemeChoice;
 
 use super::{Window, model};
 
-fn folder() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots")
-}
-
-fn take(window: &mut Window, name: &str) {
+/// Draws the window; more than a plain ground must be there.
+fn draw(window: &mut Window, name: &str) -> egui::ColorImage {
     let picture = window.picture();
     let mut colours: Vec<_> = picture.pixels.iter().map(egui::Color32::to_tuple).collect();
     colours.sort_unstable();
     colours.dedup();
     assert!(colours.len() > 50, "{name} shows more than a plain ground");
+    picture
+}
+
+fn write(window: &mut Window, name: &str) {
+    let picture = draw(window, name);
     if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
-        std::fs::create_dir_all(folder()).expect("screenshots/ can be made");
-        save_png(&picture, &folder().join(format!("{name}.png"))).expect("the picture can be written");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
+        std::fs::create_dir_all(&folder).expect("screenshots/ can be made");
+        save_png(&picture, &folder.join(format!("{name}.png"))).expect("the picture can be written");
+    }
+}
+
+/// The demo's session in a folder.
+fn demo_session(folder: &Path) -> PathBuf {
+    let path = demo::write(folder).expect("the demo can be written");
+    let model = Model::open(&folder.join("model.pb")).expect("the demo's model can be opened");
+    Session::new(Arc::new(model), demo::recipe(folder)).save_as(&path).expect("the session can be saved");
+    path
+}
+
+#[test]
+fn the_demo_in_both_themes() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let session = demo_session(folder.path());
+    for (theme, word) in [(ThemeChoice::Dark, "dark"), (ThemeChoice::Light, "light")] {
+        let select = vec!["bert/embeddings/word_embeddings".to_owned()];
+        let options = Options { open: Some(session.clone()), select, ..Options::default() };
+        let mut window = Window::new([1440.0, 900.0], 1.0, theme, options);
+        window.settle();
+        write(&mut window, &format!("browser-{word}"));
     }
 }
 
 #[test]
-fn browser_graph_and_inspector_in_both_themes() {
-    for (theme, word) in [(ThemeChoice::Dark, "dark"), (ThemeChoice::Light, "light")] {
-        let mut window = Window::with_model([1440.0, 900.0], theme);
-        window.click_first("bert/embeddings/word_embeddings");
-        take(&mut window, &format!("browser-{word}"));
+fn gradients_dropout_and_data_in_a_small_window() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let options = Options { open: Some(demo_session(folder.path())), ..Options::default() };
+    let mut window = Window::new([1100.0, 700.0], 1.0, ThemeChoice::Light, options);
+    for panel in ["gradients", "dropout", "data"] {
+        regraft::app::layout::show(window.app().dock(), panel);
     }
+    window.settle();
+    write(&mut window, "gradients-light");
 }
 
+/// On a made-up run, so this one is not for showing.
 #[test]
-fn training_in_both_themes() {
-    for (theme, word) in [(ThemeChoice::Dark, "dark"), (ThemeChoice::Light, "light")] {
-        let mut window = Window::with_model([1440.0, 900.0], theme);
+fn curves_are_drawn_in_both_themes_and_at_twice_the_scale() {
+    for (theme, scale) in [(ThemeChoice::Dark, 1.0), (ThemeChoice::Light, 2.0)] {
+        let mut window = Window::new([1100.0, 700.0], scale, theme, Options::default());
+        window.app().open = Some(model::open());
         window.app().run = Some(model::run());
         for panel in ["plots", "training", "gradients"] {
             regraft::app::layout::show(window.app().dock(), panel);
         }
         window.settle();
-        take(&mut window, &format!("training-{word}"));
+        draw(&mut window, "the curves");
     }
-}
-
-#[test]
-fn gradients_and_dropout_in_a_small_window() {
-    let mut window = Window::with_model([1100.0, 700.0], ThemeChoice::Light);
-    for panel in ["gradients", "dropout", "data"] {
-        regraft::app::layout::show(window.app().dock(), panel);
-    }
-    window.settle();
-    take(&mut window, "gradients-light");
 }

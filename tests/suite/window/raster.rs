@@ -1,5 +1,7 @@
 //! Draws what egui tessellated on the CPU, so that pictures need neither a display nor a graphics driver.
 
+#![allow(clippy::disallowed_methods)] // blending makes colours from channels
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
