@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ops::fused::rows::{Arg, Lie, Output, Rows, Step};
+use crate::ops::fused::rows::{Arg, Lie, Output, Rows, Step, pair_up};
 use crate::ops::fused::{RowBinary, RowFold, RowUnary};
 use crate::ops::norm::{LogSoftmax, LogSoftmaxGradient, Softmax, SoftmaxGradient};
 use crate::ops::random::Dropout;
@@ -386,7 +386,8 @@ impl<'a> Translator<'a> {
             }
         }
         let (values, lies) = self.inputs.into_iter().unzip();
-        let op = Rows { rows: self.space.rows, cols: self.space.cols, inputs: lies, steps: self.steps, outputs };
+        let (steps, outputs) = pair_up(&self.steps, &outputs);
+        let op = Rows { rows: self.space.rows, cols: self.space.cols, inputs: lies, steps, outputs };
         Some(Translated { op: Arc::new(op), inputs: values, outputs: first, again })
     }
 }

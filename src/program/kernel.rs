@@ -3,6 +3,7 @@
 //! Buffers are contiguous and row-major. A kernel that declares an in-place pair must expect that input and output are
 //! the same memory ([`Call::aliased`]) and then use the pointer helpers of `ops`, never two slices.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -23,7 +24,7 @@ pub struct Kernel {
     /// Bytes of scratch memory, 64-byte aligned.
     pub scratch: usize,
     /// `(input, output)` pairs that may share memory.
-    pub in_place: &'static [(usize, usize)],
+    pub in_place: Cow<'static, [(usize, usize)]>,
     /// Floating-point operations, for the profile.
     pub flops: u64,
 }
@@ -43,20 +44,20 @@ pub enum Run {
 
 impl Kernel {
     pub fn alias() -> Self {
-        Self { run: Run::Alias, scratch: 0, in_place: &[], flops: 0 }
+        Self { run: Run::Alias, scratch: 0, in_place: Cow::Borrowed(&[]), flops: 0 }
     }
 
     pub fn compute(f: impl Fn(&mut Call<'_>) + Send + Sync + 'static) -> Self {
-        Self { run: Run::Compute(Box::new(f)), scratch: 0, in_place: &[], flops: 0 }
+        Self { run: Run::Compute(Box::new(f)), scratch: 0, in_place: Cow::Borrowed(&[]), flops: 0 }
     }
 
     pub fn host(f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, Misfit> + Send + Sync + 'static) -> Self {
-        Self { run: Run::Host(Box::new(f)), scratch: 0, in_place: &[], flops: 0 }
+        Self { run: Run::Host(Box::new(f)), scratch: 0, in_place: Cow::Borrowed(&[]), flops: 0 }
     }
 
     #[must_use]
-    pub fn in_place(mut self, pairs: &'static [(usize, usize)]) -> Self {
-        self.in_place = pairs;
+    pub fn in_place(mut self, pairs: impl Into<Cow<'static, [(usize, usize)]>>) -> Self {
+        self.in_place = pairs.into();
         self
     }
 

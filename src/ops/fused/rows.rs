@@ -8,7 +8,7 @@
 use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
 use crate::tensor::{DType, Dims, Fact, shape::element_count};
 
-use super::micro::{Binary, Fold, Unary};
+use super::micro::{Binary, Fold, Pair, Unary};
 use super::rows_run;
 
 pub static INFO: OpInfo = OpInfo {
@@ -58,6 +58,13 @@ pub enum Step {
         b: Arg,
         column: bool,
     },
+    /// Two functions in one pass: of `a` and `b`, then of that and `c`. The result is a whole matrix.
+    Pair {
+        f: Pair,
+        a: Arg,
+        b: Arg,
+        c: Arg,
+    },
     Select {
         cond: Arg,
         a: Arg,
@@ -87,7 +94,23 @@ impl Step {
         match self {
             Self::Unary { column, .. } | Self::Binary { column, .. } | Self::Select { column, .. } => *column,
             Self::Fold { .. } => true,
-            Self::Dropout { .. } | Self::ColumnSum { .. } => false,
+            Self::Pair { .. } | Self::Dropout { .. } | Self::ColumnSum { .. } => false,
+        }
+    }
+
+    fn map_steps(&mut self, place: impl Fn(usize) -> usize) {
+        let args: smallvec::SmallVec<[&mut Arg; 3]> = match self {
+            Self::Unary { x, .. } | Self::Fold { x, .. } | Self::ColumnSum { x } | Self::Dropout { x, .. } => {
+                smallvec::smallvec![x]
+            }
+            Self::Binary { a, b, .. } => smallvec::smallvec![a, b],
+            Self::Pair { a, b, c, .. } => smallvec::smallvec![a, b, c],
+            Self::Select { cond, a, b, .. } => smallvec::smallvec![cond, a, b],
+        };
+        for arg in args {
+            if let Arg::Step(s) = arg {
+                *s = place(*s);
+            }
         }
     }
 
@@ -95,10 +118,51 @@ impl Step {
         match *self {
             Self::Unary { x, .. } | Self::Fold { x, .. } | Self::ColumnSum { x } => smallvec::smallvec![x],
             Self::Binary { a, b, .. } => smallvec::smallvec![a, b],
+            Self::Pair { a, b, c, .. } => smallvec::smallvec![a, b, c],
             Self::Select { cond, a, b, .. } => smallvec::smallvec![cond, a, b],
             Self::Dropout { x, rate, .. } => smallvec::smallvec![x, Arg::Input(rate)],
         }
     }
+}
+
+/// Joins two element-wise steps into one wherever the first has no other reader: each pass over a block that is saved is
+/// one that does not wait for the cache.
+pub fn pair_up(steps: &[Step], outputs: &[Output]) -> (Vec<Step>, Vec<Output>) {
+    let mut reads = vec![0usize; steps.len()];
+    for arg in steps.iter().flat_map(Step::args) {
+        if let Arg::Step(s) = arg {
+            reads[s] += 1;
+        }
+    }
+    for out in outputs {
+        reads[out.step] += 2;
+    }
+    let mut made: Vec<Option<Step>> = steps.iter().cloned().map(Some).collect();
+    for (i, step) in steps.iter().enumerate() {
+        let Step::Binary { f: second, a, b, column: false } = *step else { continue };
+        for (arg, other, swapped) in [(a, b, false), (b, a, true)] {
+            let Arg::Step(s) = arg else { continue };
+            let Some(Step::Binary { f: first, a: x, b: y, column: false }) = made[s] else { continue };
+            if reads[s] == 1
+                && let Some(f) = Pair::of(first, second, swapped)
+            {
+                made[i] = Some(Step::Pair { f, a: x, b: y, c: other });
+                made[s] = None;
+                break;
+            }
+        }
+    }
+    let mut place = vec![0; steps.len()];
+    let mut kept = Vec::new();
+    for (i, step) in made.into_iter().enumerate() {
+        place[i] = kept.len();
+        kept.extend(step);
+    }
+    for step in &mut kept {
+        step.map_steps(|s| place[s]);
+    }
+    let outputs = outputs.iter().map(|o| Output { step: place[o.step], dims: o.dims.clone() }).collect();
+    (kept, outputs)
 }
 
 /// A result that leaves the program: the step that gives it and the shape it gets.

@@ -46,6 +46,10 @@ struct Prepared {
     task_rows: usize,
     /// Columns of partial sums.
     partial: usize,
+    /// For each output the block it is computed in where its memory still holds an input that later steps read.
+    spare: Vec<Option<usize>>,
+    /// `(input, output)` pairs for which that is so when both share memory.
+    late: Vec<(usize, usize)>,
 }
 
 /// A cache line of floats.
@@ -62,7 +66,22 @@ pub(super) fn kernel(rows: &Rows) -> Kernel {
     let tasks = p.rows.rows.div_ceil(p.task_rows.max(1));
     let scratch = p.partial * tasks * size_of::<f32>();
     let flops = (rows.rows * rows.cols) as u64 * rows.steps.len() as u64;
-    Kernel::compute(move |call| run(&p, call)).scratch(scratch).flops(flops)
+    let pairs = in_place_pairs(rows);
+    Kernel::compute(move |call| run(&p, call)).scratch(scratch).flops(flops).in_place(pairs)
+}
+
+/// Every whole output may take the place of every whole input: see [`Prepared::spare`].
+fn in_place_pairs(rows: &Rows) -> Vec<(usize, usize)> {
+    let whole = |step: &Step| !step.is_column() && !matches!(step, Step::ColumnSum { .. });
+    let outputs = rows.outputs.iter().enumerate().filter(|(_, o)| whole(&rows.steps[o.step])).map(|(o, _)| o);
+    let inputs: Vec<usize> = (0..rows.inputs.len()).filter(|&k| rows.inputs[k] == Lie::Full).collect();
+    outputs.flat_map(|o| inputs.iter().map(move |&k| (k, o)).collect::<Vec<_>>()).collect()
+}
+
+/// Of these pairs, those whose input is still read when (or after) the output is computed.
+fn late_pairs(rows: &Rows) -> Vec<(usize, usize)> {
+    let last_read = |k: usize| rows.steps.iter().rposition(|s| s.args().contains(&Arg::Input(k)));
+    in_place_pairs(rows).into_iter().filter(|&(k, o)| last_read(k) >= Some(rows.outputs[o].step)).collect()
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
@@ -93,6 +112,9 @@ fn prepare(rows: &Rows) -> Prepared {
             _ => None,
         })
         .collect();
+    let late = late_pairs(rows);
+    let spare =
+        (0..rows.outputs.len()).map(|o| late.iter().any(|p| p.1 == o).then(|| at.take(false))).collect();
     let last_use = last_uses(rows);
     let mut partial = 0;
     let mut targets: Vec<Target> = Vec::with_capacity(rows.steps.len());
@@ -113,7 +135,7 @@ fn prepare(rows: &Rows) -> Prepared {
             }
         }
     }
-    Prepared { rows: rows.clone(), targets, gathered, floats: at.end, block_rows, task_rows, partial }
+    Prepared { rows: rows.clone(), targets, gathered, floats: at.end, block_rows, task_rows, partial, spare, late }
 }
 
 /// For each step the last step that reads it (itself where none does).
@@ -160,6 +182,8 @@ struct Memory<'a> {
     outputs: SmallVec<[Shared<f32>; 16]>,
     partials: Shared<f32>,
     random: crate::program::Random,
+    /// Outputs that are computed in their spare block and copied when the block is done.
+    deferred: SmallVec<[bool; 16]>,
     p: &'a Prepared,
 }
 
@@ -168,6 +192,8 @@ unsafe impl Sync for Memory<'_> {}
 
 fn run(p: &Prepared, call: &mut Call<'_>) {
     let tasks = p.rows.rows.div_ceil(p.task_rows.max(1));
+    let deferred =
+        (0..p.rows.outputs.len()).map(|o| p.late.iter().any(|&(k, late)| late == o && call.aliased(k, o))).collect();
     let partials: &mut [f32] = &mut bytemuck::cast_slice_mut(call.scratch)[..p.partial * tasks];
     partials.fill(0.0);
     let memory = Memory {
@@ -175,6 +201,7 @@ fn run(p: &Prepared, call: &mut Call<'_>) {
         outputs: call.outputs.iter_mut().map(|v| Shared::new(v.ptr::<f32>())).collect(),
         partials: Shared::new(partials.as_mut_ptr()),
         random: call.random,
+        deferred,
         p,
     };
     parallel_grain(p.rows.rows, p.task_rows, |range| {
@@ -231,6 +258,7 @@ impl Memory<'_> {
                 match *step {
                     Step::Unary { f, x, column } => micro::one_step(f, source(x), to, e, column),
                     Step::Binary { f, a, b, column } => micro::two_step(f, source(a), source(b), to, e, column),
+                    Step::Pair { f, a, b, c } => micro::pair_step(f, source(a), source(b), source(c), to, e),
                     Step::Select { cond, a, b, column } => {
                         micro::select_step(source(cond), source(a), source(b), to, e, column);
                     }
@@ -243,6 +271,11 @@ impl Memory<'_> {
                         micro::dropout_step(stream, first, (below, scale as f32), source(x), to, e);
                     }
                 }
+            }
+            for (o, out) in p.rows.outputs.iter().enumerate().filter(|(o, _)| self.deferred[*o]) {
+                let to = self.outputs[o].at(row * p.rows.cols..(row + n) * p.rows.cols);
+                let from = self.target(out.step, own, task, row).cast_const();
+                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len());
             }
         }
     }
@@ -257,6 +290,7 @@ impl Memory<'_> {
                 Target::Partial(at) => {
                     self.partials.at(task * self.p.partial + at..task * self.p.partial + at).as_mut_ptr()
                 }
+                Target::Output(o) if self.deferred[o] => self.p.spare[o].map_or(own, |offset| own.add(offset)),
                 Target::Output(o) => {
                     let start = if self.p.rows.steps[step].is_column() { row } else { row * self.p.rows.cols };
                     self.outputs[o].at(start..start).as_mut_ptr()
