@@ -113,8 +113,7 @@ fn prepare(rows: &Rows) -> Prepared {
         })
         .collect();
     let late = late_pairs(rows);
-    let spare =
-        (0..rows.outputs.len()).map(|o| late.iter().any(|p| p.1 == o).then(|| at.take(false))).collect();
+    let spare = (0..rows.outputs.len()).map(|o| late.iter().any(|p| p.1 == o).then(|| at.take(false))).collect();
     let last_use = last_uses(rows);
     let mut partial = 0;
     let mut targets: Vec<Target> = Vec::with_capacity(rows.steps.len());
