@@ -28,7 +28,7 @@ pub(super) fn run(program: &Program, _: &Limits<'_>) -> Result<Rewritten, Misfit
         if written[i].is_some() {
             continue;
         }
-        let Some(product) = product(program, instr, &readers) else {
+        let Some(product) = product(program, instr, &readers, &written) else {
             r.copy(instr)?;
             continue;
         };
@@ -56,13 +56,18 @@ struct Found {
 }
 
 /// The strided form of a matrix product, where that saves a transpose.
-fn product(program: &Program, instr: &Instr, readers: &[SmallVec<[usize; 4]>]) -> Option<Found> {
+fn product(
+    program: &Program,
+    instr: &Instr,
+    readers: &[SmallVec<[usize; 4]>],
+    written: &[Option<usize>],
+) -> Option<Found> {
     let matmul = instr.op_as::<MatMul>()?;
     let out = instr.outputs[0];
     if !matches!(program.fact(out).dtype, DType::F32 | DType::F64) {
         return None;
     }
-    let (a, b) = (seen(program, instr.inputs[0])?, seen(program, instr.inputs[1])?);
+    let (a, b) = (seen(program, instr.inputs[0], written)?, seen(program, instr.inputs[1], written)?);
     let dims = program.fact(out).dims()?;
     let (result, transpose) = result(program, out, &dims, readers);
     if !a.transposed && !b.transposed && transpose.is_none() {
@@ -110,10 +115,12 @@ fn permutation(program: &Program, instr: &Instr) -> Option<Vec<usize>> {
     seen.iter().all(|&s| s).then_some(perm)
 }
 
-/// An operand, looked at through the transpose that made it.
-fn seen(program: &Program, v: Value) -> Option<Seen> {
+/// An operand, looked at through the transpose that made it; not where another product writes that transpose itself, since
+/// there is nothing behind it then.
+fn seen(program: &Program, v: Value, written: &[Option<usize>]) -> Option<Seen> {
     let dims = program.fact(v).dims()?;
-    if let Some((_, instr)) = program.producer(v)
+    if let Some((at, instr)) = program.producer(v)
+        && written[at].is_none()
         && let Some(perm) = permutation(program, instr)
     {
         let source = instr.inputs[0];

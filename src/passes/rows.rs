@@ -247,8 +247,11 @@ fn emit(
             }
             // Everything it made is computed again elsewhere.
             (None, true) if bodies[&g].wanted.is_empty() && !members.iter().any(|i| extra.contains(i)) => {}
+            // Its instructions fit together, but not into one op: they stay as they are.
             (None, true) => {
-                return Err(Misfit(format!("a group at {} could not be fused", super::rows::place(program, members))));
+                for &i in bodies[&g].instrs.iter().chain(members.iter().filter(|i| extra.contains(i))) {
+                    r.copy(&program.instrs[i])?;
+                }
             }
             (None, false) => {
                 for &i in members {
@@ -258,10 +261,6 @@ fn emit(
         }
     }
     r.finish()
-}
-
-fn place(program: &Program, members: &[usize]) -> String {
-    members.first().map_or_else(String::new, |&i| program.instrs[i].name().to_owned())
 }
 
 fn translate(program: &Program, body: &Body) -> Option<Translated> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use regraft::engine::{Bindings, ConstantStore, Control, Executable, Workspace};
 use regraft::formats;
 use regraft::lower::spell;
+use regraft::passes;
 use regraft::program::Random;
 use regraft::recognize::dropout;
 use regraft::specialise::{DropoutPolicy, FeedSpec, Mode, Request, specialise};
@@ -59,7 +60,8 @@ fn run_case(folder: &Path) -> Result<(), String> {
             given.map(|(_, t)| t.clone()).ok_or_else(|| format!("{} is not fed", f.name))
         })
         .collect::<Result<_, _>>()?;
-    let executable = Executable::new(special.program, &[], &mut ConstantStore::default()).map_err(|e| text(&e))?;
+    let program = passes::after_autodiff(&special.program, &[]).map_err(|e| text(&e))?.program;
+    let executable = Executable::new(program, &[], &mut ConstantStore::default()).map_err(|e| text(&e))?;
     let mut space = Workspace::default();
     let bind = Bindings { feeds: &bound, params: &[], random: Random::default() };
     executable.run(&mut space, &bind, Control::default()).map_err(|e| text(&e))?;
