@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::formats::tensorflow::rules;
+use crate::formats::{onnx, tensorflow};
 use crate::ops;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -39,16 +39,21 @@ pub fn ops_page() -> String {
         let _ =
             writeln!(out, "| `{}` | {} | {} | {} |", info.name, info.family, cell(info.summary), cell(info.formula));
     }
-    let mut names: Vec<&str> = rules::all().map(|s| s.op).collect();
-    names.sort_unstable();
-    let _ = write!(
-        out,
-        "\n## TensorFlow ops that are understood\n\n{} ops by rule, besides constants, placeholders, identities, calls and \
-         control flow:\n\n",
-        names.len()
-    );
-    for name in names {
-        let _ = writeln!(out, "- {name}");
-    }
+    let tensorflow = tensorflow::rules::FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|s| s.op);
+    spellings(&mut out, "TensorFlow", tensorflow.collect());
+    let onnx = onnx::rules::FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|s| s.op);
+    spellings(&mut out, "ONNX", onnx.collect());
     out
+}
+
+fn spellings(out: &mut String, dialect: &str, mut names: Vec<&str>) {
+    names.sort_unstable();
+    names.dedup();
+    let _ = writeln!(
+        out,
+        "\n## {dialect} ops that are understood\n\n{} by rule, besides constants, inputs, identities, calls and control \
+         flow: {}.",
+        names.len(),
+        names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    );
 }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod data;
+mod docs;
 mod einsum;
 mod engine;
 mod formats;
