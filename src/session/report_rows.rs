@@ -86,17 +86,35 @@ impl Understood {
                         .get(node.key.as_str())
                         .map_or_else(|| format!("no rule for {}", node.op), |s| (*s).to_owned())
                 }),
-                gradient: verdicts.get(node.key.as_str()).copied().unwrap_or("off-path").to_owned(),
+                gradient: verdicts
+                    .get(node.key.as_str())
+                    .copied()
+                    .unwrap_or_else(|| {
+                        graph.node_named(node.key.as_str()).map_or("off-path", |id| self.output_verdict(id))
+                    })
+                    .to_owned(),
             }
         };
         graph.nodes.iter().map(row).collect()
+    }
+
+    /// The verdict about a node's first output: of constants and of aliases, which have no instruction of their own.
+    fn output_verdict(&self, node: NodeId) -> &'static str {
+        let graph = &self.base.graph;
+        let key = graph.node(node).outputs.first().map(|&v| &graph.value(v).key);
+        match key.and_then(|k| self.base.spelled.values.get(k)) {
+            // Stand-ins renumber the program that was reported on.
+            Some(&v) if self.recipe.stand_ins.is_empty() => self.report().value_verdict(v).0.name(),
+            _ => "off-path",
+        }
     }
 
     fn constant_rows(&self) -> Vec<ConstantRow> {
         let roles: HashMap<&str, &ConstantRole> = self.base.roles.iter().map(|r| (r.node.as_str(), r)).collect();
         let trainable: HashMap<&str, ()> = self.trainable.iter().map(|t| (t.node.as_str(), ())).collect();
         let report = self.report();
-        let verdicts: HashMap<&str, &str> = report.nodes.iter().map(|(n, v)| (n.as_str(), v.verdict.name())).collect();
+        let verdicts: HashMap<&str, &str> =
+            report.constants.iter().filter_map(|c| Some((c.node.as_ref()?.as_str(), c.verdict.name()))).collect();
         let graph = &self.base.graph;
         graph
             .constants()
@@ -110,7 +128,7 @@ impl Understood {
                 row.trainable = trainable.contains_key(row.name.as_str());
                 row.gradient = match graph.constant(id) {
                     Some(c) if !c.payload.dtype.is_float() => "not-float".to_owned(),
-                    _ => verdicts.get(row.name.as_str()).copied().unwrap_or("off-path").to_owned(),
+                    _ => verdicts.get(row.name.as_str()).copied().unwrap_or_else(|| self.output_verdict(id)).to_owned(),
                 };
                 row
             })

@@ -186,7 +186,8 @@ fn chart_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, chart: Chart<'_>, size: e
     let t = ctx.tokens;
     ui.horizontal(|ui| {
         ui.label(RichText::new(&chart.title).family(theme::strong_family()));
-        if chart.curves.len() > 1 {
+        // In a narrow chart the values at the right need the room; the first chart explains the colours.
+        if chart.curves.len() > 1 && size.x > 340.0 {
             for c in &chart.curves {
                 legend_chip(ui, &chart.title, c, &mut s.hidden);
             }
