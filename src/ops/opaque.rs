@@ -5,7 +5,7 @@ use crate::tensor::Fact;
 
 pub static INFO: OpInfo = OpInfo {
     name: "opaque",
-    family: "opaque",
+    family: "control",
     summary: "an op that has no spelling",
     formula: "not known: it can be neither computed nor differentiated; what does not depend on it is not harmed",
     examples: Vec::new,
