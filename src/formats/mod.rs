@@ -4,6 +4,7 @@
 //! Reading order: [`source`] (bytes), [`wire`] (protobuf fields), [`open`] here, [`tensorflow`]. Adding a format: a
 //! folder, a `mod` line, an entry in [`ALL`].
 
+mod foreign;
 pub mod onnx;
 pub mod source;
 pub mod tensorflow;
@@ -106,6 +107,10 @@ pub enum OpenError {
 pub fn open(path: &Path) -> Result<Imported, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
     let file = if files::is_dir(path) { path.join("saved_model.pb") } else { path.to_owned() };
+    if files::is_dir(path) && !files::exists(&file) {
+        let what = "this folder holds no model that can be opened; name the model file itself".to_owned();
+        return Err(OpenError::Unsupported { name: path.display().to_string(), what });
+    }
     let source = Source::open(&file).map_err(io)?;
     open_source(source, path)
 }
@@ -117,6 +122,9 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
         return Err(OpenError::Empty(source.name));
     }
     let Some(format) = ALL.iter().find(|f| (f.detect)(&source)) else {
+        if let Some(what) = foreign::name(&source) {
+            return Err(OpenError::Unsupported { name: source.name, what: format!("this is {what}") });
+        }
         let known = ALL.iter().map(|f| f.label).collect::<Vec<_>>().join(", ");
         return Err(OpenError::Unrecognised { known, start: first_bytes(&source), name: source.name });
     };
