@@ -12,14 +12,14 @@ use crate::data::shuffle::stratified_split;
 use crate::data::text::{Columns, Feature, FeedSpec, TextBatches};
 use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
 use crate::data::{BatchSource, DataError, LabelVocabulary, Table};
-use crate::engine::{Engine, Workspace};
+use crate::engine::Engine;
 use crate::program::verify::live_values;
-use crate::program::{Program, Random, Value};
+use crate::program::{Program, Value};
 use crate::train::executables::Executables;
 use crate::train::metrics::Task;
 use crate::train::protocol::Metrics;
 use crate::train::settings::{Padding, Settings};
-use crate::train::{Job, Phase, Step};
+use crate::train::Job;
 
 use super::error::SessionError;
 use super::job::SessionSteps;
@@ -303,40 +303,27 @@ pub fn predict(run: &Run, data: &Path, threads: Option<usize>) -> Result<Vec<Pre
     let table = plan.open_table(&data.to_string_lossy(), &settings)?;
     let mut source = plan.batches(&table, (0..table.len()).collect(), None, &settings, false)?;
     let engine = Engine::new(threads.unwrap_or(0))?;
-    let mut steps = SessionSteps::inference(plan.understood.clone(), Some(logits));
+    let steps = SessionSteps::inference(plan.understood.clone(), Some(logits));
     let parameters = run.parameters(&plan.understood)?;
-    let mut space = Workspace::new();
-    let mut out = Vec::with_capacity(table.len());
-    for index in 0..source.n_batches(0)? {
-        let batch = source.batch(0, index)?;
-        let mut step = steps.make_step(Phase::Eval, &batch.feeds).map_err(|e| SessionError::Choice(e.to_string()))?;
-        engine
-            .install(|| step.run(&mut space, &batch.feeds, &parameters, Random::default()))
-            .map_err(|e| SessionError::Choice(e.to_string()))?;
-        let scores = step.prediction(&space).and_then(|t| Some((t.shape().last().copied()?, t.to_f64s()?)));
-        let (width, scores) =
-            scores.ok_or_else(|| SessionError::Choice("the predictions are not numbers".to_owned()))?;
-        out.extend(scores.chunks(width.max(1)).take(batch.n_examples).map(|row| prediction(row, labels.names())));
-    }
-    Ok(out)
+    let mut executables = Executables::new(Box::new(steps), engine);
+    let (mut scores, mut width) = (Vec::new(), 0);
+    crate::train::evaluate::predict(&mut executables, &parameters, &mut source, |rows, prediction| {
+        width = prediction.shape().last().copied().unwrap_or(0);
+        let values = prediction.to_f64s().ok_or("the predictions are not numbers")?;
+        scores.extend(values.into_iter().take(rows.len() * width));
+        Ok(())
+    })
+    .map_err(SessionError::Choice)?;
+    let probabilities = crate::train::evaluate::probabilities(&scores, width);
+    Ok(probabilities.chunks_exact(width.max(1)).map(|row| prediction(row, labels.names())).collect())
 }
 
-fn prediction(scores: &[f64], names: &[String]) -> Prediction {
-    let is_distribution = scores.iter().all(|p| *p >= 0.0) && (scores.iter().sum::<f64>() - 1.0).abs() < 1e-4;
-    let probabilities = if is_distribution { scores.to_vec() } else { softmax(scores) };
+fn prediction(probabilities: &[f64], names: &[String]) -> Prediction {
     let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| i.to_string());
-    let best = crate::train::metrics::argmax(&probabilities);
     Prediction {
-        label: name(best),
+        label: name(crate::train::metrics::argmax(probabilities)),
         probabilities: probabilities.iter().enumerate().map(|(i, &p)| (name(i), p)).collect(),
     }
-}
-
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exps: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
-    let sum: f64 = exps.iter().sum();
-    exps.iter().map(|e| e / sum).collect()
 }
 
 /// One row per prediction: the label, then a column per class.

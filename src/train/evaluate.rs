@@ -57,13 +57,32 @@ pub fn predict(
     Ok(())
 }
 
-/// Class probabilities of one row of logits (or of probabilities, which stay as they are).
-pub fn probabilities(scores: &[f64]) -> Vec<f64> {
-    let sum: f64 = scores.iter().sum();
-    if scores.iter().all(|s| (0.0..=1.0).contains(s)) && (sum - 1.0).abs() < 1e-3 {
+/// Class probabilities of all rows of a data set, `width` scores each: logits go through softmax; where every row is a
+/// distribution already they stay as they are. One row alone would not tell: logits may sum to 1 by chance.
+pub fn probabilities(scores: &[f64], width: usize) -> Vec<f64> {
+    let rows = || scores.chunks_exact(width.max(1));
+    let is_distribution = |row: &[f64]| {
+        row.iter().all(|s| (0.0..=1.0).contains(s)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3
+    };
+    if rows().all(is_distribution) {
         return scores.to_vec();
     }
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let total: f64 = scores.iter().map(|s| (s - most).exp()).sum();
-    scores.iter().map(|s| (s - most).exp() / total).collect()
+    let softmax = |row: &[f64]| {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = row.iter().map(|s| (s - most).exp()).sum();
+        row.iter().map(|s| (s - most).exp() / total).collect::<Vec<_>>()
+    };
+    rows().flat_map(softmax).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::probabilities;
+
+    #[test]
+    fn logits_that_sum_to_one_by_chance_are_still_logits() {
+        let p = probabilities(&[0.25, 0.75, -1.0, 3.0], 2);
+        assert!((p[0] - 1.0 / (1.0 + 0.5f64.exp())).abs() < 1e-12);
+        assert_eq!(probabilities(&[0.25, 0.75, 0.5, 0.5], 2), [0.25, 0.75, 0.5, 0.5]);
+    }
 }

@@ -8,9 +8,8 @@ const MAX_CLASSES: usize = 50;
 pub(super) struct Scores {
     n_classes: usize,
     truth: Vec<u32>,
-    /// `[example, class]`; logits become probabilities where they are not already. Double precision, so that rounding
-    /// makes no ties.
-    probabilities: Vec<f64>,
+    /// `[example, class]`, as the model gives them. Double precision, so that rounding makes no ties.
+    scores: Vec<f64>,
 }
 
 impl Scores {
@@ -23,21 +22,21 @@ impl Scores {
             return;
         }
         self.truth.push(truth as u32);
-        self.probabilities.extend(crate::train::evaluate::probabilities(scores));
+        self.scores.extend_from_slice(scores);
     }
 
     /// Two classes: of class 1. More: the mean of one against the rest. `None` where a class has no or only true examples.
     pub(super) fn auc(&self) -> Option<f64> {
+        let p = crate::train::evaluate::probabilities(&self.scores, self.n_classes);
         match self.n_classes {
             0 | 1 => None,
-            2 => self.one_against_rest(1),
-            n => (0..n).map(|c| self.one_against_rest(c)).sum::<Option<f64>>().map(|s| s / n as f64),
+            2 => self.one_against_rest(&p, 1),
+            n => (0..n).map(|c| self.one_against_rest(&p, c)).sum::<Option<f64>>().map(|s| s / n as f64),
         }
     }
 
-    fn one_against_rest(&self, class: usize) -> Option<f64> {
-        let mut scored: Vec<(f64, bool)> = self
-            .probabilities
+    fn one_against_rest(&self, probabilities: &[f64], class: usize) -> Option<f64> {
+        let mut scored: Vec<(f64, bool)> = probabilities
             .chunks_exact(self.n_classes.max(1))
             .zip(&self.truth)
             .map(|(p, &t)| (p[class], t as usize == class))
