@@ -33,8 +33,7 @@ const KINDS: &[Foreign] = &[
 pub fn name(source: &Source) -> Option<&'static str> {
     let start = source.bytes.read(0, source.bytes.len().min(16)).ok()?;
     let file = source.name.to_lowercase();
-    let fits = |k: &&Foreign| {
-        file.ends_with(k.ending) && start.get(k.offset..).is_some_and(|rest| rest.starts_with(k.magic))
-    };
+    let fits =
+        |k: &&Foreign| file.ends_with(k.ending) && start.get(k.offset..).is_some_and(|rest| rest.starts_with(k.magic));
     KINDS.iter().find(fits).map(|k| k.what)
 }

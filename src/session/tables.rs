@@ -15,11 +15,11 @@ use crate::data::{BatchSource, DataError, LabelVocabulary, Table};
 use crate::engine::Engine;
 use crate::program::verify::live_values;
 use crate::program::{Program, Value};
+use crate::train::Job;
 use crate::train::executables::Executables;
 use crate::train::metrics::Task;
 use crate::train::protocol::Metrics;
 use crate::train::settings::{Padding, Settings};
-use crate::train::Job;
 
 use super::error::SessionError;
 use super::job::SessionSteps;

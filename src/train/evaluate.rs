@@ -61,9 +61,8 @@ pub fn predict(
 /// distribution already they stay as they are. One row alone would not tell: logits may sum to 1 by chance.
 pub fn probabilities(scores: &[f64], width: usize) -> Vec<f64> {
     let rows = || scores.chunks_exact(width.max(1));
-    let is_distribution = |row: &[f64]| {
-        row.iter().all(|s| (0.0..=1.0).contains(s)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3
-    };
+    let is_distribution =
+        |row: &[f64]| row.iter().all(|s| (0.0..=1.0).contains(s)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
     if rows().all(is_distribution) {
         return scores.to_vec();
     }
