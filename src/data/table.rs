@@ -259,6 +259,20 @@ impl Table {
         Ok(())
     }
 
+    /// The first place from `start` on that is no line end, and its line.
+    fn past_line_ends(&self, mut start: u64, mut line: u64) -> (u64, u64) {
+        let mut byte = [0];
+        while start < self.file.len() && self.file.read_exact_at(&mut byte, start).is_ok() {
+            match byte[0] {
+                b'\n' => line += 1,
+                b'\r' => {}
+                _ => break,
+            }
+            start += 1;
+        }
+        (start, line)
+    }
+
     fn index_csv(&mut self, skip: bool) -> Result<(), DataError> {
         let mut reader = csv_reader(self.open_stream()?);
         let mut record = csv::ByteRecord::new();
@@ -268,8 +282,9 @@ impl Table {
             if !more {
                 return Ok(());
             }
-            // The reader skips empty lines, so the record's own position is the true one.
+            // A record may be said to begin in the line ends before it: those of CRLF files and of empty lines.
             let (start, line) = record.position().map_or((start, line), |p| (p.byte(), p.line()));
+            let (start, line) = self.past_line_ends(start, line);
             let len = reader.position().byte().saturating_sub(start);
             if len > MAX_ROW_BYTES as u64 {
                 return Err(self.line_error(line, "the row is longer than 64 MiB (a quote that is never closed?)"));

@@ -268,8 +268,10 @@ impl<'t> Parser<'t> {
                 }
                 Some((name, ..)) => return Err(self.error(format!("{name} is no message"))),
                 None => {
-                    self.n_unknown += 1;
+                    // One field, whatever it holds.
+                    let before = self.n_unknown;
                     self.message(&[], Some(close), &mut inner, depth + 1)?;
+                    self.n_unknown = before + 1;
                 }
             }
             return Ok(());
