@@ -165,6 +165,21 @@ impl Source {
         }
     }
 
+    /// No file of its own, but the files of a folder as siblings.
+    pub fn of_folder(folder: &Path) -> Self {
+        let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { name, bytes: Bytes::from_memory(Vec::new()), siblings: Siblings::Folder(folder.to_path_buf()) }
+    }
+
+    /// A file beside this one whose name the reader made up itself (a checkpoint's shard, a SavedModel's variables) and
+    /// did not find in a file: links are followed, as model caches use them.
+    pub fn companion(&self, name: &str) -> io::Result<Bytes> {
+        match &self.siblings {
+            Siblings::Memory(_) => self.sibling(name),
+            Siblings::Folder(folder) => Bytes::open(&folder.join(name)),
+        }
+    }
+
     /// The folder that it lies in, where it is a file on disk.
     pub fn folder(&self) -> Option<&Path> {
         match &self.siblings {

@@ -3,6 +3,7 @@
 //! (ops into ours).
 
 pub mod attrs;
+pub mod bundle;
 pub mod dialect;
 mod encode;
 pub mod function_def;
