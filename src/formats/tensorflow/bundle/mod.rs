@@ -282,7 +282,6 @@ impl Bundle {
     }
 }
 
-
 fn shape_of(message: &proto::Entry) -> Option<Vec<usize>> {
     let Some(shape) = &message.shape else { return Some(Vec::new()) };
     if shape.unknown_rank || shape.dim.len() > 254 {

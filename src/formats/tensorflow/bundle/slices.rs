@@ -140,9 +140,7 @@ mod tests {
         for v in [0, 1, -1, 63, 64, -64, -65, 8191, 8192] {
             put_signed(&mut out, v);
         }
-        let want: &[u8] = &[
-            0x80, 0x81, 0x7f, 0xbf, 0xc0, 0x40, 0x40, 0x3f, 0xbf, 0xdf, 0xff, 0xe0, 0x20, 0x00,
-        ];
+        let want: &[u8] = &[0x80, 0x81, 0x7f, 0xbf, 0xc0, 0x40, 0x40, 0x3f, 0xbf, 0xdf, 0xff, 0xe0, 0x20, 0x00];
         assert_eq!(out, want);
         let slice = proto::Slice { extent: vec![proto::Extent { start: 2, length: Some(3) }, Default::default()] };
         assert_eq!(key("ab", &slice), b"\x00ab\x00\x01\x01\x02\x82\x83\x80\x7f");

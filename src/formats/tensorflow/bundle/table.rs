@@ -128,9 +128,7 @@ impl Reader<'_> {
                 }
                 snap::raw::Decoder::new().decompress_vec(&raw).map_err(|e| error(e.to_string(), offset))
             }
-            other => {
-                Err(error(format!("a block is packed in an unknown way ({})", other.unwrap_or_default()), offset))
-            }
+            other => Err(error(format!("a block is packed in an unknown way ({})", other.unwrap_or_default()), offset)),
         }
     }
 
