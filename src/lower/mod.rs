@@ -24,7 +24,7 @@ use crate::program::{Program, Value};
 pub use dialect::{Dialect, Repeat, RepeatKind, Structure};
 pub use results::results;
 pub use rule::{Outputs, Rule, RuleFn, Spelling};
-pub use spell::spell;
+pub use spell::{PinnedShapes, spell, spell_pinned};
 
 /// A spelled graph. `values` also holds aliases (a value behind an Identity is the value before it); values inside
 /// blocks of conditionals and loops are found in their block's program by `ValueInfo::key`.

@@ -10,7 +10,7 @@ use crate::graph::{Constant, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, Va
 use crate::ops::opaque::Opaque;
 use crate::ops::with_default::WithDefault;
 use crate::program::{Builder, Def, Misfit, Value};
-use crate::tensor::{DType, Fact, Payload, Tensor, shape};
+use crate::tensor::{DType, Fact, PartialShape, Payload, Tensor, shape};
 
 use super::blocks::{Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
@@ -29,13 +29,22 @@ pub(super) const MAX_DEPTH: usize = 48;
 /// Nodes that may be spelled beyond those of the file, where functions are called many times.
 const MAX_REPEATED: usize = 1 << 20;
 
+/// Shapes that placeholders are taken to have, instead of what the file leaves open.
+pub type PinnedShapes = HashMap<ValueKey, PartialShape>;
+
 /// Spells a whole graph; never fails: what has no spelling becomes an opaque instruction with a diagnostic.
 pub fn spell(graph: &Graph, dialect: &dyn Dialect) -> Spelled {
+    spell_pinned(graph, dialect, &PinnedShapes::new())
+}
+
+/// [`spell`] with chosen shapes of placeholders; every shape that follows from them is known, too.
+pub fn spell_pinned(graph: &Graph, dialect: &dyn Dialect, pinned: &PinnedShapes) -> Spelled {
     let _span = tracing::info_span!("spell", nodes = graph.nodes.len()).entered();
     let empty = Graph::default();
     let mut speller = Speller {
         main: graph,
         dialect,
+        pinned,
         blocks: Blocks::new(),
         constants: HashMap::new(),
         values: HashMap::new(),
@@ -115,6 +124,7 @@ impl<'g> Env<'g> {
 pub(super) struct Speller<'g> {
     pub main: &'g Graph,
     pub dialect: &'g dyn Dialect,
+    pinned: &'g PinnedShapes,
     pub blocks: Blocks,
     /// Constants of the file live in the main program, once, however often their body is called.
     constants: HashMap<NodeKey, Value>,
@@ -246,7 +256,10 @@ impl<'g> Speller<'g> {
     fn placeholder(&mut self, env: &mut Env<'g>, id: NodeId) {
         for &out in &env.graph.node(id).outputs {
             let key = env.value_key(out);
-            let fact = env.graph.value(out).fact.clone();
+            let mut fact = env.graph.value(out).fact.clone();
+            if let Some(shape) = self.pinned.get(&key) {
+                fact.shape = shape.clone();
+            }
             let mut b = Builder::new(self.blocks.program_mut(0));
             let value = b.feed(key.as_str(), fact);
             b.set_key(value, key);

@@ -151,7 +151,7 @@ impl Understood {
         Ok(autodiff::stand_in::apply(&program, &stand_ins)?.0)
     }
 
-    /// The request for the specialiser: shapes, pins and dropout policies of the recipe.
+    /// The request for the specialiser: feeds, pins and dropout policies of the recipe.
     pub fn request(&self, ask: &Ask, fetches: Vec<Value>) -> Result<Request, SessionError> {
         let names = self.names()?;
         let feeds = ask.feeds.iter().map(|(value, tensor)| FeedSpec {

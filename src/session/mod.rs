@@ -27,6 +27,7 @@ pub mod run;
 pub mod select;
 #[allow(clippy::module_inception)] // the session itself, in the layer of that name
 pub mod session;
+pub mod shapes;
 pub mod tables;
 pub mod training;
 pub mod understand;

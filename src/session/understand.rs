@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use indexmap::IndexMap;
+
 use crate::autodiff::{self, GradReport, reach};
 use crate::base::Reporter;
 use crate::graph::{Graph, NodeKey};
@@ -17,12 +19,14 @@ use super::names::Names;
 use super::objective::{self, ObjectiveValues};
 use super::recipe::{EditStep, Recipe};
 use super::select::{self, Candidate};
+use super::shapes;
 
-/// What depends on the model and the enabled edits alone.
+/// What depends on the model, the enabled edits and the pinned shapes alone.
 #[derive(Debug)]
 pub struct Base {
     pub model: Arc<Model>,
     edits: Vec<EditStep>,
+    shapes: IndexMap<String, Vec<usize>>,
     /// The imported graph with the enabled edits applied.
     pub graph: Arc<Graph>,
     pub spelled: Spelled,
@@ -42,16 +46,22 @@ impl Base {
         let mut reporter = Reporter::default();
         let graph = super::edits::apply(&model, &edits, &mut reporter)?;
         let dialect = model.imported.dialect();
-        let spelled = lower::spell(&graph, dialect);
+        let signature = model.signature(recipe.signature.as_deref())?;
+        let pinned = shapes::pinned(&graph, signature, &recipe.shapes)?;
+        let mut spelled = lower::spell_pinned(&graph, dialect, &pinned);
+        if !pinned.is_empty() {
+            shapes::settle(&mut spelled.program, &pinned);
+        }
         let sites = recognize::dropout::find(&spelled.program);
         let roles = recognize::roles::find(&graph, &spelled.program, &sites);
         reporter.extend(spelled.diagnostics.iter().cloned());
-        Ok(Self { model, edits, graph, spelled, sites, roles, diagnostics: reporter.into_diagnostics() })
+        let shapes = recipe.shapes.clone();
+        Ok(Self { model, edits, shapes, graph, spelled, sites, roles, diagnostics: reporter.into_diagnostics() })
     }
 
-    /// Whether this is what the recipe's edits lead to.
+    /// Whether this is what the recipe's edits and pinned shapes lead to.
     pub fn serves(&self, recipe: &Recipe) -> bool {
-        self.edits == enabled(recipe)
+        self.edits == enabled(recipe) && self.shapes == recipe.shapes
     }
 }
 

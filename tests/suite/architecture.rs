@@ -92,6 +92,14 @@ fn mentions(code: &str, path: &str) -> bool {
     })
 }
 
+/// Without that feature the crate falls back to AVX2 on processors with AVX-512, silently and much slower.
+#[test]
+fn matrix_products_are_built_with_their_avx512_path() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let line = manifest.lines().find(|l| l.starts_with("gemm ")).unwrap();
+    assert!(line.contains("\"x86-v4\"") && !line.contains("default-features = false"), "{line}");
+}
+
 #[test]
 fn layers_point_one_way() {
     let order: BTreeMap<&str, usize> = LAYERS.iter().enumerate().map(|(i, (n, _))| (*n, i)).collect();

@@ -12,6 +12,7 @@ mod onnx;
 mod onnx_nodes;
 mod ops;
 mod passes;
+mod session;
 mod stages;
 mod tensorflow_ops;
 mod training;
