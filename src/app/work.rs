@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::autodiff::reach::{Cure as ReachCure, GradReport};
-use crate::autodiff::stand_in::StandIn as ReachStandIn;
 use crate::base::{Reporter, Severity, files};
 use crate::graph::Graph;
 use crate::session::export::{self, Export};
@@ -227,12 +226,8 @@ fn gradients(report: &GradReport) -> Gradients {
 fn cures(cure: &ReachCure) -> Vec<Cure> {
     match cure {
         ReachCure::StandIn { node, stand_in } => {
-            let (stand_in, word) = match stand_in {
-                ReachStandIn::Stop => (StandIn::Stop, "stop it"),
-                ReachStandIn::Identity => (StandIn::Identity, "identity"),
-                ReachStandIn::StraightThrough => (StandIn::StraightThrough, "straight-through"),
-            };
-            let change = Change::SetStandIn { node: node.as_str().to_owned(), stand_in: Some(stand_in) };
+            let word = if *stand_in == StandIn::Stop { "stop it" } else { stand_in.name() };
+            let change = Change::SetStandIn { node: node.as_str().to_owned(), stand_in: Some(*stand_in) };
             vec![Cure { label: format!("Stand-in gradient: {word}"), change }]
         }
         ReachCure::PinPredicate { value } => [(0.0, "false"), (1.0, "true")]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::graph::NodeKey;
@@ -10,7 +11,8 @@ use crate::program::inline::rebuild;
 use crate::program::{Builder, Instr, InstrKind, Misfit, Program, Value};
 
 /// What stands in for the gradient of a node `y = f(x, …)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StandIn {
     /// No gradient passes the node.
     Stop,
@@ -27,6 +29,16 @@ impl StandIn {
             Self::Identity => "identity",
             Self::StraightThrough => "straight-through",
         }
+    }
+}
+
+impl std::str::FromStr for StandIn {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let all = [Self::Stop, Self::Identity, Self::StraightThrough];
+        let found = all.into_iter().find(|kind| kind.name() == s);
+        found.ok_or_else(|| format!("{s:?} is not a stand-in: use stop, identity or straight-through"))
     }
 }
 

@@ -175,16 +175,11 @@ impl Understood {
 
     /// One policy per recognised site.
     pub fn dropout_policies(&self) -> Vec<DropoutPolicy> {
-        let choice = &self.recipe.dropout;
-        let bare = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
-        let policy = |output: &str| {
-            let own = choice.sites.iter().find(|(name, _)| bare(name) == bare(output)).map(|(_, p)| *p);
-            match own.unwrap_or(choice.default) {
-                SitePolicy::Train => DropoutPolicy::Train,
-                SitePolicy::Rate(r) => DropoutPolicy::Rate(r),
-                SitePolicy::Off => DropoutPolicy::Off,
-                SitePolicy::AsInFile => DropoutPolicy::AsInFile,
-            }
+        let policy = |output: &str| match self.recipe.dropout.policy(output) {
+            SitePolicy::Train => DropoutPolicy::Train,
+            SitePolicy::Rate(r) => DropoutPolicy::Rate(r),
+            SitePolicy::Off => DropoutPolicy::Off,
+            SitePolicy::AsInFile => DropoutPolicy::AsInFile,
         };
         self.base.sites.iter().map(|s| policy(s.output_key.as_str())).collect()
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::autodiff;
+pub use crate::autodiff::stand_in::StandIn;
 use crate::graph::NodeKey;
 
 use super::select::Selector;
@@ -44,13 +44,8 @@ pub struct Recipe {
 
 impl Recipe {
     /// The stand-ins as differentiation takes them.
-    pub fn stand_in_map(&self) -> HashMap<NodeKey, autodiff::StandIn> {
-        let kind = |s: StandIn| match s {
-            StandIn::Stop => autodiff::StandIn::Stop,
-            StandIn::Identity => autodiff::StandIn::Identity,
-            StandIn::StraightThrough => autodiff::StandIn::StraightThrough,
-        };
-        self.stand_ins.iter().map(|(node, s)| (NodeKey::new(node), kind(*s))).collect()
+    pub fn stand_in_map(&self) -> HashMap<NodeKey, StandIn> {
+        self.stand_ins.iter().map(|(node, s)| (NodeKey::new(node), *s)).collect()
     }
 }
 
@@ -151,25 +146,12 @@ pub struct DropoutChoice {
     pub sites: IndexMap<String, SitePolicy>,
 }
 
-/// What stands in for a node's gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StandIn {
-    Stop,
-    Identity,
-    StraightThrough,
-}
-
-impl FromStr for StandIn {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "stop" => Ok(Self::Stop),
-            "identity" => Ok(Self::Identity),
-            "straight-through" => Ok(Self::StraightThrough),
-            _ => Err(format!("{s:?} is not a stand-in: use stop, identity or straight-through")),
-        }
+impl DropoutChoice {
+    /// What happens at the site with this output (`:0` may be left out).
+    pub fn policy(&self, output: &str) -> SitePolicy {
+        let bare = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
+        let own = self.sites.iter().find(|(name, _)| bare(name) == bare(output));
+        own.map_or(self.default, |(_, policy)| *policy)
     }
 }
 

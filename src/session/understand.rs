@@ -17,7 +17,7 @@ use super::error::SessionError;
 use super::model::Model;
 use super::names::Names;
 use super::objective::{self, ObjectiveValues};
-use super::recipe::{EditStep, Recipe};
+use super::recipe::{EditStep, Recipe, SitePolicy};
 use super::select::{self, Candidate};
 use super::shapes;
 
@@ -92,6 +92,7 @@ impl Understood {
         let mut program = base.spelled.program.clone();
         let objective = objective::resolve(&base, &recipe, &mut program)?;
         let trainable = choose_trainable(&base, &recipe, &program, &mut reporter)?;
+        warn_of_idle_dropout(&base.sites, &recipe, &mut reporter);
         Ok(Self {
             base,
             recipe,
@@ -143,6 +144,28 @@ impl Understood {
             .filter_map(|t| self.program.fact(t.value).dims())
             .map(|d| d.iter().product::<usize>())
             .sum()
+    }
+}
+
+/// Sites that would drop nothing in training although they should: their rate is 0 or unknown in the file.
+fn warn_of_idle_dropout(sites: &[DropoutSite], recipe: &Recipe, reporter: &mut Reporter) {
+    for site in sites {
+        let output = site.output_key.as_str();
+        if recipe.dropout.policy(output) != SitePolicy::Train {
+            continue;
+        }
+        let why = match (site.rate, site.rate_source) {
+            (Some(r), None) if r <= 0.0 => "its rate in the file is 0",
+            (Some(r), Some(_)) if r <= 0.0 => "its rate is 0 unless its keep probability is fed",
+            (None, None) => "its rate cannot be read from the file",
+            _ => continue,
+        };
+        let bare = output.strip_suffix(":0").unwrap_or(output);
+        reporter.warning(
+            "idle-dropout",
+            format!("the dropout at {bare} drops nothing in training: {why}; set one, for example rate=0.1, or switch it off"),
+            Some(bare.to_owned()),
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use regraft::session::{Session, recipe::Recipe};
+use regraft::session::{Recipe, Session, SitePolicy};
 
 fn with_shapes(case: &str, shapes: &[(&str, &[usize])]) -> Session {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models").join(case).join("model.pb");
@@ -40,4 +40,23 @@ fn shapes_that_cannot_be_pinned_are_explained() {
     assert!(m.contains("[4, 12, 1]") && m.contains("fixes it to [?, ?]"), "{m}");
     let m = message("bert_nano_dynamic_frozen", "loss/Softmax", &[4, 3]);
     assert!(m.contains("no placeholder"), "{m}");
+}
+
+#[test]
+fn dropout_that_would_drop_nothing_is_warned_about() {
+    let warnings = |case: &str, policy: SitePolicy| -> Vec<String> {
+        let mut session = with_shapes(case, &[]);
+        let mut recipe = Recipe::default();
+        recipe.dropout.default = policy;
+        session.replace_recipe(recipe).unwrap();
+        let understood = session.understand().unwrap();
+        let idle = understood.diagnostics.iter().filter(|d| d.code == "idle-dropout");
+        idle.map(|d| d.message.clone()).collect()
+    };
+    let found = warnings("dropout_keep_prob_default1", SitePolicy::Train);
+    assert!(!found.is_empty() && found[0].contains("0 unless its keep probability is fed"), "{found:?}");
+    assert_eq!(warnings("dropout_keep_prob_default1", SitePolicy::Rate(0.1)), Vec::<String>::new());
+    assert_eq!(warnings("dropout_tf115_rate", SitePolicy::Train), Vec::<String>::new());
+    // A rate that must be fed is an input of training, not an oversight.
+    assert_eq!(warnings("dropout_keep_prob_placeholder", SitePolicy::Train), Vec::<String>::new());
 }
