@@ -196,6 +196,7 @@ fn prepare(args: &Args, session: &mut Session, training: bool) -> Result<Underst
             on: understood.program.describe(logits),
             labels: bench_plan::LABELS.to_owned(),
             ignore_label: -100,
+            options: Default::default(),
         });
     }
     session.replace_recipe(recipe)?;

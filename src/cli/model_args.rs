@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::session::recipe::{Objective, Recipe, SitePolicy, StandIn};
-use crate::session::{Selector, Session};
+use crate::edits::heads::{self, HeadChoice};
+use crate::session::recipe::{EditStep, LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, StandIn};
+use crate::session::{Change, Selector, Session};
 use crate::train::Preset;
+use crate::train::losses::LossOptions;
 
 use super::report::{self, Usage};
 
@@ -52,18 +54,54 @@ pub struct ModelArgs {
     /// Labels with this value count for nothing.
     #[arg(long, default_value_t = -100, allow_negative_numbers = true)]
     pub ignore_label: i64,
-    /// Graft a head: classifier, token-classifier, regression or multi-label.
-    #[arg(long, value_name = "KIND", requires = "at", requires = "classes")]
+    /// Graft a head: classifier, token-classifier, regression, multi-label or next-sentence.
+    #[arg(long, value_name = "KIND")]
     pub head: Option<String>,
-    /// The value that the head reads.
-    #[arg(long, value_name = "VALUE")]
+    /// The value that the head reads (default: the pooled output or last hidden state, where there is just one).
+    #[arg(long, value_name = "VALUE", requires = "head")]
     pub at: Option<String>,
     /// Outputs of the head.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "head")]
     pub classes: Option<usize>,
     /// Loss of the head, where the usual one is not wanted.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", requires = "head")]
     pub head_loss: Option<String>,
+    /// What the names of the head's nodes start with (default: head).
+    #[arg(long, value_name = "NAME", requires = "head")]
+    pub head_name: Option<String>,
+    /// Share that is dropped before the head's dense layer while training.
+    #[arg(long, value_name = "RATE", requires = "head")]
+    pub head_dropout: Option<f64>,
+    /// Where the head's weights start: truncated-normal, glorot, he or zeros.
+    #[arg(long, value_name = "KIND", requires = "head")]
+    pub head_init: Option<String>,
+    /// Seed of the head's first weights.
+    #[arg(long, value_name = "N", requires = "head")]
+    pub head_seed: Option<u64>,
+    /// Label smoothing of the attached loss or the head's.
+    #[arg(long, value_name = "EPSILON")]
+    pub label_smoothing: Option<f64>,
+    /// One factor per class for the attached loss or the head's: 1,2.5,1.
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',')]
+    pub class_weights: Vec<f64>,
+    /// Free sizes that the file fixes: batch, length or batch,length.
+    #[arg(long, value_name = "SIZES")]
+    pub unbake: Option<String>,
+    /// Low-rank adapters of this rank beside matrix weights.
+    #[arg(long, value_name = "RANK")]
+    pub lora: Option<usize>,
+    /// Scale of the adapters: alpha / rank (default: 16).
+    #[arg(long, value_name = "ALPHA", requires = "lora")]
+    pub lora_alpha: Option<f64>,
+    /// Share of the adapters' input that is dropped while training.
+    #[arg(long, value_name = "RATE", requires = "lora")]
+    pub lora_dropout: Option<f64>,
+    /// Weights that get an adapter, by the selectors of --trainable (default: role:matmul-weight); repeatable.
+    #[arg(long, value_name = "SELECTOR", requires = "lora")]
+    pub lora_weights: Vec<String>,
+    /// Own learning rate or decay: SELECTOR,lr=R,lr_factor=F,decay=D; repeatable, the first that fits counts.
+    #[arg(long = "group", value_name = "SELECTOR,KEY=VALUE…")]
+    pub groups: Vec<String>,
     /// Settings for a purpose: fine-tune.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -124,9 +162,7 @@ impl ModelArgs {
             let (name, kind) = pair("--stand-in", s)?;
             recipe.stand_ins.insert(name.to_owned(), kind.parse::<StandIn>().map_err(Usage)?);
         }
-        if let Some(objective) = self.objective()? {
-            recipe.objective = Some(objective);
-        }
+        self.graft(recipe)?;
         if let Some(preset) = &self.preset {
             let preset = Preset::from_name(preset)
                 .ok_or_else(|| Usage(format!("--preset {preset}: expected plain or fine-tune")))?;
@@ -135,6 +171,69 @@ impl ModelArgs {
             }
         }
         Ok(())
+    }
+
+    /// Edits, groups and what is minimised.
+    fn graft(&self, recipe: &mut Recipe) -> Result<()> {
+        let mut changes = Vec::new();
+        if let Some(sizes) = &self.unbake {
+            changes.push(Change::AddEdits(vec![EditStep::Unbake(sizes.parse().map_err(Usage)?)]));
+        }
+        if let Some(head) = self.head_choice()? {
+            let objective = Objective::Head {
+                head: head.name.clone(),
+                loss: self.head_loss.clone(),
+                labels: self.labels.clone(),
+                ignore_label: self.ignore_label,
+                options: self.loss_options(),
+            };
+            changes.push(Change::GraftHead { head, objective });
+        }
+        if let Some(rank) = self.lora {
+            let mut lora = LoraChoice { rank, ..LoraChoice::default() };
+            lora.alpha = self.lora_alpha.unwrap_or(lora.alpha);
+            lora.dropout = self.lora_dropout.unwrap_or(lora.dropout);
+            if !self.lora_weights.is_empty() {
+                lora.weights = selectors(&self.lora_weights)?;
+            }
+            changes.push(Change::AddEdits(vec![EditStep::Lora(lora)]));
+        }
+        if !self.groups.is_empty() {
+            let groups = self.groups.iter().map(|g| group(g)).collect::<Result<Vec<_>>>()?;
+            changes.push(Change::SetGroups(groups));
+        }
+        if let Some(objective) = self.objective()? {
+            changes.push(Change::SetObjective(Some(objective)));
+        }
+        for change in changes {
+            *recipe = change.apply(recipe);
+        }
+        Ok(())
+    }
+
+    fn loss_options(&self) -> LossOptions {
+        LossOptions {
+            label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            class_weights: self.class_weights.clone(),
+        }
+    }
+
+    fn head_choice(&self) -> Result<Option<HeadChoice>> {
+        let Some(kind) = &self.head else { return Ok(None) };
+        if heads::find(kind).is_none() {
+            let kinds: Vec<&str> = heads::ALL.iter().map(|h| h.kind).collect();
+            bail!(Usage(format!("--head {kind}: expected {}", kinds.join(", "))));
+        }
+        let mut head = HeadChoice { at: self.at.clone(), classes: self.classes, ..HeadChoice::new(kind) };
+        head.dropout = self.head_dropout.unwrap_or(0.0);
+        head.seed = self.head_seed.unwrap_or(0);
+        if let Some(name) = &self.head_name {
+            head.name.clone_from(name);
+        }
+        if let Some(initializer) = &self.head_init {
+            head.initializer = initializer.parse().map_err(Usage)?;
+        }
+        Ok(Some(head))
     }
 
     fn objective(&self) -> Result<Option<Objective>> {
@@ -147,21 +246,35 @@ impl ModelArgs {
                 on: on.clone(),
                 labels: labels.clone(),
                 ignore_label: self.ignore_label,
+                options: self.loss_options(),
             }));
         }
-        if let (Some(head), Some(at), Some(classes)) = (&self.head, &self.at, self.classes) {
-            return Ok(Some(Objective::Head {
-                head: head.clone(),
-                at: at.clone(),
-                classes,
-                loss: self.head_loss.clone(),
-            }));
-        }
-        if self.on.is_some() || self.labels.is_some() {
+        if self.on.is_some() || self.labels.is_some() && self.head.is_none() {
             bail!(Usage("--on and --labels belong to --attach-loss".to_owned()));
         }
         Ok(None)
     }
+}
+
+/// `SELECTOR,lr=1e-5,lr_factor=0.5,decay=0`.
+fn group(text: &str) -> Result<ParameterGroup> {
+    let mut out = ParameterGroup::default();
+    for part in text.split(',').map(str::trim) {
+        let value = |v: &str| {
+            let number = v.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+            number.ok_or_else(|| Usage(format!("--group {text}: {v} is no number from 0 up")))
+        };
+        match part.split_once('=') {
+            Some(("lr", v)) => out.lr = Some(value(v)?),
+            Some(("lr_factor", v)) => out.lr_factor = Some(value(v)?),
+            Some(("decay", v)) => out.weight_decay = Some(value(v)?),
+            _ => out.select.push(part.parse().map_err(Usage)?),
+        }
+    }
+    if out.select.is_empty() {
+        bail!(Usage(format!("--group {text}: name the parameters first, as --trainable does")));
+    }
+    Ok(out)
 }
 
 fn selectors(texts: &[String]) -> Result<Vec<Selector>> {

@@ -2,4 +2,5 @@
 //! [`crate::graph::GraphPatch`]; it never changes a graph.
 
 pub mod bypass_dropout;
+pub mod heads;
 mod reach;

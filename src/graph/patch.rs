@@ -24,6 +24,12 @@ pub struct GraphPatch {
     pub constants: IndexMap<NodeKey, Tensor>,
     /// New nodes of the main graph.
     pub added: Vec<AddedNode>,
+    /// Data inputs of single nodes of the main graph: `(node, position)` → what it reads instead.
+    pub rewires: BTreeMap<(NodeKey, usize), ValueKey>,
+    /// New shapes of placeholders. What the file says about the shapes of computed values counts no more then.
+    pub shapes: IndexMap<ValueKey, PartialShape>,
+    /// Values that become outputs of the model, besides those that it has.
+    pub outputs: Vec<ValueKey>,
 }
 
 /// A node that a patch adds.
@@ -32,12 +38,16 @@ pub struct AddedNode {
     pub key: NodeKey,
     pub op: String,
     pub domain: String,
+    /// As [`Node::opset`].
+    pub opset: i64,
     pub inputs: Vec<ValueKey>,
     pub attrs: IndexMap<String, Attr>,
-    /// Outputs with what is known of them; their keys are the node's with `:0`, `:1`, ….
-    pub outputs: Vec<Fact>,
+    /// Outputs with what is known of them.
+    pub outputs: Vec<(ValueKey, Fact)>,
     /// The value of a constant.
     pub constant: Option<Tensor>,
+    /// Whether existing nodes read it, so that it must stand before them in formats that keep an order.
+    pub is_early: bool,
 }
 
 impl GraphPatch {
@@ -47,6 +57,61 @@ impl GraphPatch {
             && self.waits.is_empty()
             && self.constants.is_empty()
             && self.added.is_empty()
+            && self.rewires.is_empty()
+            && self.shapes.is_empty()
+            && self.outputs.is_empty()
+    }
+
+    /// Carries out `next`, which was made for the graph that this patch leads to, as well.
+    pub fn then(&mut self, next: Self) {
+        self.redirects.extend(next.redirects);
+        for key in next.removed {
+            let before = self.added.len();
+            self.added.retain(|n| n.key != key);
+            if self.added.len() == before {
+                self.removed.insert(key);
+            }
+        }
+        for (key, more) in next.waits {
+            self.waits.entry(key).or_default().extend(more);
+        }
+        for (key, tensor) in next.constants {
+            self.set_constant(key, tensor);
+        }
+        for ((node, port), value) in next.rewires {
+            match self.added.iter_mut().find(|n| n.key == node).and_then(|n| n.inputs.get_mut(port)) {
+                Some(input) => *input = value,
+                None => {
+                    self.rewires.insert((node, port), value);
+                }
+            }
+        }
+        self.added.extend(next.added);
+        self.shapes.extend(next.shapes);
+        self.outputs.extend(next.outputs);
+    }
+
+    /// A new value for a constant of the graph or for one that this patch adds.
+    pub fn set_constant(&mut self, key: NodeKey, tensor: Tensor) {
+        let added = self.added.iter_mut().find(|n| n.key == key).and_then(|n| n.constant.as_mut());
+        match added {
+            Some(old) if old.shape() == tensor.shape() => {
+                let dtype = old.dtype();
+                *old = converted(&tensor, dtype).unwrap_or(tensor);
+            }
+            _ => {
+                self.constants.insert(key, tensor);
+            }
+        }
+    }
+
+    /// The added nodes as they are written: redirects hold for what they read, too.
+    pub fn resolved_added(&self) -> Vec<AddedNode> {
+        let resolve = |n: &AddedNode| AddedNode {
+            inputs: n.inputs.iter().map(|k| self.target(k).clone()).collect(),
+            ..n.clone()
+        };
+        self.added.iter().map(resolve).collect()
     }
 
     /// Where a reader of `key` reads from.
@@ -66,12 +131,17 @@ impl GraphPatch {
     pub fn problems(&self, graph: &Graph) -> Vec<String> {
         let bodies = || std::iter::once(graph).chain(graph.functions.values().map(|f| &**f));
         let has_node = |k: &NodeKey| bodies().any(|g| g.node_named(k.as_str()).is_some());
-        let has_value = |k: &ValueKey| bodies().any(|g| g.value_named(k.as_str()).is_some());
+        let adds = |k: &ValueKey| self.added.iter().any(|n| n.outputs.iter().any(|(o, _)| o == k));
+        let has_value = |k: &ValueKey| bodies().any(|g| g.value_named(k.as_str()).is_some()) || adds(k);
         let mut out = Vec::new();
         for (from, to) in &self.redirects {
             out.extend([from, to].into_iter().filter(|k| !has_value(k)).map(|k| format!("there is no value {k}")));
         }
         out.extend(self.removed.iter().filter(|k| !has_node(k)).map(|k| format!("there is no node {k}")));
+        let read = self.added.iter().flat_map(|n| &n.inputs).chain(self.rewires.values()).chain(&self.outputs);
+        out.extend(read.chain(self.shapes.keys()).filter(|k| !has_value(k)).map(|k| format!("there is no value {k}")));
+        out.extend(self.rewires.keys().filter(|(k, _)| !has_node(k)).map(|(k, _)| format!("there is no node {k}")));
+        out.extend(self.added.iter().filter(|n| has_node(&n.key)).map(|n| format!("there is a node {} already", n.key)));
         for (key, tensor) in &self.constants {
             match bodies().find_map(|g| g.constant(g.node_named(key.as_str())?)) {
                 None => out.push(format!("there is no constant {key}")),
@@ -102,8 +172,25 @@ impl GraphPatch {
                 *key = self.target(key).clone();
             }
             signature.outputs.retain(|(_, key)| out_has(graph, &self.removed, key));
+            let alias = |k: &ValueKey| k.as_str().strip_suffix(":0").unwrap_or(k.as_str()).to_owned();
+            signature.outputs.extend(self.outputs.iter().map(|k| (alias(k), self.target(k).clone())));
+        }
+        // Where the file declares its outputs, these are declared as well.
+        if !out.outputs.is_empty() {
+            let more: Vec<ValueId> = self.outputs.iter().filter_map(|k| self.new_value(&out, k)).collect();
+            out.outputs.extend(more);
         }
         out
+    }
+
+    /// What is known of an old value in the new graph.
+    fn fact(&self, key: &ValueKey, node: &Node, fact: &Fact) -> Fact {
+        let shape = match self.shapes.get(key) {
+            Some(shape) => shape.clone(),
+            None if self.shapes.is_empty() || !matches!(node.kind, NodeKind::Op) => fact.shape.clone(),
+            None => PartialShape::unknown(),
+        };
+        Fact { shape, ..fact.clone() }
     }
 
     fn touches(&self, prefix: &str) -> bool {
@@ -120,7 +207,10 @@ impl GraphPatch {
                 new_nodes.push(None);
                 continue;
             }
-            let outputs = node.outputs.iter().map(|v| (graph.value(*v).key.clone(), graph.value(*v).fact.clone()));
+            let outputs = node.outputs.iter().map(|v| {
+                let value = graph.value(*v);
+                (value.key.clone(), self.fact(&value.key, node, &value.fact))
+            });
             let outputs = outputs.collect();
             let mut copy = Node { inputs: Vec::new(), control_inputs: Vec::new(), outputs: Vec::new(), ..node.clone() };
             self.replace_constant(&mut copy);
@@ -132,7 +222,11 @@ impl GraphPatch {
         }
         for (old, new) in graph.nodes.iter().zip(&new_nodes) {
             let Some(new) = new else { continue };
-            let inputs = old.inputs.iter().map(|v| self.new_value(&out, &graph.value((*v)?).key)).collect();
+            let inputs = old.inputs.iter().enumerate().map(|(port, v)| {
+                let own = self.rewires.get(&(old.key.clone(), port));
+                self.new_value(&out, own.unwrap_or(&graph.value((*v)?).key))
+            });
+            let inputs = inputs.collect();
             let mut control: Vec<NodeId> = old.control_inputs.iter().filter_map(|n| new_nodes[n.idx()]).collect();
             for key in self.waits.get(&old.key).into_iter().flatten() {
                 control.extend(out.node_named(key.as_str()).filter(|n| !control.contains(n)));
@@ -177,15 +271,15 @@ fn add_node(out: &mut Graph, added: &AddedNode) {
     let mut node = Node::new(added.key.clone(), added.op.clone(), NodeKind::Op);
     node.domain.clone_from(&added.domain);
     node.attrs.clone_from(&added.attrs);
-    let mut facts = added.outputs.clone();
+    node.opset = added.opset;
+    let mut outputs = added.outputs.clone();
     if let Some(tensor) = &added.constant {
         node.kind = NodeKind::Constant;
         let payload = Payload::from_tensor(tensor.clone());
-        facts = vec![Fact::new(tensor.dtype(), PartialShape::from_dims(tensor.shape()))];
+        let fact = Fact::new(tensor.dtype(), PartialShape::from_dims(tensor.shape()));
+        outputs.iter_mut().take(1).for_each(|(_, f)| *f = fact.clone());
         node.constant = Some(Constant { payload, origin: ConstantOrigin::ConstNode });
     }
-    let name = added.key.as_str();
-    let outputs = facts.into_iter().enumerate().map(|(p, f)| (ValueKey::new(format!("{name}:{p}")), f)).collect();
     out.push_node(node, outputs);
 }
 

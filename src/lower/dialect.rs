@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use crate::graph::{Graph, Node};
 
 use super::Spelling;
+use super::compose::{Composed, NewNode};
 
 /// What the driver must know about a node before it looks for a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,11 @@ pub trait Dialect: Debug + Send + Sync {
     /// Version of the op set that [`super::Rule::opset`] shows.
     fn opset(&self, _graph: &Graph, _node: &Node) -> i64 {
         0
+    }
+
+    /// A new node in the words of the format; `None` where the format takes none.
+    fn compose(&self, _new: &NewNode<'_>) -> Option<Composed> {
+        None
     }
 
     /// Whether a person can be told that this op computes (the "supported" badge).

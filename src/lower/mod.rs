@@ -4,6 +4,7 @@
 mod blocks;
 mod branches;
 mod calls;
+pub mod compose;
 mod deferred;
 pub mod dialect;
 mod frames;

@@ -1,7 +1,11 @@
 //! The only way a recipe changes. The window, the command line and offers all make changes; each has a label for the
 //! undo list.
 
-use super::recipe::{DataChoice, EditEntry, EditStep, Objective, Recipe, SitePolicy, StandIn, TrainableChoice};
+use crate::edits::heads::HeadChoice;
+
+use super::recipe::{
+    DataChoice, EditEntry, EditStep, Objective, ParameterGroup, Recipe, SitePolicy, StandIn, TrainableChoice,
+};
 use super::select::Selector;
 
 /// One change of a recipe.
@@ -39,6 +43,13 @@ pub enum Change {
         value: Option<String>,
     },
     AddEdits(Vec<EditStep>),
+    /// A new head, in the place of one with the same name, and what is minimised with it.
+    GraftHead {
+        head: HeadChoice,
+        objective: Objective,
+    },
+    /// Parameters with their own learning rate and decay.
+    SetGroups(Vec<ParameterGroup>),
     RemoveEdit(usize),
     EnableEdit {
         index: usize,
@@ -86,8 +97,17 @@ impl Change {
             Self::SetSetting { key, value: None } => format!("Reset {key}"),
             Self::AddEdits(steps) => match steps.as_slice() {
                 [EditStep::BypassDropout { output }] => format!("Bypass dropout at {output}"),
-                many => format!("Bypass {} dropout sites", many.len()),
+                [one] => {
+                    let (kind, what) = one.label();
+                    format!("{kind}: {what}")
+                }
+                many if many.iter().all(|s| matches!(s, EditStep::BypassDropout { .. })) => {
+                    format!("Bypass {} dropout sites", many.len())
+                }
+                many => format!("Add {} adjustments", many.len()),
             },
+            Self::GraftHead { head, .. } => format!("Graft a {}", head.kind),
+            Self::SetGroups(_) => "Set parameter groups".to_owned(),
             Self::RemoveEdit(_) => "Remove an adjustment".to_owned(),
             Self::EnableEdit { enabled, .. } => {
                 format!("Switch an adjustment {}", if *enabled { "on" } else { "off" })
@@ -114,6 +134,13 @@ impl Change {
             Self::SetData(d) => r.data = d,
             Self::SetSetting { key, value } => set(&mut r.settings, key, value),
             Self::AddEdits(steps) => add_edits(&mut r.edits, steps),
+            Self::GraftHead { head, objective } => {
+                let is_old = |e: &EditEntry| matches!(&e.step, EditStep::GraftHead(h) if h.name == head.name);
+                r.edits.retain(|e| !is_old(e));
+                add_edits(&mut r.edits, vec![EditStep::GraftHead(head)]);
+                r.objective = Some(objective);
+            }
+            Self::SetGroups(groups) => r.groups = groups,
             Self::RemoveEdit(i) => {
                 if i < r.edits.len() {
                     r.edits.remove(i);

@@ -4,50 +4,112 @@ use std::sync::Arc;
 
 use crate::base::Reporter;
 use crate::edits as kinds;
-use crate::graph::{Graph, GraphPatch};
-use crate::lower;
+use crate::edits::heads::HeadChoice;
+use crate::graph::{Graph, GraphPatch, NodeKey, ValueKey};
+use crate::lower::{self, Spelled};
 use crate::recognize::{self, DropoutSite};
 
-use super::error::SessionError;
+use super::heads;
 use super::model::Model;
 use super::recipe::EditStep;
 
-/// The imported graph with `edits` applied in order; a step that no longer applies is reported and left out.
-pub fn apply(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> Result<Arc<Graph>, SessionError> {
-    if edits.is_empty() {
-        return Ok(model.graph().clone());
-    }
-    let patch = patch(model, edits, reporter);
-    Ok(Arc::new(patch.apply(model.graph())))
+/// A head that the recipe's edits grafted.
+#[derive(Clone, Debug)]
+pub struct GraftedHead {
+    pub choice: HeadChoice,
+    /// The value that it reads.
+    pub at: ValueKey,
+    pub logits: ValueKey,
+    pub constants: Vec<NodeKey>,
 }
 
-/// The change of the file that `edits` make.
-pub fn patch(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> GraphPatch {
-    let graph = model.graph();
-    let spelled = lower::spell(graph, model.imported.dialect());
-    let sites = recognize::dropout::find(&spelled.program);
-    let mut patch = GraphPatch::default();
-    let mut bypassed: Vec<&DropoutSite> = Vec::new();
-    for edit in edits {
-        match edit {
-            EditStep::BypassDropout { output } => match sites.iter().find(|s| same(s.output_key.as_str(), output)) {
-                Some(site) => bypassed.push(site),
-                None => reporter.warning(
-                    "edit-not-applied",
-                    format!("there is no dropout site with the output {output} in this model; the step is left out"),
-                    Some(output.clone()),
-                ),
-            },
+/// What the edits of a recipe make of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Edited {
+    pub patch: GraphPatch,
+    pub heads: Vec<GraftedHead>,
+}
+
+impl Edited {
+    /// The imported graph with the edits applied.
+    pub fn graph(&self, model: &Model) -> Arc<Graph> {
+        if self.patch.is_empty() { model.graph().clone() } else { Arc::new(self.patch.apply(model.graph())) }
+    }
+}
+
+/// Carries out `edits` in order, each on what those before it made; a step that does not apply is reported and left out.
+pub fn edit(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> Edited {
+    let mut maker = Maker { model, out: Edited::default(), reporter };
+    let mut rest = edits;
+    while let Some(first) = rest.first() {
+        // Bypasses beside each other are one change, so that what only they kept alive goes as a whole.
+        let is_bypass = |s: &EditStep| matches!(s, EditStep::BypassDropout { .. });
+        let n = rest.iter().take_while(|s| is_bypass(s)).count().max(1);
+        let (now, later) = rest.split_at(n);
+        rest = later;
+        let graph = maker.out.graph(model);
+        match first {
+            EditStep::BypassDropout { .. } => maker.bypass(&graph, now),
+            EditStep::GraftHead(choice) => maker.graft(&graph, choice),
+            EditStep::Unbake(_) | EditStep::Lora(_) => {}
         }
     }
-    for site in kinds::bypass_dropout::extend(&mut patch, graph, model.imported.dialect(), &bypassed) {
-        reporter.warning(
-            "edit-not-applied",
-            "this dropout lies in a function that is called several times and cannot be taken out of the file",
-            Some(site.output_key.as_str().to_owned()),
-        );
+    maker.out
+}
+
+struct Maker<'a> {
+    model: &'a Model,
+    out: Edited,
+    reporter: &'a mut Reporter,
+}
+
+impl Maker<'_> {
+    fn spell(&self, graph: &Graph) -> Spelled {
+        lower::spell(graph, self.model.imported.dialect())
     }
-    patch
+
+    fn left_out(&mut self, what: String, place: &str) {
+        self.reporter.warning("edit-not-applied", what, Some(place.to_owned()));
+    }
+
+    fn bypass(&mut self, graph: &Graph, steps: &[EditStep]) {
+        let sites = recognize::dropout::find(&self.spell(graph).program);
+        let mut bypassed: Vec<&DropoutSite> = Vec::new();
+        for step in steps {
+            let EditStep::BypassDropout { output } = step else { continue };
+            match sites.iter().find(|s| same(s.output_key.as_str(), output)) {
+                Some(site) => bypassed.push(site),
+                None => self.left_out(
+                    format!("there is no dropout site with the output {output} in this model; the step is left out"),
+                    output,
+                ),
+            }
+        }
+        let mut patch = GraphPatch::default();
+        let dialect = self.model.imported.dialect();
+        for site in kinds::bypass_dropout::extend(&mut patch, graph, dialect, &bypassed) {
+            let what = "this dropout lies in a function that is called several times and cannot be taken out of the file";
+            self.left_out(what.to_owned(), site.output_key.as_str());
+        }
+        self.out.patch.then(patch);
+    }
+
+    fn graft(&mut self, graph: &Graph, choice: &HeadChoice) {
+        let spelled = self.spell(graph);
+        let dialect = self.model.imported.dialect();
+        let grafted = heads::place(graph, &spelled, choice).and_then(|(at, fact)| {
+            let grafted = kinds::heads::graft(graph, dialect, choice, &at, &fact).map_err(|e| e.0)?;
+            Ok((at, grafted))
+        });
+        match grafted {
+            Ok((at, grafted)) => {
+                let (logits, constants) = (grafted.logits, grafted.constants);
+                self.out.heads.push(GraftedHead { choice: choice.clone(), at, logits, constants });
+                self.out.patch.then(grafted.patch);
+            }
+            Err(why) => self.left_out(format!("the head {} is left out: {why}", choice.name), &choice.name),
+        }
+    }
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -53,7 +53,7 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
     let mut written =
-        Written { constants: patch.constants.len(), nodes_removed: patch.removed.len(), largest_difference: None };
+        Written { constants: export.constants.len(), nodes_removed: patch.removed.len(), largest_difference: None };
     if export.verify && !patch.is_empty() {
         written.largest_difference = compare(export, path, reporter)?;
     }
@@ -73,9 +73,9 @@ fn patch(export: &Export<'_>, reporter: &mut Reporter) -> Result<GraphPatch, Ses
             }
         }
     }
-    let mut patch = edits::patch(&session.model, &steps, reporter);
+    let mut patch = edits::edit(&session.model, &steps, reporter).patch;
     for (name, tensor) in &export.constants {
-        patch.constants.insert(NodeKey::new(name), tensor.clone());
+        patch.set_constant(NodeKey::new(name), tensor.clone());
     }
     Ok(patch)
 }
@@ -98,12 +98,12 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     let session = export.session;
     let mut ours = Recipe { objective: None, ..(**session.recipe()).clone() };
     ours.data = None;
-    let mut theirs = ours.clone();
-    theirs.edits.clear();
+    ours.edits.clear();
+    let theirs = ours.clone();
     if export.remove_dropout {
         ours.dropout.default = SitePolicy::Off;
     }
-    let patched = patched_model(session, &export.constants);
+    let patched = patched_model(session, &export.constants, reporter);
     let a = Session::new(patched, ours).understand()?;
     let b = Session::new(Arc::new(Model::open(path)?), theirs).understand()?;
     let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {
@@ -121,12 +121,13 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     }
 }
 
-/// The session's model with the tuned constants in place, under its own path.
-fn patched_model(session: &Session, constants: &[(String, Tensor)]) -> Arc<Model> {
+/// The session's model with its edits and the tuned constants in place, under its own path.
+fn patched_model(session: &Session, constants: &[(String, Tensor)], reporter: &mut Reporter) -> Arc<Model> {
     let mut imported = session.model.imported.clone();
-    let mut patch = GraphPatch::default();
+    let steps: Vec<EditStep> = session.recipe().edits.iter().filter(|e| e.enabled).map(|e| e.step.clone()).collect();
+    let mut patch = edits::edit(&session.model, &steps, reporter).patch;
     for (name, tensor) in constants {
-        patch.constants.insert(NodeKey::new(name), tensor.clone());
+        patch.set_constant(NodeKey::new(name), tensor.clone());
     }
     let graph: Graph = patch.apply(&imported.graph);
     imported.graph = Arc::new(graph);

@@ -14,6 +14,7 @@ pub mod error;
 pub mod export;
 pub mod feeds;
 pub mod file;
+pub mod heads;
 pub mod history;
 pub mod job;
 pub mod model;
@@ -37,7 +38,10 @@ pub use error::SessionError;
 pub use history::History;
 pub use model::Model;
 pub use overview::Overview;
-pub use recipe::{DropoutChoice, EditEntry, EditStep, Objective, Recipe, SitePolicy, StandIn, TrainableChoice};
+pub use recipe::{
+    DropoutChoice, EditEntry, EditStep, LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, StandIn,
+    TrainableChoice, UnbakeChoice,
+};
 pub use select::Selector;
 pub use session::Session;
 pub use understand::Understood;

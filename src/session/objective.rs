@@ -1,14 +1,16 @@
 //! From the recipe's objective to values of the program: an existing loss, a loss attached to an output, or, where
 //! nothing is said, the graph's own scalar.
 
+use crate::edits::heads;
 use crate::graph::ValueKey;
 use crate::ops::make;
 use crate::program::{Builder, Program, Value};
-use crate::train::losses;
+use crate::train::losses::{self, LossOptions};
 
+use super::edits::GraftedHead;
 use super::error::SessionError;
 use super::names::Names;
-use super::recipe::{Objective, Recipe};
+use super::recipe::{IGNORE_LABEL, Objective, Recipe};
 use super::understand::Base;
 
 /// What is minimised, and what metrics read.
@@ -40,7 +42,13 @@ impl ObjectiveValues {
 pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<ObjectiveValues, SessionError> {
     let signature = base.model.signature(recipe.signature.as_deref())?;
     match &recipe.objective {
-        None => Ok(guess(program)),
+        None => match base.head(None) {
+            Some(head) => {
+                let ask = Ask { kind: None, labels: None, ignore: IGNORE_LABEL, options: &LossOptions::default() };
+                head_loss(base, program, head, &ask)
+            }
+            None => Ok(guess(program)),
+        },
         Some(Objective::Value { loss }) => {
             let value = Names { spelled: &base.spelled, program, signature }.value(loss)?;
             let fact = program.fact(value);
@@ -54,14 +62,45 @@ pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<Ob
                 ..Default::default()
             })
         }
-        Some(Objective::Attached { loss, on, labels, ignore_label }) => {
+        Some(Objective::Attached { loss, on, labels, ignore_label, options }) => {
             let on_value = Names { spelled: &base.spelled, program, signature }.value(on)?;
-            attach(program, loss, on_value, labels, *ignore_label)
+            let ask = Ask { kind: Some(loss), labels: Some(labels), ignore: *ignore_label, options };
+            attach(program, loss, on_value, labels, &ask)
         }
-        Some(Objective::Head { .. }) => Err(SessionError::Choice(
-            "grafting a head is not available in this version: attach a loss to an existing output instead".to_owned(),
-        )),
+        Some(Objective::Head { head, loss, labels, ignore_label, options }) => {
+            let found = base.head(Some(head)).ok_or_else(|| {
+                let why = base.diagnostics.iter().find(|d| d.place.as_deref() == Some(head));
+                SessionError::Choice(match why {
+                    Some(d) => d.message.clone(),
+                    None => format!("no edit grafts a head called {head}; graft one with --head KIND --at VALUE"),
+                })
+            })?;
+            let ask =
+                Ask { kind: loss.as_deref(), labels: labels.as_deref(), ignore: *ignore_label, options };
+            head_loss(base, program, found, &ask)
+        }
     }
+}
+
+/// What is chosen about a loss.
+struct Ask<'a> {
+    kind: Option<&'a str>,
+    labels: Option<&'a str>,
+    ignore: i64,
+    options: &'a LossOptions,
+}
+
+fn head_loss(
+    base: &Base,
+    program: &mut Program,
+    head: &GraftedHead,
+    ask: &Ask<'_>,
+) -> Result<ObjectiveValues, SessionError> {
+    let usual = heads::find(&head.choice.kind).map_or("softmax-cross-entropy", |h| h.loss);
+    let logits = base.spelled.values.get(&head.logits).copied();
+    let logits = logits.ok_or_else(|| SessionError::Choice(format!("{} cannot be computed", head.logits)))?;
+    let own = format!("{}/labels", head.choice.name);
+    attach(program, ask.kind.unwrap_or(usual), logits, ask.labels.unwrap_or(&own), ask)
 }
 
 fn attach(
@@ -69,7 +108,7 @@ fn attach(
     kind: &str,
     on: Value,
     labels: &str,
-    ignore_label: i64,
+    ask: &Ask<'_>,
 ) -> Result<ObjectiveValues, SessionError> {
     let info = losses::find(kind).ok_or_else(|| {
         let names: Vec<&str> = losses::ALL.iter().map(|l| l.kind).collect();
@@ -77,9 +116,9 @@ fn attach(
     })?;
     let key = if labels.contains(':') { labels.to_owned() } else { format!("{labels}:0") };
     let name = format!("{kind} on {}", program.describe(on));
-    let ignore = (info.labels == losses::Labels::Classes).then_some(ignore_label);
+    let ignore = (info.labels == losses::Labels::Classes).then_some(ask.ignore);
     let mut b = Builder::new(program);
-    let attached = losses::attach(&mut b, info, on, &key, ignore)?;
+    let attached = losses::attach_with(&mut b, info, on, &key, ignore, ask.options)?;
     b.set_key(attached.labels, ValueKey::new(&key));
     Ok(ObjectiveValues {
         values: vec![attached.loss],

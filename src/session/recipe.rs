@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::autodiff::stand_in::StandIn;
+use crate::edits::heads::HeadChoice;
 use crate::graph::NodeKey;
+use crate::train::losses::LossOptions;
 
 use super::select::Selector;
 
@@ -29,6 +31,9 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<EditEntry>,
     pub trainable: TrainableChoice,
+    /// Parameters with their own learning rate and decay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
     pub dropout: DropoutChoice,
     /// Gradient stand-ins: node name → what its gradient becomes.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
@@ -66,7 +71,6 @@ impl Default for TrainableChoice {
 
 /// One adjustment of the exported graph, which can be switched off and annotated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EditEntry {
     #[serde(flatten)]
     pub step: EditStep,
@@ -86,11 +90,120 @@ fn is_yes(b: &bool) -> bool {
 }
 
 /// What an edit does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "edit", rename_all = "kebab-case")]
 pub enum EditStep {
     /// Every reader of the site's output reads its input instead; the site's nodes go.
     BypassDropout { output: String },
+    /// New nodes that compute predictions from a value, with weights of their own.
+    GraftHead(HeadChoice),
+    /// Sizes that the file fixes become free, in placeholders and in the constants that repeat them.
+    Unbake(UnbakeChoice),
+    /// Low-rank adapters beside matrix weights (Hu et al. 2021); exported merged into the weights.
+    Lora(LoraChoice),
+}
+
+impl EditStep {
+    /// What lists call it: the kind and what it is about.
+    pub fn label(&self) -> (&'static str, String) {
+        match self {
+            Self::BypassDropout { output } => ("Remove dropout", output.clone()),
+            Self::GraftHead(head) => {
+                let at = head.at.as_deref().map(|at| format!(" on {at}")).unwrap_or_default();
+                ("Graft head", format!("{} {}{at}", head.name, head.kind))
+            }
+            Self::Unbake(sizes) => ("Un-bake", sizes.words().join(" and ")),
+            Self::Lora(lora) => {
+                let weights: Vec<String> = lora.weights.iter().map(Selector::to_string).collect();
+                ("LoRA", format!("rank {} on {}", lora.rank, weights.join(", ")))
+            }
+        }
+    }
+}
+
+/// Which fixed sizes become free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnbakeChoice {
+    /// Axis 0 of the placeholders.
+    #[serde(default = "yes")]
+    pub batch: bool,
+    /// Axis 1 of the placeholders that have the common length there.
+    #[serde(default = "yes")]
+    pub length: bool,
+}
+
+impl UnbakeChoice {
+    pub fn words(&self) -> Vec<&'static str> {
+        [(self.batch, "batch"), (self.length, "length")].iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect()
+    }
+}
+
+impl FromStr for UnbakeChoice {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let mut out = Self { batch: false, length: false };
+        for word in s.split(',').map(str::trim) {
+            match word {
+                "batch" => out.batch = true,
+                "length" => out.length = true,
+                _ => return Err(format!("{word:?} is no size that can be un-baked: use batch, length or batch,length")),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Adapters: y = x·W + alpha / rank · dropout(x)·A·B, where A and B train and W does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraChoice {
+    /// Which matrix weights get one.
+    #[serde(default = "matmul_weights")]
+    pub weights: Vec<Selector>,
+    #[serde(default = "default_rank")]
+    pub rank: usize,
+    #[serde(default = "default_alpha")]
+    pub alpha: f64,
+    /// Share of the adapter's input that is dropped while training.
+    #[serde(default)]
+    pub dropout: f64,
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn matmul_weights() -> Vec<Selector> {
+    vec![Selector::Role("matmul-weight".to_owned())]
+}
+
+fn default_rank() -> usize {
+    8
+}
+
+fn default_alpha() -> f64 {
+    16.0
+}
+
+impl Default for LoraChoice {
+    fn default() -> Self {
+        Self { weights: matmul_weights(), rank: default_rank(), alpha: default_alpha(), dropout: 0.0, seed: 0 }
+    }
+}
+
+/// Parameters with a rate and a decay of their own; the first group that names a parameter has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParameterGroup {
+    pub select: Vec<Selector>,
+    /// Peak learning rate; the run's own where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Factor on the learning rate, besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr_factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
 }
 
 /// What happens at a recognised dropout site.
@@ -168,19 +281,40 @@ pub enum Objective {
         labels: String,
         #[serde(default = "default_ignore_label")]
         ignore_label: i64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        options: LossOptions,
     },
-    /// A new head with its loss, grafted on a value.
+    /// The loss of a grafted head (an edit of the recipe). Without any objective, the newest head has its usual loss.
     Head {
+        /// The head's name.
+        #[serde(default = "default_head")]
         head: String,
-        at: String,
-        classes: usize,
+        /// The kind of loss, where the usual one is not wanted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         loss: Option<String>,
+        /// Name of the placeholder for the labels; `<head>/labels` unasked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        labels: Option<String>,
+        #[serde(default = "default_ignore_label")]
+        ignore_label: i64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        options: LossOptions,
     },
 }
 
+fn default_head() -> String {
+    "head".to_owned()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Labels with this value count for nothing, where nothing else is said.
+pub const IGNORE_LABEL: i64 = -100;
+
 fn default_ignore_label() -> i64 {
-    -100
+    IGNORE_LABEL
 }
 
 /// Where examples come from and how columns become feeds.

@@ -13,6 +13,7 @@ use crate::program::{Def, Program, Value};
 use crate::recognize::{self, ConstantRole, DropoutSite};
 use crate::train::Parameter;
 
+use super::edits::{Edited, GraftedHead};
 use super::error::SessionError;
 use super::model::Model;
 use super::names::Names;
@@ -31,6 +32,8 @@ pub struct Base {
     pub graph: Arc<Graph>,
     pub spelled: Spelled,
     pub sites: Vec<DropoutSite>,
+    /// What the edits changed in the file, and the heads that they grafted.
+    pub edited: Edited,
     /// One per float constant of the main graph, in file order.
     pub roles: Vec<ConstantRole>,
     pub diagnostics: Vec<crate::base::Diagnostic>,
@@ -44,7 +47,8 @@ impl Base {
     pub fn new(model: Arc<Model>, recipe: &Recipe) -> Result<Self, SessionError> {
         let edits = enabled(recipe);
         let mut reporter = Reporter::default();
-        let graph = super::edits::apply(&model, &edits, &mut reporter)?;
+        let edited = super::edits::edit(&model, &edits, &mut reporter);
+        let graph = edited.graph(&model);
         let dialect = model.imported.dialect();
         let signature = model.signature(recipe.signature.as_deref())?;
         let pinned = shapes::pinned(&graph, signature, &recipe.shapes)?;
@@ -56,7 +60,17 @@ impl Base {
         let roles = recognize::roles::find(&graph, &spelled.program, &sites);
         reporter.extend(spelled.diagnostics.iter().cloned());
         let shapes = recipe.shapes.clone();
-        Ok(Self { model, edits, shapes, graph, spelled, sites, roles, diagnostics: reporter.into_diagnostics() })
+        let diagnostics = reporter.into_diagnostics();
+        Ok(Self { model, edits, shapes, edited, graph, spelled, sites, roles, diagnostics })
+    }
+
+    /// The grafted head of that name; without one the newest.
+    pub fn head(&self, name: Option<&str>) -> Option<&GraftedHead> {
+        let all = &self.edited.heads;
+        match name {
+            Some(name) => all.iter().find(|h| h.choice.name == name),
+            None => all.last(),
+        }
     }
 
     /// Whether this is what the recipe's edits and pinned shapes lead to.

@@ -65,6 +65,7 @@ impl Case {
                 on: word(&spliced["on"]),
                 labels: word(&spliced["labels"]),
                 ignore_label: -100,
+                options: Default::default(),
             })
         } else {
             None

@@ -1,10 +1,11 @@
 //! Which ONNX nodes are structure (aliases, calls, control flow) and which have a rule.
 
 use crate::graph::{Attr, Graph, Node};
+use crate::lower::compose::{Composed, NewNode};
 use crate::lower::{Dialect, Repeat, RepeatKind, Spelling, Structure};
 
 use super::build::{BODY, CAPTURED};
-use super::rules;
+use super::{compose, rules};
 
 /// Nodes without a stated op set are read by the newest rules.
 const NEWEST: i64 = 28;
@@ -21,6 +22,10 @@ impl Dialect for Onnx {
 
     fn spelling(&self, node: &Node) -> Option<&'static Spelling> {
         rules::find(&node.domain, &node.op)
+    }
+
+    fn compose(&self, new: &NewNode<'_>) -> Option<Composed> {
+        Some(compose::compose(new))
     }
 
     fn structure(&self, node: &Node) -> Structure {

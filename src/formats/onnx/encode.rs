@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::formats::wire::{self, Scanner, WireError};
 use crate::graph::{AddedNode, Attr};
-use crate::tensor::Tensor;
+use crate::tensor::{Fact, Tensor};
 
 use super::tensor_proto::code_from_dtype;
 
@@ -52,13 +52,46 @@ pub fn value_attribute(s: &mut Scanner<'_>, old: Option<Range<u64>>, new: &Tenso
     Ok(out)
 }
 
+/// A ValueInfoProto: name, element type, and the shape where its rank is known.
+pub fn value_info(name: &str, fact: &Fact) -> Vec<u8> {
+    let mut tensor_type = Vec::new();
+    wire::put_number(&mut tensor_type, 1, code_from_dtype(fact.dtype));
+    if let Some(dims) = fact.shape.partial() {
+        let mut shape = Vec::new();
+        for (axis, dim) in dims.iter().enumerate() {
+            let mut message = Vec::new();
+            match dim {
+                Some(d) => wire::put_number(&mut message, 1, *d as u64),
+                None => wire::put_bytes(&mut message, 2, format!("{name}_{axis}").as_bytes()),
+            }
+            wire::put_bytes(&mut shape, 1, &message);
+        }
+        wire::put_bytes(&mut tensor_type, 2, &shape);
+    }
+    let mut of_tensor = Vec::new();
+    wire::put_bytes(&mut of_tensor, 1, &tensor_type);
+    let mut out = Vec::new();
+    wire::put_bytes(&mut out, 1, name.as_bytes());
+    wire::put_bytes(&mut out, 2, &of_tensor);
+    out
+}
+
+/// A ValueInfoProto of an element type's code, without a shape.
+pub fn value_info_of(name: &str, code: u64) -> Vec<u8> {
+    let mut tensor_type = Vec::new();
+    wire::put_number(&mut tensor_type, 1, code);
+    let (mut of_tensor, mut out) = (Vec::new(), Vec::new());
+    wire::put_bytes(&mut of_tensor, 1, &tensor_type);
+    wire::put_bytes(&mut out, 1, name.as_bytes());
+    wire::put_bytes(&mut out, 2, &of_tensor);
+    out
+}
+
 /// A NodeProto. Inputs and outputs carry the keys of their values as names.
 pub fn node(node: &AddedNode) -> Vec<u8> {
     let mut out = Vec::new();
     node.inputs.iter().for_each(|k| wire::put_bytes(&mut out, 1, k.as_str().as_bytes()));
-    for port in 0..node.outputs.len().max(1) {
-        wire::put_bytes(&mut out, 2, format!("{}:{port}", node.key).as_bytes());
-    }
+    node.outputs.iter().for_each(|(k, _)| wire::put_bytes(&mut out, 2, k.as_str().as_bytes()));
     wire::put_bytes(&mut out, 3, node.key.as_str().as_bytes());
     wire::put_bytes(&mut out, 4, node.op.as_bytes());
     for (name, value) in &node.attrs {

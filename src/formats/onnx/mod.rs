@@ -2,6 +2,7 @@
 //! [`dialect`] and [`rules`] (ops into ours), [`mod@write`] (back into the file).
 
 pub mod build;
+mod compose;
 pub mod dialect;
 mod encode;
 pub mod model;

@@ -10,7 +10,7 @@ use crate::base::files;
 use crate::formats::wire::{self, Field, Scanner, WireError};
 use crate::formats::{Imported, Source, WriteError};
 use crate::graph::patch::converted;
-use crate::graph::{Attr, Graph, GraphPatch, Node, NodeKey, NodeKind};
+use crate::graph::{Attr, Graph, GraphPatch, Node, NodeKey, NodeKind, ValueKey};
 use crate::tensor::Tensor;
 
 use super::encode;
@@ -45,7 +45,7 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
         return Err(WriteError::Patch("the tuned values make the file larger than 2 GB".into()));
     }
     copy_external(imported, path)?;
-    let added = added_fields(patch);
+    let added = Added::of(imported, patch);
     let write = |mut out: &mut dyn Write| -> Result<(), WriteError> {
         let source = imported.source();
         let mut copier =
@@ -56,16 +56,54 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     files::replace_checked(path, |out| write(out), |temp| check(imported, patch, temp))
 }
 
-/// New nodes and initializers as fields of the main graph.
-fn added_fields(patch: &GraphPatch) -> Vec<u8> {
-    let mut out = Vec::new();
-    for node in &patch.added {
-        match &node.constant {
-            Some(tensor) => wire::put_bytes(&mut out, 5, &encode::tensor(&format!("{}:0", node.key), tensor)),
-            None => wire::put_bytes(&mut out, 1, &encode::node(node)),
+/// What the main graph gets, as fields.
+#[derive(Default)]
+struct Added {
+    /// Nodes that others read: they stand before all nodes of the file.
+    first: Vec<u8>,
+    /// Other nodes, initializers and declarations of outputs.
+    last: Vec<u8>,
+    /// New declarations of inputs, by name.
+    inputs: HashMap<String, Vec<u8>>,
+    /// Declared shapes of computed values hold no more.
+    drops_shapes: bool,
+}
+
+impl Added {
+    fn of(imported: &Imported, patch: &GraphPatch) -> Self {
+        let mut out = Self { drops_shapes: !patch.shapes.is_empty(), ..Self::default() };
+        for node in &patch.resolved_added() {
+            let to = if node.is_early { &mut out.first } else { &mut out.last };
+            match (&node.constant, node.outputs.first()) {
+                (Some(tensor), Some((name, _))) => {
+                    wire::put_bytes(&mut out.last, 5, &encode::tensor(name.as_str(), tensor));
+                }
+                _ => wire::put_bytes(to, 1, &encode::node(node)),
+            }
         }
+        let fact_of = |key: &ValueKey| {
+            let added = patch.added.iter().flat_map(|n| &n.outputs).find(|(k, _)| k == key).map(|(_, f)| f.clone());
+            let graph = &imported.graph;
+            added.or_else(|| Some(graph.value(graph.value_named(key.as_str())?).fact.clone()))
+        };
+        for key in &patch.outputs {
+            let key = patch.target(key);
+            if let Some(fact) = fact_of(key) {
+                wire::put_bytes(&mut out.last, 12, &encode::value_info(key.as_str(), &fact));
+            }
+        }
+        for (key, shape) in &patch.shapes {
+            if let Some(fact) = fact_of(key) {
+                let fact = crate::tensor::Fact::new(fact.dtype, shape.clone());
+                out.inputs.insert(key.as_str().to_owned(), encode::value_info(key.as_str(), &fact));
+            }
+        }
+        out
     }
-    out
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.last.is_empty() && self.inputs.is_empty()
+    }
 }
 
 /// The files that hold external values, to the same place beside the new model.
@@ -138,8 +176,8 @@ fn constant<'g>(graph: &'g Graph, key: &NodeKey) -> Option<&'g crate::tensor::Pa
 /// What happens to a message.
 enum Change {
     Remove,
-    /// A node reads other values: old name → new name.
-    Rename(HashMap<String, String>),
+    /// A node reads other values: position → new name.
+    Rename(HashMap<usize, String>),
     /// An initializer, or the value of a Constant node.
     Value(Tensor),
 }
@@ -226,16 +264,19 @@ impl<'a> Finder<'a> {
             }
             return Ok(());
         }
-        if names.is_empty() || node.constant.is_some() {
+        let rewired = |port: usize| self.patch.rewires.get(&(node.key.clone(), port));
+        let is_rewired = (0..node.inputs.len()).any(|port| rewired(port).is_some());
+        if (names.is_empty() && !is_rewired) || node.constant.is_some() {
             return Ok(());
         }
         let mut renames = HashMap::new();
+        let mut port = 0;
         self.scanner.each_field(span.clone(), |s, field| {
             if field.number == 1 {
                 let text = s.text(&field.range()?)?;
-                if let Some(new) = names.get(&text) {
-                    renames.insert(text, new.clone());
-                }
+                let new = rewired(port).map(|k| k.as_str().to_owned()).or_else(|| names.get(&text).cloned());
+                renames.extend(new.map(|new| (port, new)));
+                port += 1;
             }
             Ok::<_, WireError>(())
         })?;
@@ -251,8 +292,7 @@ struct Copier<'a, W: Write> {
     source: &'a Source,
     scanner: Scanner<'a>,
     changes: &'a Changes,
-    /// Fields to append to the main graph.
-    added: &'a [u8],
+    added: &'a Added,
 }
 
 impl<W: Write> Copier<'_, W> {
@@ -270,6 +310,9 @@ impl<W: Write> Copier<'_, W> {
     fn message(&mut self, range: Range<u64>, kind: Kind, is_main: bool) -> Result<(), WriteError> {
         let mut unchanged = range.start..range.start;
         let mut at = range.start;
+        if kind == Kind::Graph && is_main {
+            self.out.write_all(&self.added.first)?;
+        }
         while let Some(field) = self.scanner.field(&mut at, range.end)? {
             let Some(bytes) = self.changed(&field, kind, is_main)? else {
                 unchanged.end = field.span.end;
@@ -281,7 +324,7 @@ impl<W: Write> Copier<'_, W> {
         }
         self.copy(unchanged)?;
         if kind == Kind::Graph && is_main {
-            self.out.write_all(self.added)?;
+            self.out.write_all(&self.added.last)?;
         }
         Ok(())
     }
@@ -294,7 +337,7 @@ impl<W: Write> Copier<'_, W> {
             (Kind::Graph, 1) | (Kind::Function, 7) => Kind::Node,
             (Kind::Node, 5) => Kind::Attribute,
             (Kind::Graph, 5 | 15) => return self.initializer(field),
-            (Kind::Graph, 11 | 13) => return self.declaration(field),
+            (Kind::Graph, 11..=13) => return self.declaration(field, is_main),
             _ => return Ok(None),
         };
         let range = field.range()?;
@@ -304,7 +347,7 @@ impl<W: Write> Copier<'_, W> {
         }
         let is_graph = inner == Kind::Graph;
         let appends = is_graph && is_main && kind == Kind::Model && !self.added.is_empty();
-        let declares = is_graph && !self.changes.gone.is_empty();
+        let declares = is_graph && (!self.changes.gone.is_empty() || self.added.drops_shapes);
         if !(appends || declares || self.changes.by_start.keys().any(|p| range.contains(p))) {
             return Ok(None);
         }
@@ -312,11 +355,12 @@ impl<W: Write> Copier<'_, W> {
         match own {
             Some(Change::Value(tensor)) => bytes = constant_node(&mut self.scanner, range, tensor)?,
             Some(Change::Rename(names)) => {
-                let mut at = range.start;
+                let (mut at, mut port) = (range.start, 0);
                 while let Some(f) = self.scanner.field(&mut at, range.end)? {
                     if f.number == 1 {
                         let text = self.scanner.text(&f.range()?)?;
-                        wire::put_bytes(&mut bytes, 1, names.get(&text).unwrap_or(&text).as_bytes());
+                        wire::put_bytes(&mut bytes, 1, names.get(&port).unwrap_or(&text).as_bytes());
+                        port += 1;
                     } else {
                         match self.changed(&f, Kind::Node, false)? {
                             Some(new) => bytes.extend(new),
@@ -359,19 +403,54 @@ impl<W: Write> Copier<'_, W> {
     }
 
     /// Declarations of inputs and of values that are gone.
-    fn declaration(&mut self, field: &Field) -> Result<Option<Vec<u8>>, WriteError> {
-        if self.changes.gone.is_empty() {
+    /// Of other values the shapes go where inputs get new ones.
+    fn declaration(&mut self, field: &Field, is_main: bool) -> Result<Option<Vec<u8>>, WriteError> {
+        if self.changes.gone.is_empty() && !self.added.drops_shapes {
             return Ok(None);
         }
-        let mut name = String::new();
+        let (mut name, mut code) = (String::new(), None);
         self.scanner.each_field(field.range()?, |s, f| {
-            if f.number == 1 {
-                name = s.text(&f.range()?)?;
+            match f.number {
+                1 => name = s.text(&f.range()?)?,
+                2 => code = element_type(s, f.range()?)?,
+                _ => {}
             }
             Ok::<_, WireError>(())
         })?;
-        Ok(self.changes.gone.contains(&name).then(Vec::new))
+        if self.changes.gone.contains(&name) && field.number != 12 {
+            return Ok(Some(Vec::new()));
+        }
+        if !self.added.drops_shapes {
+            return Ok(None);
+        }
+        let own = self.added.inputs.get(&name).filter(|_| is_main && field.number == 11);
+        let bytes = match (field.number, own, code) {
+            (11, Some(bytes), _) => bytes.clone(),
+            (12, _, Some(code)) => encode::value_info_of(&name, code),
+            (13, ..) => return Ok(Some(Vec::new())),
+            _ => return Ok(None),
+        };
+        let mut out = Vec::with_capacity(bytes.len() + 8);
+        wire::put_bytes(&mut out, field.number, &bytes);
+        Ok(Some(out))
     }
+}
+
+/// The element type's code of a TypeProto of a tensor.
+fn element_type(s: &mut Scanner<'_>, range: Range<u64>) -> Result<Option<u64>, WireError> {
+    let mut code = None;
+    s.each_field(range, |s, f| {
+        if f.number == 1 {
+            s.each_field(f.range()?, |_, f| {
+                if f.number == 1 {
+                    code = Some(f.varint()?);
+                }
+                Ok::<_, WireError>(())
+            })?;
+        }
+        Ok::<_, WireError>(())
+    })?;
+    Ok(code)
 }
 
 /// A Constant node with another value; every other field as it was, in its place.

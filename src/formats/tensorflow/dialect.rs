@@ -1,9 +1,10 @@
 //! Which TensorFlow nodes are structure (aliases, calls, control flow) and which have a rule.
 
 use crate::graph::{Attr, Node};
+use crate::lower::compose::{Composed, NewNode};
 use crate::lower::{Dialect, Spelling, Structure};
 
-use super::rules;
+use super::{compose, rules};
 
 #[derive(Debug)]
 pub struct TensorFlow;
@@ -23,6 +24,10 @@ impl Dialect for TensorFlow {
         // Handles and flows are scalars in the file, dense lists for us; loops hand them on.
         let passes_on = matches!(node.op.as_str(), "Exit" | "RefExit" | "While" | "StatelessWhile" | "_While");
         !passes_on && !node.op.starts_with("TensorArray") && !node.op.starts_with("TensorList")
+    }
+
+    fn compose(&self, new: &NewNode<'_>) -> Option<Composed> {
+        Some(compose::compose(new))
     }
 
     fn structure(&self, node: &Node) -> Structure {

@@ -39,7 +39,8 @@ fn put_values(out: &mut Vec<u8>, tensor: &Tensor) {
     }
 }
 
-fn shape(shape: &PartialShape) -> Vec<u8> {
+/// A TensorShapeProto.
+pub fn shape(shape: &PartialShape) -> Vec<u8> {
     let mut out = Vec::new();
     match shape.partial() {
         None => wire::put_number(&mut out, 3, 1),

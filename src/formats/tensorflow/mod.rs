@@ -4,6 +4,7 @@
 
 pub mod attrs;
 pub mod bundle;
+mod compose;
 pub mod dialect;
 mod encode;
 pub mod function_def;

@@ -10,7 +10,7 @@ use crate::formats::wire::{self, Field, Scanner, WireError};
 use crate::formats::{Imported, Source, WriteError};
 use crate::graph::patch::converted;
 use crate::graph::{Graph, GraphPatch, Node, NodeKey, ValueKey};
-use crate::tensor::Tensor;
+use crate::tensor::{PartialShape, Tensor};
 
 use super::encode;
 use super::node_def::InputRef;
@@ -35,7 +35,7 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
         let all = imported.graph_span();
         copier.copy(0..all.start)?;
         copier.message(all.clone(), Kind::GraphDef, &changes)?;
-        for node in &patch.added {
+        for node in &patch.resolved_added() {
             let bytes = encode::node(node);
             let mut header = Vec::new();
             wire::put_header(&mut header, 1, bytes.len() as u64);
@@ -98,6 +98,17 @@ struct Rewrite {
     constant: Option<Tensor>,
     /// `_class` entries without nodes that are gone.
     classes: Option<Vec<Vec<u8>>>,
+    /// Another shape of a placeholder.
+    shape: Option<PartialShape>,
+    /// What the file says about the shapes of the outputs goes.
+    drops_shapes: bool,
+}
+
+impl Rewrite {
+    fn is_empty(&self) -> bool {
+        let changes = [self.inputs.is_some(), self.constant.is_some(), self.classes.is_some(), self.shape.is_some()];
+        !changes.contains(&true) && !self.drops_shapes
+    }
 }
 
 /// Changes by the position of the node's message.
@@ -137,8 +148,10 @@ impl Changes {
                 inputs: new_inputs(graph, node, prefix, patch, scanner, &words)?,
                 constant: new_constant(node, patch)?,
                 classes: new_classes(node, prefix, patch),
+                shape: node.outputs.first().and_then(|v| patch.shapes.get(&graph.value(*v).key)).cloned(),
+                drops_shapes: !patch.shapes.is_empty() && node.attr("_output_shapes").is_some(),
             };
-            if rewrite.inputs.is_some() || rewrite.constant.is_some() || rewrite.classes.is_some() {
+            if !rewrite.is_empty() {
                 self.0.insert(span.start, Change::Rewrite(rewrite));
             }
         }
@@ -222,11 +235,13 @@ fn new_inputs(
     let reads_changed = |v| patch.redirects.contains_key(&graph.value(v).key);
     let waits_removed = node.control_inputs.iter().any(|n| patch.removed.contains(&graph.node(*n).key));
     let waits_more = patch.waits.get(&node.key);
-    if !node.present_inputs().any(reads_changed) && !waits_removed && waits_more.is_none() {
+    let rewired = |port: usize| patch.rewires.get(&(node.key.clone(), port));
+    let is_rewired = (0..node.inputs.len()).any(|port| rewired(port).is_some());
+    if !node.present_inputs().any(reads_changed) && !waits_removed && waits_more.is_none() && !is_rewired {
         return Ok(None);
     }
     let mut out = Vec::new();
-    let mut data = node.inputs.iter();
+    let mut data = node.inputs.iter().enumerate();
     for text in input_texts(node, scanner)? {
         if let InputRef::Control(name) = InputRef::parse(&text) {
             if !patch.removed.contains(&NodeKey::new(format!("{prefix}{name}"))) {
@@ -234,9 +249,9 @@ fn new_inputs(
             }
             continue;
         }
-        let value = data.next().copied().flatten();
-        let key = value.map(|v| &graph.value(v).key).filter(|k| patch.redirects.contains_key(*k));
-        out.push(match key {
+        let (port, value) = data.next().map_or((usize::MAX, None), |(i, v)| (i, *v));
+        let redirected = value.map(|v| &graph.value(v).key).filter(|k| patch.redirects.contains_key(*k));
+        out.push(match rewired(port).or(redirected) {
             None => text,
             Some(key) => input_text(patch.target(key), prefix, words)?,
         });
@@ -370,6 +385,12 @@ fn attr_entry(s: &mut Scanner<'_>, field: &Field, rewrite: &Rewrite) -> Result<O
                 None => None,
             };
             wire::put_bytes(&mut attr, 8, &encode::tensor_like(s, proto, tensor)?);
+            attr
+        }
+        ("_output_shapes", ..) if rewrite.drops_shapes => return Ok(Some(Vec::new())),
+        ("shape", ..) if rewrite.shape.is_some() => {
+            let mut attr = Vec::new();
+            rewrite.shape.iter().for_each(|s| wire::put_bytes(&mut attr, 7, &encode::shape(s)));
             attr
         }
         ("_class", _, Some(kept)) if kept.is_empty() => return Ok(Some(Vec::new())),

@@ -13,10 +13,11 @@ pub const INFO: LossInfo = LossInfo {
     label: "Cosine distance",
     help: "mean(1 − x·y / (|x| |y|)) over the last axis.",
     labels: Labels::Targets,
+    takes_options: false,
     build,
 };
 
-fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
+fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
     let one = make::scalar_like(b, x.prediction, 1.0);
     let (a, c) = (unit(b, x.prediction)?, unit(b, x.labels)?);
     let product = make::mul(b, a, c)?;

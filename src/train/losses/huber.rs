@@ -12,10 +12,11 @@ pub const INFO: LossInfo = LossInfo {
     label: "Huber",
     help: "mean(½d² where |d| ≤ 1, else |d| − ½), d = x − y.",
     labels: Labels::Targets,
+    takes_options: false,
     build,
 };
 
-fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
+fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
     let d = make::sub(b, x.prediction, x.labels)?;
     let size = make::abs(b, d)?;
     let delta = make::scalar_like(b, x.prediction, DELTA);

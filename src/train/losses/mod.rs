@@ -12,9 +12,11 @@ mod probabilities;
 mod sigmoid;
 mod softmax;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ops::make;
 use crate::program::{Builder, Misfit, Value};
-use crate::tensor::{DType, Fact, PartialShape};
+use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 /// What the labels of a loss are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +27,61 @@ pub enum Labels {
     Targets,
 }
 
+/// What may be chosen about a loss. Defaults change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossOptions {
+    /// ε of label smoothing: targets become (1 − ε)·y + ε / classes (softmax) or (1 − ε)·y + ε / 2 (sigmoid).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
+    /// One factor per class, in the order of the classes; empty for none. With softmax the mean is weighted, as in PyTorch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
+fn is_zero(v: &f64) -> bool {
+    *v == 0.0
+}
+
+impl LossOptions {
+    /// Whether `info` can do what is chosen, for predictions of this shape.
+    fn check(&self, info: &LossInfo, prediction: &Fact) -> Result<(), Misfit> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        if !info.takes_options {
+            let what = format!("the loss {} knows neither class weights nor label smoothing", info.kind);
+            return Err(Misfit(what));
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(Misfit(format!("label smoothing is {}; it must be from 0 to below 1", self.label_smoothing)));
+        }
+        if self.class_weights.iter().any(|w| !w.is_finite() || *w < 0.0) {
+            return Err(Misfit("class weights must be finite and not negative".to_owned()));
+        }
+        let classes = prediction.rank().and_then(|r| prediction.shape.dim(r.checked_sub(1)?));
+        match classes {
+            Some(n) if !self.class_weights.is_empty() && n != self.class_weights.len() => {
+                Err(Misfit(format!("there are {} class weights for {n} classes", self.class_weights.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The class weights as a vector of the prediction's type, where there are any.
+    fn weights(&self, b: &mut Builder, dtype: DType) -> Option<Value> {
+        let n = self.class_weights.len();
+        (n > 0).then(|| b.literal(Tensor::from_f64s(dtype, &[n], self.class_weights.iter().copied())))
+    }
+}
+
 /// What a rule builds from: predictions and labels in their own shapes.
 #[derive(Clone, Copy, Debug)]
-struct Operands {
+struct Operands<'a> {
     prediction: Value,
     labels: Value,
+    options: &'a LossOptions,
 }
 
 /// One loss.
@@ -40,8 +92,10 @@ pub struct LossInfo {
     /// The formula and its source.
     pub help: &'static str,
     pub labels: Labels,
-    /// The loss of each label position.
-    build: fn(&mut Builder, &Operands) -> Result<Value, Misfit>,
+    /// Whether it knows what [`LossOptions`] say.
+    pub takes_options: bool,
+    /// The loss of each label position, with class weights.
+    build: fn(&mut Builder, &Operands<'_>) -> Result<Value, Misfit>,
 }
 
 impl std::fmt::Debug for LossInfo {
@@ -75,6 +129,18 @@ pub fn attach(
     name: &str,
     ignore_label: Option<i64>,
 ) -> Result<Attached, Misfit> {
+    attach_with(b, info, prediction, name, ignore_label, &LossOptions::default())
+}
+
+/// As [`attach`], with class weights and label smoothing.
+pub fn attach_with(
+    b: &mut Builder,
+    info: &LossInfo,
+    prediction: Value,
+    name: &str,
+    ignore_label: Option<i64>,
+    options: &LossOptions,
+) -> Result<Attached, Misfit> {
     let fact = b.fact(prediction).clone();
     if !fact.dtype.is_float() {
         return Err(Misfit(format!("a loss needs a floating-point value, this is {}", fact.describe())));
@@ -91,7 +157,8 @@ pub fn attach(
         (Labels::Classes, None) => Fact::new(DType::I64, PartialShape::unknown()),
     };
     let labels = b.feed(name, labels_fact);
-    let loss = build(b, info, prediction, labels, ignore_label)?;
+    options.check(info, &fact)?;
+    let loss = build_with(b, info, prediction, labels, ignore_label, options)?;
     Ok(Attached { labels, loss })
 }
 
@@ -102,6 +169,17 @@ pub fn build(
     prediction: Value,
     labels: Value,
     ignore_label: Option<i64>,
+) -> Result<Value, Misfit> {
+    build_with(b, info, prediction, labels, ignore_label, &LossOptions::default())
+}
+
+fn build_with(
+    b: &mut Builder,
+    info: &LossInfo,
+    prediction: Value,
+    labels: Value,
+    ignore_label: Option<i64>,
+    options: &LossOptions,
 ) -> Result<Value, Misfit> {
     let dtype = b.fact(prediction).dtype;
     let (labels, counts) = match ignore_label {
@@ -115,15 +193,24 @@ pub fn build(
         }
     };
     let weights = make::cast(b, counts, dtype)?;
-    let losses = (info.build)(b, &Operands { prediction, labels })?;
+    let losses = (info.build)(b, &Operands { prediction, labels, options })?;
     // A loss that reduces the last axis of its targets has fewer positions than labels.
     let weights = match (b.fact(losses).rank(), b.fact(weights).rank()) {
         (Some(l), Some(w)) if l + 1 == w => make::reduce_max(b, weights, &[-1], false)?,
         _ => weights,
     };
     let weighted = make::mul(b, losses, weights)?;
-    let (sum, count) = (make::sum_all(b, weighted)?, make::sum_all(b, weights)?);
-    let one = make::scalar(b, dtype, 1.0);
-    let count = make::maximum(b, count, one)?;
+    let sum = make::sum_all(b, weighted)?;
+    // The weighted mean of class indices divides by the weights of the classes that occur.
+    let (counted, least) = match (info.labels, options.weights(b, dtype)) {
+        (Labels::Classes, Some(of_classes)) => {
+            let picked = make::gather(b, of_classes, labels, 0)?;
+            (make::mul(b, weights, picked)?, f64::from(f32::MIN_POSITIVE))
+        }
+        _ => (weights, 1.0),
+    };
+    let count = make::sum_all(b, counted)?;
+    let least = make::scalar(b, dtype, least);
+    let count = make::maximum(b, count, least)?;
     make::div(b, sum, count)
 }

@@ -15,10 +15,11 @@ pub const INFO: LossInfo = LossInfo {
     label: "Cross-entropy (probabilities)",
     help: "mean(−log clip(p[label], 1e-7, 1)) over label positions.",
     labels: Labels::Classes,
+    takes_options: false,
     build,
 };
 
-fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
+fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
     let fact = b.fact(x.prediction);
     let rank = fact.rank().ok_or_else(|| Misfit::new("the rank of the probabilities is not known"))?;
     let depth = match fact.shape.dim(rank - 1) {

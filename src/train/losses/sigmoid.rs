@@ -10,13 +10,20 @@ pub const INFO: LossInfo = LossInfo {
     label: "Sigmoid cross-entropy (logits)",
     help: "mean(max(x, 0) − x·z + log(1 + exp(−|x|))) over all labels z, as TensorFlow writes it.",
     labels: Labels::Targets,
+    takes_options: true,
     build,
 };
 
-fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
+fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
     let zero = make::scalar_like(b, x.prediction, 0.0);
     let positive = make::maximum(b, x.prediction, zero)?;
-    let product = make::mul(b, x.prediction, x.labels)?;
+    let mut labels = x.labels;
+    let smoothing = x.options.label_smoothing;
+    if smoothing > 0.0 {
+        labels = make::mul_scalar(b, labels, 1.0 - smoothing)?;
+        labels = make::add_scalar(b, labels, smoothing / 2.0)?;
+    }
+    let product = make::mul(b, x.prediction, labels)?;
     let line = make::sub(b, positive, product)?;
     // log(1 + exp(−|x|)); the sum is between 1 and 2, so nothing is lost that the line above does not hide.
     let size = make::abs(b, x.prediction)?;
@@ -24,5 +31,10 @@ fn build(b: &mut Builder, x: &Operands) -> Result<Value, Misfit> {
     let e = make::exp(b, size)?;
     let e = make::add_scalar(b, e, 1.0)?;
     let log = make::log(b, e)?;
-    make::add(b, line, log)
+    let loss = make::add(b, line, log)?;
+    let dtype = b.fact(x.prediction).dtype;
+    match x.options.weights(b, dtype) {
+        None => Ok(loss),
+        Some(of_classes) => make::mul(b, loss, of_classes),
+    }
 }

@@ -176,7 +176,7 @@ fn bypass_entry(open: &Open, output: &str) -> Option<usize> {
 fn shown_sites(open: &Open) -> Vec<SiteRow> {
     let mut sites = open.overview.dropout.clone();
     for entry in &open.recipe().edits {
-        let EditStep::BypassDropout { output } = &entry.step;
+        let EditStep::BypassDropout { output } = &entry.step else { continue };
         if !sites.iter().any(|s| s.output == *output) {
             sites.push(SiteRow { output: output.clone(), ..SiteRow::default() });
         }

@@ -2,7 +2,7 @@
 
 use egui::{RichText, Role, Ui, WidgetInfo};
 
-use crate::session::{Change, EditStep, Recipe};
+use crate::session::{Change, Recipe};
 use crate::ui::command::Action;
 use crate::ui::ctx::Ctx;
 use crate::ui::state::UiState;
@@ -42,16 +42,16 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
 
 fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut UiState) {
     let entry = &recipe.edits[i];
-    let EditStep::BypassDropout { output } = &entry.step;
+    let (kind, what) = entry.step.label();
     ui.horizontal(|ui| {
         let mut on = entry.enabled;
         let r = ui.checkbox(&mut on, "");
-        let name = format!("Adjustment {}: remove dropout {output}", i + 1);
+        let name = format!("Adjustment {}: {} {what}", i + 1, kind.to_lowercase());
         r.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, entry.enabled, &name));
         if r.changed() {
             ctx.change(Change::EnableEdit { index: i, enabled: on });
         }
-        ui.label("Remove dropout");
+        ui.label(kind);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             if widgets::icon_button(ui, icons::TRASH, &format!("Delete adjustment {}", i + 1)).clicked() {
                 ctx.change(Change::RemoveEdit(i));
@@ -67,7 +67,7 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
             {
                 ctx.change(Change::MoveEdit { from: i, to: i - 1 });
             }
-            widgets::name_label_colored(ui, output, ctx.tokens.text_secondary);
+            widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
         });
     });
     let key = format!("edit-note-{i}");
