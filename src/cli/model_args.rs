@@ -212,10 +212,7 @@ impl ModelArgs {
     }
 
     fn loss_options(&self) -> LossOptions {
-        LossOptions {
-            label_smoothing: self.label_smoothing.unwrap_or(0.0),
-            class_weights: self.class_weights.clone(),
-        }
+        LossOptions { label_smoothing: self.label_smoothing.unwrap_or(0.0), class_weights: self.class_weights.clone() }
     }
 
     fn head_choice(&self) -> Result<Option<HeadChoice>> {

@@ -141,7 +141,9 @@ impl GraphPatch {
         let read = self.added.iter().flat_map(|n| &n.inputs).chain(self.rewires.values()).chain(&self.outputs);
         out.extend(read.chain(self.shapes.keys()).filter(|k| !has_value(k)).map(|k| format!("there is no value {k}")));
         out.extend(self.rewires.keys().filter(|(k, _)| !has_node(k)).map(|(k, _)| format!("there is no node {k}")));
-        out.extend(self.added.iter().filter(|n| has_node(&n.key)).map(|n| format!("there is a node {} already", n.key)));
+        out.extend(
+            self.added.iter().filter(|n| has_node(&n.key)).map(|n| format!("there is a node {} already", n.key)),
+        );
         for (key, tensor) in &self.constants {
             match bodies().find_map(|g| g.constant(g.node_named(key.as_str())?)) {
                 None => out.push(format!("there is no constant {key}")),

@@ -88,7 +88,8 @@ impl Maker<'_> {
         let mut patch = GraphPatch::default();
         let dialect = self.model.imported.dialect();
         for site in kinds::bypass_dropout::extend(&mut patch, graph, dialect, &bypassed) {
-            let what = "this dropout lies in a function that is called several times and cannot be taken out of the file";
+            let what =
+                "this dropout lies in a function that is called several times and cannot be taken out of the file";
             self.left_out(what.to_owned(), site.output_key.as_str());
         }
         self.out.patch.then(patch);

@@ -80,7 +80,8 @@ fn pooled(program: &Program) -> Option<Value> {
 /// The output of an element-wise function of x·W + b with a square W, where x is one position of a sequence.
 fn pooler(program: &Program, activation: &Instr) -> Option<Value> {
     let &out = activation.outputs.first()?;
-    let is_activation = activation.inputs.len() == 1 && activation.op().is_some_and(|op| op.info().family == "elementwise");
+    let is_activation =
+        activation.inputs.len() == 1 && activation.op().is_some_and(|op| op.info().family == "elementwise");
     if !is_activation || !is_float_of_rank(program, out, 2) {
         return None;
     }

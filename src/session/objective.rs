@@ -75,8 +75,7 @@ pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<Ob
                     None => format!("no edit grafts a head called {head}; graft one with --head KIND --at VALUE"),
                 })
             })?;
-            let ask =
-                Ask { kind: loss.as_deref(), labels: labels.as_deref(), ignore: *ignore_label, options };
+            let ask = Ask { kind: loss.as_deref(), labels: labels.as_deref(), ignore: *ignore_label, options };
             head_loss(base, program, found, &ask)
         }
     }

@@ -148,7 +148,9 @@ impl FromStr for UnbakeChoice {
             match word {
                 "batch" => out.batch = true,
                 "length" => out.length = true,
-                _ => return Err(format!("{word:?} is no size that can be un-baked: use batch, length or batch,length")),
+                _ => {
+                    return Err(format!("{word:?} is no size that can be un-baked: use batch, length or batch,length"));
+                }
             }
         }
         Ok(out)

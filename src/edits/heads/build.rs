@@ -69,7 +69,10 @@ impl<'a> Nodes<'a> {
     fn width(&self, at: &ValueKey, fact: &Fact) -> Result<usize, HeadError> {
         let last = fact.rank().and_then(|r| fact.shape.dim(r.checked_sub(1)?));
         last.filter(|n| (1..=1 << 20).contains(n)).ok_or_else(|| {
-            HeadError(format!("the width of {at} ({}) is not known; choose a value whose last dimension is", fact.describe()))
+            HeadError(format!(
+                "the width of {at} ({}) is not known; choose a value whose last dimension is",
+                fact.describe()
+            ))
         })
     }
 
@@ -122,9 +125,9 @@ impl<'a> Nodes<'a> {
         let key = format!("{}/{name}", self.choice.name);
         let new = NewNode { key: &key, op, inputs, fact, opset: self.opset, is_early: false };
         let composed = self.dialect.compose(&new).unwrap_or_default();
-        let output = composed.output.ok_or_else(|| {
-            HeadError(format!("files of the kind {} cannot take new nodes", self.dialect.name()))
-        })?;
+        let output = composed
+            .output
+            .ok_or_else(|| HeadError(format!("files of the kind {} cannot take new nodes", self.dialect.name())))?;
         self.patch.added.extend(composed.nodes);
         Ok(output)
     }
@@ -132,5 +135,11 @@ impl<'a> Nodes<'a> {
 
 /// The newest version of the default op set that the graph's nodes state.
 pub(crate) fn opset(graph: &Graph, dialect: &dyn Dialect) -> i64 {
-    graph.nodes.iter().filter(|n| n.domain.is_empty() && n.opset > 0).map(|n| dialect.opset(graph, n)).max().unwrap_or(0)
+    graph
+        .nodes
+        .iter()
+        .filter(|n| n.domain.is_empty() && n.opset > 0)
+        .map(|n| dialect.opset(graph, n))
+        .max()
+        .unwrap_or(0)
 }

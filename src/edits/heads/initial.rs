@@ -51,9 +51,10 @@ impl std::str::FromStr for Initializer {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|i| i.name() == s).ok_or_else(|| {
-            format!("{s:?} is no initializer: use {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|i| i.name() == s)
+            .ok_or_else(|| format!("{s:?} is no initializer: use {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

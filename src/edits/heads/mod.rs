@@ -143,7 +143,10 @@ pub fn graft(
     let prefix = format!("{}/", choice.name);
     let is_taken = |name: &str| name == choice.name || name.starts_with(&prefix);
     if choice.name.is_empty() || graph.nodes.iter().any(|n| is_taken(n.key.as_str())) {
-        return Err(HeadError(format!("the graph already has nodes called {:?}; give the head another name", choice.name)));
+        return Err(HeadError(format!(
+            "the graph already has nodes called {:?}; give the head another name",
+            choice.name
+        )));
     }
     let mut nodes = build::Nodes::new(graph, dialect, choice, classes, fact.dtype);
     (info.build)(&mut nodes, at.clone(), fact)?;

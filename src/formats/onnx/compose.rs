@@ -27,8 +27,7 @@ pub fn compose(new: &NewNode<'_>) -> Composed {
         (NewOp::Dropout { rate, .. }, [x]) => dropout(&mut c, new, *rate, x),
         (NewOp::Size { axis, ints, .. }, [x]) => {
             let (shape, place) = (c.sub("Shape"), c.sub("axis"));
-            let shape =
-                c.node(&shape, "Shape", &[x], Fact::new(DType::I64, PartialShape::of_rank(1)), Vec::new());
+            let shape = c.node(&shape, "Shape", &[x], Fact::new(DType::I64, PartialShape::of_rank(1)), Vec::new());
             let place = c.constant(&place, Tensor::from_slice(&[1], &[*axis as i64]));
             let one = Fact::new(*ints, PartialShape::from_dims(&[1]));
             let axis0 = vec![("axis", Attr::Int(0))];

@@ -131,8 +131,7 @@ fn size(c: &mut Composer<'_>, key: &str, x: &ValueKey, axis: usize, ints: DType,
 fn join(c: &mut Composer<'_>, key: &str, parts: &[&ValueKey], ints: DType) -> ValueKey {
     let axis = c.constant(&format!("{key}/axis"), Tensor::scalar(0i32));
     let inputs: Vec<&ValueKey> = parts.iter().copied().chain([&axis]).collect();
-    let attrs =
-        vec![("N", Attr::Int(parts.len() as i64)), ("T", Attr::Type(ints)), ("Tidx", Attr::Type(DType::I32))];
+    let attrs = vec![("N", Attr::Int(parts.len() as i64)), ("T", Attr::Type(ints)), ("Tidx", Attr::Type(DType::I32))];
     c.node(key, "ConcatV2", &inputs, Fact::new(ints, PartialShape::of_rank(1)), attrs)
 }
 
