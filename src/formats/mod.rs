@@ -4,6 +4,7 @@
 //! Reading order: [`source`] (bytes), [`wire`] (protobuf fields), [`open`] here, [`tensorflow`]. Adding a format: a
 //! folder, a `mod` line, an entry in [`ALL`].
 
+pub mod folders;
 mod foreign;
 pub mod onnx;
 pub mod source;
@@ -42,7 +43,8 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, in the order in which they are tried.
-pub const ALL: &[&Format] = &[&onnx::ONNX, &tensorflow::FROZEN, &tensorflow::TEXT];
+pub const ALL: &[&Format] =
+    &[&folders::hugging_face::HUGGING_FACE, &onnx::ONNX, &tensorflow::FROZEN, &tensorflow::TEXT];
 
 /// What a reader gives; [`open`] adds where it came from.
 #[derive(Debug)]
@@ -54,6 +56,18 @@ pub struct Read {
     pub dialect: &'static dyn Dialect,
     /// The bytes that spans refer to, where they are not those of the file.
     pub converted: Option<Source>,
+    pub assets: Assets,
+}
+
+/// What lies beside a model and belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assets {
+    /// A `tokenizer.json` or `vocab.txt`.
+    pub tokenizer: Option<PathBuf>,
+    /// Names of the classes, by index; empty where nothing says them.
+    pub labels: Vec<String>,
+    /// The longest text in tokens.
+    pub max_length: Option<usize>,
 }
 
 /// A file as it was opened; never changed afterwards.
@@ -67,6 +81,7 @@ pub struct Imported {
     pub bytes: u64,
     pub path: PathBuf,
     pub diagnostics: Vec<Diagnostic>,
+    pub assets: Assets,
     source: Source,
     graph_span: Span,
     dialect: &'static dyn Dialect,
@@ -106,7 +121,10 @@ pub enum OpenError {
 /// Opens a model file, or a folder that holds one. Never reads tensor bytes.
 pub fn open(path: &Path) -> Result<Imported, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
-    let file = if files::is_dir(path) { path.join("saved_model.pb") } else { path.to_owned() };
+    let file = match files::is_dir(path) {
+        true => folders::description(path).unwrap_or_else(|| path.join("saved_model.pb")),
+        false => path.to_owned(),
+    };
     if files::is_dir(path) && !files::exists(&file) {
         let what = "this folder holds no model that can be opened; name the model file itself".to_owned();
         return Err(OpenError::Unsupported { name: path.display().to_string(), what });
@@ -139,6 +157,7 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
         bytes,
         path: path.to_owned(),
         diagnostics: report.into_diagnostics(),
+        assets: read.assets,
         graph_span: read.graph_span,
         dialect: read.dialect,
         source,

@@ -5,6 +5,7 @@ mod data;
 mod docs;
 mod einsum;
 mod engine;
+mod folders;
 mod formats;
 mod golden;
 mod losses;

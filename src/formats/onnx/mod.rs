@@ -59,7 +59,14 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     }
     let producer = if model.producer.is_empty() { "not stated".to_owned() } else { model.producer.clone() };
     let graph_span = model.graph_span.clone();
-    Ok(Read { graph: build::build(model, report), producer, graph_span, dialect: &dialect::ONNX, converted: None })
+    Ok(Read {
+        graph: build::build(model, report),
+        producer,
+        graph_span,
+        dialect: &dialect::ONNX,
+        converted: None,
+        assets: Default::default(),
+    })
 }
 
 /// The files beside a model that hold values of it, in alphabetical order.

@@ -103,5 +103,12 @@ fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError
         0 => "TensorFlow (version not stated)".to_owned(),
         v => format!("TensorFlow (GraphDef version {v})"),
     };
-    Ok(Read { graph: read.graph, producer, graph_span: all, dialect: &dialect::TENSORFLOW, converted: None })
+    Ok(Read {
+        graph: read.graph,
+        producer,
+        graph_span: all,
+        dialect: &dialect::TENSORFLOW,
+        converted: None,
+        assets: Default::default(),
+    })
 }

@@ -1,14 +1,15 @@
 //! `.safetensors`: eight bytes of header length, a JSON header, then the elements (huggingface.co/docs/safetensors).
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use ::safetensors::tensor::{Dtype, Metadata};
+use indexmap::IndexMap;
 use serde_json::json;
 
 use crate::base::files::{self, PositionedFile};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, shape};
 
 use super::{ArrayError, Arrays};
 
@@ -19,32 +20,60 @@ pub struct Content {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Reads every array into memory, in the order of their bytes.
-pub fn read(path: &Path) -> Result<Content, ArrayError> {
-    let file = PositionedFile::open(path)?;
+/// Where one array lies in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Of its first byte, from the start of the file.
+    pub offset: u64,
+}
+
+/// The header of a file: names in the order of their bytes, and what else it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    pub entries: IndexMap<String, Entry>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Reads the header of a file of `len` bytes through positioned reads; every entry lies inside the file then.
+pub fn layout(len: u64, read_exact_at: impl Fn(&mut [u8], u64) -> io::Result<()>) -> Result<Layout, ArrayError> {
     let mut first = [0; 8];
-    file.read_exact_at(&mut first, 0)
+    read_exact_at(&mut first, 0)
         .map_err(|_| ArrayError::malformed("not a readable .safetensors file: shorter than its header"))?;
     let header = usize::try_from(u64::from_le_bytes(first)).unwrap_or(usize::MAX);
     let start = header.saturating_add(8);
-    if start as u64 > file.len() {
+    if start as u64 > len {
         return Err(ArrayError::malformed("not a readable .safetensors file: the header is longer than the file"));
     }
     let mut head = vec![0; start];
-    file.read_exact_at(&mut head, 0)?;
-    let metadata = read_metadata(&head, file.len())?;
+    read_exact_at(&mut head, 0)?;
+    let metadata = read_metadata(&head, len)?;
     let words = metadata.metadata().clone().unwrap_or_default();
-    let mut content = Content { metadata: words.into_iter().collect(), ..Content::default() };
+    let mut out = Layout { metadata: words.into_iter().collect(), ..Layout::default() };
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
         let dtype = from_safetensors(info.dtype).ok_or_else(|| {
             ArrayError::malformed(format!("element type {:?} is not supported", info.dtype)).of(&name)
         })?;
-        let mut tensor = Tensor::zeros(dtype, &info.shape);
-        if tensor.bytes().len() != info.data_offsets.1 - info.data_offsets.0 {
+        let bytes = shape::element_count(&info.shape).and_then(|n| n.checked_mul(dtype.size()));
+        if bytes != Some(info.data_offsets.1 - info.data_offsets.0) {
             return Err(ArrayError::malformed("shape and byte range disagree").of(&name));
         }
-        file.read_exact_at(tensor.bytes_mut(), (start + info.data_offsets.0) as u64)?;
+        let entry = Entry { dtype, shape: info.shape.clone(), offset: (start + info.data_offsets.0) as u64 };
+        out.entries.insert(name, entry);
+    }
+    Ok(out)
+}
+
+/// Reads every array into memory, in the order of their bytes.
+pub fn read(path: &Path) -> Result<Content, ArrayError> {
+    let file = PositionedFile::open(path)?;
+    let layout = layout(file.len(), |buf, at| file.read_exact_at(buf, at))?;
+    let mut content = Content { metadata: layout.metadata, ..Content::default() };
+    for (name, entry) in layout.entries {
+        let mut tensor = Tensor::zeros(entry.dtype, &entry.shape);
+        file.read_exact_at(tensor.bytes_mut(), entry.offset)?;
         content.arrays.insert(name, tensor);
     }
     Ok(content)

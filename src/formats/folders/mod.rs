@@ -1,0 +1,63 @@
+//! Folders with weights and a configuration but no graph: the graph is built from the configuration, in TensorFlow's
+//! words, over the folder's own names.
+//!
+//! Reading order: [`hugging_face`] (what is opened), [`encoder`] and [`heads`] (what is built), [`net`] (layers), [`build`]
+//! (nodes), [`weights`] and [`arrays`] (where values lie), [`mod@write`] (back into a folder). Adding an architecture: a
+//! file with `build`, an entry in `hugging_face::FAMILIES`.
+
+pub mod arrays;
+mod bert;
+pub mod build;
+mod config;
+mod distilbert;
+mod electra;
+mod encoder;
+mod heads;
+pub mod hugging_face;
+mod net;
+mod roberta;
+mod weights;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+
+use crate::base::files;
+
+use super::Source;
+use config::Config;
+
+/// Files that describe a folder, in the order in which they are looked for.
+const DESCRIPTIONS: &[&str] = &[hugging_face::CONFIG];
+
+/// The file that describes a folder, if it is one of those that are built here.
+pub fn description(folder: &Path) -> Option<PathBuf> {
+    DESCRIPTIONS.iter().map(|name| folder.join(name)).find(|file| files::exists(file))
+}
+
+/// Tokenizers that can be read, the most exact first.
+const TOKENIZERS: &[&str] = &["tokenizer.json", "vocab.txt"];
+
+/// The tokenizer in the same folder as a file on disk.
+pub fn tokenizer_beside(source: &Source) -> Option<PathBuf> {
+    let folder = source.folder()?;
+    TOKENIZERS.iter().map(|name| folder.join(name)).find(|file| files::exists(file))
+}
+
+/// The longest text in tokens: what the tokenizer says, within the table of positions.
+fn max_length(config: &Config, source: &Source) -> Option<usize> {
+    let positions = config.size("max_position_embeddings").ok();
+    let usable = positions.map(|n| match config.text("model_type") {
+        // Their positions start behind the id of padding.
+        Some("roberta" | "xlm-roberta" | "camembert") => {
+            n.saturating_sub(config.float("pad_token_id", 1.0).max(0.0) as usize + 1)
+        }
+        _ => n,
+    });
+    let tokenizer = source.sibling("tokenizer_config.json").ok();
+    let tokenizer = tokenizer.and_then(|b| b.read(0, b.len()).ok()).and_then(|b| Config::of_bytes(&b));
+    let stated = tokenizer.and_then(|c| c.size("model_max_length").ok());
+    match (usable, stated) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
