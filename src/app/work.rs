@@ -8,7 +8,9 @@ use crate::base::{Reporter, Severity, files};
 use crate::graph::Graph;
 use crate::session::export::{self, Export};
 use crate::session::understand::Base;
-use crate::session::{Change, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file, run};
+use crate::session::{
+    Change, EditStep, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file, run,
+};
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
 use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
@@ -213,6 +215,16 @@ fn gradients(report: &GradReport) -> Gradients {
         blocks: b.blocks.clone(),
         cures: b.cures.iter().flat_map(cures).collect(),
     });
+    let known: Vec<&str> = report.blockers().map(|b| b.node.as_str()).collect();
+    let uncomputable = report.uncomputable.iter().filter(|u| !known.contains(&u.node.as_str()));
+    let blockers = blockers.chain(uncomputable.map(|u| Blocker {
+        node: u.node.as_str().to_owned(),
+        op: u.op.clone(),
+        verdict: "blocked".to_owned(),
+        why: u.why.clone(),
+        blocks: Vec::new(),
+        cures: u.cures.iter().flat_map(cures).collect(),
+    }));
     Gradients {
         objective: report.objective.join(" + "),
         trainable: report.constants.len(),
@@ -222,7 +234,7 @@ fn gradients(report: &GradReport) -> Gradients {
     }
 }
 
-/// What a cure means for the recipe; one that needs an edit which does not exist yet has no button.
+/// What a cure means for the recipe; feeding a value is no decision of the recipe and has no button.
 fn cures(cure: &ReachCure) -> Vec<Cure> {
     match cure {
         ReachCure::StandIn { node, stand_in } => {
@@ -230,13 +242,15 @@ fn cures(cure: &ReachCure) -> Vec<Cure> {
             let change = Change::SetStandIn { node: node.as_str().to_owned(), stand_in: Some(*stand_in) };
             vec![Cure { label: format!("Stand-in gradient: {word}"), change }]
         }
-        ReachCure::PinPredicate { value } => [(0.0, "false"), (1.0, "true")]
-            .map(|(number, word)| Cure {
-                label: format!("Pin {} to {word}", crate::ui::text::elide_middle(value, 32)),
-                change: Change::SetPin { name: value.clone(), value: Some(number) },
-            })
-            .into(),
-        ReachCure::Bypass { .. } => Vec::new(),
+        ReachCure::PinPredicate { value, to } => vec![Cure {
+            label: format!("Pin {} to {to}", crate::ui::text::elide_middle(value, 32)),
+            change: Change::SetPin { name: value.clone(), value: Some(f64::from(u8::from(*to))) },
+        }],
+        ReachCure::Bypass { node } => vec![Cure {
+            label: "Bypass it".to_owned(),
+            change: Change::AddEdits(vec![EditStep::Bypass { node: node.as_str().to_owned() }]),
+        }],
+        ReachCure::Feed { .. } => Vec::new(),
     }
 }
 

@@ -4,12 +4,16 @@
 //! The walk goes from the objective backwards once and keeps, for every value, the best news of all its readers:
 //! a gradient arrives; or it was lost, and where; or the value does not lead to the objective at all.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use crate::graph::NodeKey;
+use crate::ops::opaque::Opaque;
+use crate::program::verify::needed_for;
 use crate::program::{Def, Flow, IfBlocks, Instr, InstrKind, LoopBlocks, Program, Value};
+use crate::tensor::{DType, Fact};
 
-use super::StandIn;
+use super::cure::{self, Cure};
+use super::node::Nodes;
 use super::walk::place;
 
 /// What becomes of the gradient of a constant or node.
@@ -65,33 +69,6 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// What a person can do about a gradient that does not arrive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cure {
-    StandIn {
-        node: NodeKey,
-        stand_in: StandIn,
-    },
-    /// Readers of the node's output read its input instead.
-    Bypass {
-        node: NodeKey,
-    },
-    /// Decide the conditional by pinning what its predicate reads.
-    PinPredicate {
-        value: String,
-    },
-}
-
-impl std::fmt::Display for Cure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::StandIn { stand_in, .. } => write!(f, "stand-in {stand_in}"),
-            Self::Bypass { .. } => f.write_str("bypass"),
-            Self::PinPredicate { value } => write!(f, "pin {value}"),
-        }
-    }
-}
-
 /// The verdict about one constant.
 #[derive(Clone, Debug)]
 pub struct ConstantVerdict {
@@ -120,6 +97,16 @@ pub struct NodeVerdict {
     pub cures: Vec<Cure>,
 }
 
+/// A node without whose value the objective cannot be computed, and whose value nobody can compute.
+#[derive(Clone, Debug)]
+pub struct Uncomputable {
+    pub node: NodeKey,
+    /// In the file's own words.
+    pub op: String,
+    pub why: String,
+    pub cures: Vec<Cure>,
+}
+
 /// See the module doc. `nodes` are in program order and hold every node that has instructions, blocks included; an
 /// alias (Identity) has the verdict of its value, which `value_verdict` gives.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +114,8 @@ pub struct GradReport {
     pub objective: Vec<String>,
     pub constants: Vec<ConstantVerdict>,
     pub nodes: IndexMap<NodeKey, NodeVerdict>,
+    /// What must be fed, bypassed or replaced before anything can be computed at all; in program order.
+    pub uncomputable: Vec<Uncomputable>,
     values: Vec<(Verdict, Option<String>)>,
 }
 
@@ -156,6 +145,7 @@ pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradRepo
     let mut report = GradReport {
         objective: objective.iter().map(|&v| program.describe(v)).collect(),
         values: news.iter().map(|n| (n.verdict, walk.reason(n))).collect(),
+        uncomputable: uncomputable(program, objective),
         ..GradReport::default()
     };
     let targets: Vec<Value> = if wrt.is_empty() {
@@ -172,9 +162,49 @@ pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradRepo
         let is_lost = !matches!(constant.verdict, Verdict::Flows | Verdict::OffPath);
         if let Some(node) = end.filter(|_| is_lost).and_then(|n| report.nodes.get_mut(n)) {
             node.blocks.push(constant.name.clone());
+            for cure in constant.cures.iter().filter(|c| !node.cures.contains(c)).collect::<Vec<_>>() {
+                node.cures.push(cure.clone());
+            }
         }
     }
     report
+}
+
+/// Opaque nodes among what the objective is computed from, blocks included.
+pub fn uncomputable(program: &Program, objective: &[Value]) -> Vec<Uncomputable> {
+    let mut found: IndexMap<NodeKey, Uncomputable> = IndexMap::new();
+    collect_uncomputable(program, objective, &mut found);
+    found.into_values().collect()
+}
+
+fn collect_uncomputable(program: &Program, wanted: &[Value], found: &mut IndexMap<NodeKey, Uncomputable>) {
+    let live = needed_for(program, wanted);
+    for instr in program.instrs.iter().filter(|i| i.outputs.iter().any(|v| live[v.idx()])) {
+        match &instr.kind {
+            InstrKind::Op(_) => {
+                let (Some(op), Some(node)) = (instr.op_as::<Opaque>(), &instr.origin) else { continue };
+                found.entry(node.clone()).or_insert_with(|| Uncomputable {
+                    node: node.clone(),
+                    op: op.op.clone(),
+                    why: op.reason.clone(),
+                    cures: cure::cures_of_opaque(program, instr),
+                });
+            }
+            InstrKind::If(b) => {
+                collect_uncomputable(&b.then_block, &b.then_block.outputs, found);
+                collect_uncomputable(&b.else_block, &b.else_block.outputs, found);
+            }
+            InstrKind::Loop(b) => {
+                collect_uncomputable(&b.cond, &b.cond.outputs, found);
+                collect_uncomputable(&b.body, &b.body.outputs, found);
+            }
+        }
+    }
+}
+
+/// An unknown element type may be a floating-point one.
+fn may_be_float(fact: &Fact) -> bool {
+    fact.dtype.is_float() || fact.dtype == DType::Unknown
 }
 
 /// What is known about the gradient at a value.
@@ -233,13 +263,14 @@ impl Walk {
     fn block(&mut self, program: &Program, initial: &[(Value, News)], record: bool) -> Vec<News> {
         let mut news = vec![News::off_path(); program.values.len()];
         for (v, n) in initial {
-            let n = if program.fact(*v).dtype.is_float() || n.verdict == Verdict::OffPath {
+            let n = if may_be_float(program.fact(*v)) || n.verdict == Verdict::OffPath {
                 n.clone()
             } else {
                 News { verdict: Verdict::NotFloat, arrives: false, ..n.clone() }
             };
             news[v.idx()].join(&n);
         }
+        let nodes = Nodes::new(program);
         for idx in (0..program.instrs.len()).rev() {
             let instr = &program.instrs[idx];
             let mut out = News::off_path();
@@ -248,8 +279,8 @@ impl Walk {
                 continue;
             }
             let ways = match &instr.kind {
-                InstrKind::Op(_) => self.op(program, instr, &out),
-                InstrKind::If(blocks) => self.conditional(program, instr, blocks, &news, record),
+                InstrKind::Op(_) => self.op(&nodes, instr, &out),
+                InstrKind::If(blocks) => self.conditional(&nodes, instr, blocks, &news, record),
                 InstrKind::Loop(blocks) => self.repeated(instr, blocks, &news, record),
             };
             for (v, way) in instr.inputs.iter().zip(&ways) {
@@ -257,29 +288,30 @@ impl Walk {
             }
         }
         if record {
-            self.record_nodes(program, &news);
+            self.record_nodes(&nodes, &news);
         }
         news
     }
 
     /// The news that each input of an op gets from this reader.
-    fn op(&mut self, program: &Program, instr: &Instr, out: &News) -> Vec<News> {
+    fn op(&mut self, nodes: &Nodes<'_>, instr: &Instr, out: &News) -> Vec<News> {
+        let program = nodes.program;
         let Some(op) = instr.op() else { return Vec::new() };
         let facts = program.input_facts(instr);
         let through = self.step(instr, out.step);
         let mut ways = Vec::with_capacity(facts.len());
         for (i, fact) in facts.iter().enumerate() {
             let passed = News { step: through, ..out.clone() };
-            let way = if !fact.dtype.is_float() {
+            let way = if !may_be_float(fact) {
                 News { verdict: Verdict::NotFloat, arrives: false, step: through, end: None }
             } else if out.arrives || out.verdict == Verdict::NotFloat {
                 match op.flow(i, &facts) {
                     Flow::Flows => passed,
-                    Flow::Zero(why) => self.ended(program, instr, i, Verdict::Zero, why),
+                    Flow::Zero(why) => self.ended(nodes, instr, i, Verdict::Zero, why),
                     Flow::Stopped { exact, why } => {
-                        self.ended(program, instr, i, Verdict::Stopped { benign: exact }, why)
+                        self.ended(nodes, instr, i, Verdict::Stopped { benign: exact }, why)
                     }
-                    Flow::Blocked(why) => self.ended(program, instr, i, Verdict::Blocked, &why),
+                    Flow::Blocked(why) => self.ended(nodes, instr, i, Verdict::Blocked, &why),
                 }
             } else {
                 passed
@@ -291,21 +323,22 @@ impl Walk {
 
     fn conditional(
         &mut self,
-        program: &Program,
+        nodes: &Nodes<'_>,
         instr: &Instr,
         blocks: &IfBlocks,
         news: &[News],
         record: bool,
     ) -> Vec<News> {
+        let program = nodes.program;
         let decided = program.fact(instr.inputs[0]).scalar().map(|p| p != 0.0);
         let mut ways = vec![News::off_path(); instr.inputs.len()];
-        ways[0] = self.ended(program, instr, 0, Verdict::NotFloat, "it decides which branch runs");
+        ways[0] = self.ended(nodes, instr, 0, Verdict::NotFloat, "it decides which branch runs");
         for (block, is_then) in [(&blocks.then_block, true), (&blocks.else_block, false)] {
             let mut initial: Vec<(Value, News)> =
                 block.outputs.iter().zip(&instr.outputs).map(|(&b, o)| (b, news[o.idx()].clone())).collect();
             if decided.is_some_and(|d| d != is_then) {
                 let why = format!("it is only read where {} is {is_then}", program.describe(instr.inputs[0]));
-                let dead = self.ended(program, instr, 0, Verdict::DeadBranch, &why);
+                let dead = self.ended(nodes, instr, 0, Verdict::DeadBranch, &why);
                 initial.iter_mut().filter(|(_, n)| n.verdict != Verdict::OffPath).for_each(|(_, n)| *n = dead.clone());
             }
             let inner = self.block(block, &initial, record);
@@ -345,8 +378,8 @@ impl Walk {
         Some((self.steps.len() - 1) as u32)
     }
 
-    fn ended(&mut self, program: &Program, instr: &Instr, input: usize, verdict: Verdict, why: &str) -> News {
-        let cures = cures(program, instr, input, verdict);
+    fn ended(&mut self, nodes: &Nodes<'_>, instr: &Instr, input: usize, verdict: Verdict, why: &str) -> News {
+        let cures = cure::cures(nodes, instr, input, verdict);
         self.ends.push(End { place: place(instr), op: instr.name(), why: why.to_owned(), cures });
         let end = Some((self.ends.len() - 1) as u32);
         News { verdict, arrives: false, step: self.step(instr, None), end }
@@ -394,15 +427,11 @@ impl Walk {
     }
 
     /// Verdicts of the nodes that a program's instructions come from.
-    fn record_nodes(&mut self, program: &Program, news: &[News]) {
-        let mut groups: IndexMap<&NodeKey, Vec<usize>> = IndexMap::new();
-        for (i, instr) in program.instrs.iter().enumerate() {
-            if let Some(node) = &instr.origin {
-                groups.entry(node).or_default().push(i);
-            }
-        }
-        for (node, members) in groups {
-            let found = self.node(program, node, &members, news);
+    fn record_nodes(&mut self, nodes: &Nodes<'_>, news: &[News]) {
+        let mut origins: IndexSet<&NodeKey> = IndexSet::new();
+        origins.extend(nodes.program.instrs.iter().filter_map(|i| i.origin.as_ref()));
+        for node in origins {
+            let found = self.node(nodes, node, news);
             match self.nodes.get_mut(node) {
                 // A function that is called twice, or a block of a loop: the weightier verdict counts.
                 Some(old) if old.verdict.rank() >= found.verdict.rank() => {}
@@ -413,7 +442,8 @@ impl Walk {
         }
     }
 
-    fn node(&mut self, program: &Program, node: &NodeKey, members: &[usize], news: &[News]) -> NodeVerdict {
+    fn node(&mut self, nodes: &Nodes<'_>, node: &NodeKey, news: &[News]) -> NodeVerdict {
+        let (program, members) = (nodes.program, nodes.members(node));
         let outside = |v: Value| program.producer(v).is_none_or(|(_, p)| p.origin.as_ref() != Some(node));
         let mut best = News::off_path();
         let mut arrived = News::off_path();
@@ -426,8 +456,8 @@ impl Walk {
                 continue;
             }
             if instr.op().is_some() {
-                for (v, way) in instr.inputs.iter().zip(self.op(program, instr, &out)) {
-                    if outside(*v) && program.fact(*v).dtype.is_float() {
+                for (v, way) in instr.inputs.iter().zip(self.op(nodes, instr, &out)) {
+                    if outside(*v) && may_be_float(program.fact(*v)) {
                         best.join(&way);
                     }
                 }
@@ -447,30 +477,5 @@ impl Walk {
             blocks: Vec::new(),
             cures: self.cures(decisive),
         }
-    }
-}
-
-fn cures(program: &Program, instr: &Instr, input: usize, verdict: Verdict) -> Vec<Cure> {
-    let Some(node) = &instr.origin else { return Vec::new() };
-    if verdict == Verdict::DeadBranch {
-        return vec![Cure::PinPredicate { value: program.describe(instr.inputs[0]) }];
-    }
-    let fits = instr.outputs.first().is_some_and(|&o| {
-        let (from, to) = (program.fact(instr.inputs[input]), program.fact(o));
-        from.dtype == to.dtype && from.shape.merge(&to.shape).is_some()
-    });
-    let stand_in = |stand_in| Cure::StandIn { node: node.clone(), stand_in };
-    match verdict {
-        Verdict::Stopped { benign: true } | Verdict::NotFloat => Vec::new(),
-        _ if fits => {
-            vec![
-                stand_in(StandIn::StraightThrough),
-                stand_in(StandIn::Identity),
-                stand_in(StandIn::Stop),
-                Cure::Bypass { node: node.clone() },
-            ]
-        }
-        Verdict::Blocked => vec![stand_in(StandIn::Stop)],
-        _ => Vec::new(),
     }
 }

@@ -7,8 +7,13 @@ use smallvec::SmallVec;
 
 use crate::graph::NodeKey;
 use crate::ops::control::GradientFrom;
+use crate::ops::opaque::Opaque;
 use crate::program::inline::rebuild;
-use crate::program::{Builder, Instr, InstrKind, Misfit, Program, Value};
+use crate::program::{Builder, InstrKind, Misfit, Program, Value};
+use crate::tensor::Fact;
+use crate::tensor::fact::replacement;
+
+use super::node::Nodes;
 
 /// What stands in for the gradient of a node `y = f(x, …)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,108 +69,97 @@ pub fn apply(
     program: &Program,
     stand_ins: &HashMap<NodeKey, StandIn>,
 ) -> Result<(Program, Vec<Option<Value>>), StandInError> {
-    let last = last_members(program, stand_ins);
-    let readers = program.readers();
+    let nodes = Nodes::new(program);
+    let mut last: HashMap<usize, (&NodeKey, StandIn)> = HashMap::new();
+    for (node, stand_in) in stand_ins {
+        last.extend(nodes.members(node).last().map(|&i| (i, (node, *stand_in))));
+    }
     let mut failed = None;
     let (mut rebuilt, map) = rebuild(program, |b, idx, map| {
-        let Some((node, members)) = last.get(&idx) else { return Ok(()) };
-        let site = Place { program, node, members, readers: &readers };
-        if let Err(why) = site.replace(b, stand_ins[node], map) {
-            failed.get_or_insert(StandInError::Unfit { node: node.clone(), stand_in: stand_ins[node], why: why.0 });
+        let Some(&(node, stand_in)) = last.get(&idx) else { return Ok(()) };
+        if let Err(why) = replace(&nodes, node, stand_in, b, map) {
+            failed.get_or_insert(StandInError::Unfit { node: node.clone(), stand_in, why: why.0 });
         }
         Ok(())
     })?;
     if let Some(e) = failed {
         return Err(e);
     }
-    for instr in &mut rebuilt.instrs {
+    for_blocks::<StandInError>(&mut rebuilt, |block| {
+        *block = apply(block, stand_ins)?.0;
+        Ok(())
+    })?;
+    Ok((rebuilt, map))
+}
+
+fn for_blocks<E>(program: &mut Program, mut f: impl FnMut(&mut Program) -> Result<(), E>) -> Result<(), E> {
+    for instr in &mut program.instrs {
         let blocks: SmallVec<[&mut Program; 2]> = match &mut instr.kind {
             InstrKind::Op(_) => continue,
             InstrKind::If(b) => [&mut b.then_block, &mut b.else_block].into_iter().collect(),
             InstrKind::Loop(b) => std::iter::once(&mut b.body).collect(),
         };
         for block in blocks {
-            *block = apply(block, stand_ins)?.0;
+            f(block)?;
         }
     }
-    Ok((rebuilt, map))
+    Ok(())
 }
 
-/// For each node with a stand-in, its instructions, keyed by the index of the last one.
-fn last_members(program: &Program, stand_ins: &HashMap<NodeKey, StandIn>) -> HashMap<usize, (NodeKey, Vec<usize>)> {
-    let mut members: HashMap<&NodeKey, Vec<usize>> = HashMap::new();
-    for (i, instr) in program.instrs.iter().enumerate() {
-        if let Some(node) = instr.origin.as_ref().filter(|n| stand_ins.contains_key(n)) {
-            members.entry(node).or_default().push(i);
-        }
+fn replace(
+    nodes: &Nodes<'_>,
+    node: &NodeKey,
+    stand_in: StandIn,
+    b: &mut Builder,
+    map: &mut [Option<Value>],
+) -> Result<(), Misfit> {
+    let results = nodes.results(node);
+    if results.is_empty() {
+        return Err(Misfit::new("no floating-point result of it is read"));
     }
-    members.into_iter().filter_map(|(node, m)| Some((*m.last()?, (node.clone(), m)))).collect()
+    for y in results {
+        let Some(new) = map[y.idx()] else { continue };
+        let mut inputs = vec![new];
+        inputs.extend(nodes.targets(node, y, stand_in).into_iter().filter_map(|x| map[x.idx()]));
+        if inputs.len() == 1 && stand_in != StandIn::Stop {
+            let result = nodes.program.fact(y).describe();
+            return Err(Misfit(format!("no input has the shape of its result, {result}")));
+        }
+        b.set_origin(Some(node.clone()));
+        map[y.idx()] = Some(b.op(GradientFrom, &inputs)?);
+    }
+    Ok(())
 }
 
-struct Place<'a> {
-    program: &'a Program,
-    node: &'a NodeKey,
-    members: &'a [usize],
-    readers: &'a [SmallVec<[usize; 4]>],
-}
-
-impl Place<'_> {
-    fn is_member(&self, instr: &Instr) -> bool {
-        instr.origin.as_ref() == Some(self.node)
-    }
-
-    /// Values of the node that others read.
-    fn results(&self) -> Vec<Value> {
-        let all = self.members.iter().flat_map(|&i| self.program.instrs[i].outputs.iter().copied());
-        let read_outside = |v: &Value| {
-            self.program.outputs.contains(v)
-                || self.readers[v.idx()].iter().any(|&r| !self.is_member(&self.program.instrs[r]))
-        };
-        all.filter(|v| self.program.fact(*v).dtype.is_float() && read_outside(v)).collect()
-    }
-
-    /// Floating-point values that the node reads from outside, in the order in which it reads them.
-    fn sources(&self) -> Vec<Value> {
-        let mut found = Vec::new();
-        for v in self.members.iter().flat_map(|&i| self.program.instrs[i].inputs.iter().copied()) {
-            let own = self.program.producer(v).is_some_and(|(_, i)| self.is_member(i));
-            if !own && self.program.fact(v).dtype.is_float() && !found.contains(&v) {
-                found.push(v);
-            }
+/// Gives nodes that nobody can compute a value, where they have a stand-in: that of the input which fits their result.
+/// A gradient alone would not help there. Also gives the new value of each old one, and the nodes that got a value;
+/// blocks are included.
+pub fn substitute(
+    program: &Program,
+    stand_ins: &HashMap<NodeKey, StandIn>,
+) -> Result<(Program, Vec<Option<Value>>, Vec<NodeKey>), Misfit> {
+    let mut done = Vec::new();
+    let (mut rebuilt, map) = rebuild(program, |b, idx, map| {
+        let instr = &program.instrs[idx];
+        let Some(node) = instr.origin.as_ref().filter(|n| stand_ins.contains_key(n)) else { return Ok(()) };
+        if instr.op_as::<Opaque>().is_none() {
+            return Ok(());
         }
-        found
-    }
-
-    fn replace(&self, b: &mut Builder, stand_in: StandIn, map: &mut [Option<Value>]) -> Result<(), Misfit> {
-        let results = self.results();
-        if results.is_empty() {
-            return Err(Misfit::new("no floating-point result of it is read"));
-        }
-        for y in results {
-            let Some(new) = map[y.idx()] else { continue };
-            let fact = self.program.fact(y).clone();
-            let mut inputs = vec![new];
-            let fitting = self.sources().into_iter().filter(|&x| {
-                let x = self.program.fact(x);
-                let broadcast = crate::tensor::shape::broadcast(&x.shape, &fact.shape);
-                x.dtype == fact.dtype
-                    && match stand_in {
-                        StandIn::StraightThrough => x.shape.merge(&fact.shape).is_some(),
-                        _ => broadcast.is_some_and(|s| s.merge(&fact.shape).is_some()),
-                    }
-            });
-            let n = match stand_in {
-                StandIn::Stop => 0,
-                StandIn::StraightThrough => 1,
-                StandIn::Identity => usize::MAX,
-            };
-            inputs.extend(fitting.take(n).filter_map(|x| map[x.idx()]));
-            if inputs.len() == 1 && stand_in != StandIn::Stop {
-                return Err(Misfit(format!("no input has the shape of its result, {}", fact.describe())));
-            }
-            b.set_origin(Some(self.node.clone()));
-            map[y.idx()] = Some(b.op(GradientFrom, &inputs)?);
+        let facts: Vec<&Fact> = program.input_facts(instr).to_vec();
+        for y in &instr.outputs {
+            let Some(i) = replacement(program.fact(*y), &facts) else { continue };
+            let Some(x) = map[instr.inputs[i].idx()] else { continue };
+            b.set_origin(Some(node.clone()));
+            map[y.idx()] = Some(b.op(GradientFrom, &[x, x])?);
+            done.push(node.clone());
         }
         Ok(())
-    }
+    })?;
+    for_blocks::<Misfit>(&mut rebuilt, |block| {
+        let (inner, _, more) = substitute(block, stand_ins)?;
+        *block = inner;
+        done.extend(more);
+        Ok(())
+    })?;
+    Ok((rebuilt, map, done))
 }

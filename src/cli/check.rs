@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use crate::autodiff::Verdict;
+use crate::autodiff::{Cure, NodeVerdict, Verdict};
 use crate::session::Understood;
 
 use super::model_args::ModelArgs;
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print!("{}", text(&understood, reached));
     }
-    let all = reached == grad.constants.len();
+    let all = reached == grad.constants.len() && grad.uncomputable.is_empty();
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -64,6 +64,10 @@ fn document(understood: &Understood, reached: usize) -> Json {
     json!({
         "loss": understood.objective.name, "trainable": grad.constants.len(), "reached": reached,
         "constants": constants, "nodes": nodes,
+        "uncomputable": grad.uncomputable.iter().map(|u| json!({
+            "name": u.node.as_str(), "op": u.op, "why": u.why,
+            "cure": u.cures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -71,13 +75,18 @@ fn text(understood: &Understood, reached: usize) -> String {
     let grad = understood.report();
     let mut out = format!("objective: {}\n", understood.objective.name);
     out += &format!("gradient reaches {reached} of {} trainable constants\n", grad.constants.len());
+    for u in &grad.uncomputable {
+        out += &format!("\n{} ({}) cannot be computed: {}\n", u.node, u.op, u.why);
+        out += &cures(&u.cures);
+    }
+    let is_told = |n: &NodeVerdict| grad.uncomputable.iter().any(|u| u.node == n.node);
     for n in grad.blockers() {
         out += &format!("\n{} {} — {} weights behind it\n", n.node, n.verdict.name(), n.blocks.len());
         if let Some(why) = &n.why {
             out += &format!("  {why}\n");
         }
-        for cure in &n.cures {
-            out += &format!("  cure: {cure}\n");
+        if !is_told(n) {
+            out += &cures(&n.cures);
         }
     }
     for c in grad.constants.iter().filter(|c| c.verdict != Verdict::Flows) {
@@ -90,4 +99,13 @@ fn text(understood: &Understood, reached: usize) -> String {
         }
     }
     out
+}
+
+/// A line per cure, with the option that applies it.
+fn cures(found: &[Cure]) -> String {
+    let line = |c: &Cure| match c.option() {
+        Some(option) => format!("  cure: {c} ({option})\n"),
+        None => format!("  cure: {c}\n"),
+    };
+    found.iter().map(line).collect()
 }

@@ -91,10 +91,12 @@ fn run_one(args: &Args, understood: &Understood, job: &Job) -> Result<()> {
         println!("loss: {loss}");
     }
     let mut named: Vec<(String, Tensor)> = Vec::new();
-    for (name, gradient) in keys.into_iter().zip(computed.gradients) {
-        match gradient {
-            Some(g) => named.push((name, g)),
-            None => eprintln!("note: no gradient reaches {name}; it is left out"),
+    for (i, (name, gradient)) in keys.into_iter().zip(computed.gradients).enumerate() {
+        let why = computed.blocked.iter().find(|(b, _)| *b == i).map(|(_, why)| why);
+        match (gradient, why) {
+            (Some(g), _) => named.push((name, g)),
+            (None, Some(why)) => eprintln!("note: no gradient reaches {name}; it is left out: {why}"),
+            (None, None) => eprintln!("note: no gradient reaches {name}; it is left out"),
         }
     }
     match &job.outputs {

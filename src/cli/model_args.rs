@@ -39,6 +39,9 @@ pub struct ModelArgs {
     /// Gradient stand-in: NODE=stop, identity or straight-through; repeatable.
     #[arg(long, value_name = "NODE=KIND")]
     pub stand_in: Vec<String>,
+    /// Take a node out, also of what is exported: its readers read its input instead; repeatable.
+    #[arg(long, value_name = "NODE")]
+    pub bypass: Vec<String>,
     /// An existing scalar in the graph to minimise.
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["attach_loss", "head"])]
     pub loss: Option<String>,
@@ -162,6 +165,8 @@ impl ModelArgs {
             let (name, kind) = pair("--stand-in", s)?;
             recipe.stand_ins.insert(name.to_owned(), kind.parse::<StandIn>().map_err(Usage)?);
         }
+        let steps = self.bypass.iter().map(|node| EditStep::Bypass { node: node.clone() }).collect();
+        *recipe = Change::AddEdits(steps).apply(recipe);
         self.graft(recipe)?;
         if let Some(preset) = &self.preset {
             let preset = Preset::from_name(preset)

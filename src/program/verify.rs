@@ -109,8 +109,13 @@ fn check_block(block: &Program, n_inputs: usize, n_outputs: usize, at: &str, fou
 
 /// The values that a program's outputs need, as a flag per value.
 pub fn live_values(program: &Program) -> Vec<bool> {
+    needed_for(program, &program.outputs)
+}
+
+/// The values that some values are computed from, themselves included, as a flag per value.
+pub fn needed_for(program: &Program, wanted: &[Value]) -> Vec<bool> {
     let mut live = vec![false; program.values.len()];
-    let mut todo: Vec<Value> = program.outputs.clone();
+    let mut todo: Vec<Value> = wanted.to_vec();
     while let Some(v) = todo.pop() {
         if std::mem::replace(&mut live[v.idx()], true) {
             continue;

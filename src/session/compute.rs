@@ -5,7 +5,7 @@ use crate::engine::{Bindings, ConstantStore, Control, Engine, Executable, Worksp
 use crate::graph::NodeKey;
 use crate::passes;
 use crate::program::{Builder, Program, Random, Value};
-use crate::specialise::{self, DropoutPolicy, FeedSpec, Request, Specialised};
+use crate::specialise::{self, DropoutPolicy, FeedSpec, Request, SpecialiseError, Specialised};
 use crate::tensor::{Tensor, shape};
 
 use super::error::SessionError;
@@ -60,6 +60,8 @@ pub struct Computed {
     pub loss: Option<f64>,
     /// One per `wrt`; `None` where no gradient arrives.
     pub gradients: Vec<Option<Tensor>>,
+    /// For those of `wrt` whose gradient is lost at an op without a rule: which, and why.
+    pub blocked: Vec<(usize, String)>,
 }
 
 /// A program ready to be planned. Its outputs: the fetches, the values of `gradients.of`, then the gradients.
@@ -70,6 +72,9 @@ pub struct Prepared {
     pub feeds: Vec<(String, Value)>,
     /// For each `wrt`, the index of its gradient among the outputs.
     pub gradients: Vec<Option<usize>>,
+    /// For those of `wrt` whose gradient is lost at an op without a rule: which, and why. They have none: a part of a sum
+    /// would be a wrong gradient.
+    pub blocked: Vec<(usize, String)>,
     pub n_outputs: usize,
     /// Fed values whose content was built in: other content needs another program.
     pub built_in: Vec<Value>,
@@ -97,6 +102,7 @@ impl Understood {
         let loss = if wants_loss { outputs.get(n).and_then(first_number) } else { None };
         Ok(Computed {
             gradients: prepared.gradients.iter().map(|i| i.map(|i| outputs[i].clone())).collect(),
+            blocked: prepared.blocked,
             outputs: outputs.into_iter().take(n).collect(),
             loss,
         })
@@ -121,7 +127,8 @@ impl Understood {
         let n_kept = fetches.len();
         fetches.extend(&wrt);
         let Specialised { program, feeds, built_in, .. } =
-            specialise::specialise(&base, &self.base.sites, &self.request(ask, fetches)?)?;
+            specialise::specialise(&base, &self.base.sites, &self.request(ask, fetches.clone())?)
+                .map_err(|e| with_cures(e, &base, &fetches))?;
         let program = self.with_stand_ins(program)?;
         let feeds = feeds
             .into_iter()
@@ -136,10 +143,10 @@ impl Understood {
         let mut kept = params(&program);
         kept.extend(&program.outputs[n_kept..]);
         let mut program = passes::before_autodiff(&program, &kept)?.program;
-        let gradients = differentiate(&mut program, &upstream, n_kept)?;
+        let (gradients, blocked) = differentiate(&mut program, &upstream, n_kept)?;
         let unfused = (!ask.params.is_empty()).then(|| program.clone());
         let program = passes::after_autodiff(&program, &params(&program))?.program;
-        Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, built_in, unfused })
+        Ok(Prepared { n_outputs: program.outputs.len(), program, feeds, gradients, blocked, built_in, unfused })
     }
 
     /// Stand-in gradients of the recipe; outputs and feeds keep their order and names.
@@ -210,30 +217,49 @@ impl Understood {
     }
 }
 
+/// Per target the index of its gradient among the outputs, and the targets that have none because it is blocked.
+type Placed = (Vec<Option<usize>>, Vec<(usize, String)>);
+
 /// Replaces the targets behind `n_kept` outputs by their gradients; the last `upstream.len()` kept outputs are the seeds.
-fn differentiate(
-    program: &mut Program,
-    upstream: &[Option<Tensor>],
-    n_kept: usize,
-) -> Result<Vec<Option<usize>>, SessionError> {
+fn differentiate(program: &mut Program, upstream: &[Option<Tensor>], n_kept: usize) -> Result<Placed, SessionError> {
     let targets = program.outputs.split_off(n_kept);
     let seeded = program.outputs[n_kept - upstream.len()..].to_vec();
+    if targets.is_empty() {
+        return Ok(Placed::default());
+    }
+    let mut blocked = Vec::new();
+    for (i, c) in autodiff::reach::report(program, &seeded, &targets).constants.into_iter().enumerate() {
+        if c.verdict == autodiff::Verdict::Blocked {
+            blocked.push((i, c.why.unwrap_or_default()));
+        }
+    }
+    let is_blocked = |i: usize| blocked.iter().any(|(b, _)| *b == i);
+    let free: Vec<Value> = (0..targets.len()).filter(|&i| !is_blocked(i)).map(|i| targets[i]).collect();
     let mut seeds = Vec::new();
     for (v, tensor) in seeded.into_iter().zip(upstream) {
         let gradient = tensor.as_ref().map(|t| Builder::new(program).literal(t.clone()));
         seeds.push((v, gradient));
     }
-    if targets.is_empty() {
-        return Ok(Vec::new());
-    }
+    let mut found = autodiff::differentiate(program, &seeds, &free)?.into_iter();
     let mut index = Vec::new();
-    for gradient in autodiff::differentiate(program, &seeds, &targets)? {
+    for i in 0..targets.len() {
+        let gradient = if is_blocked(i) { None } else { found.next().flatten() };
         index.push(gradient.map(|g| {
             program.outputs.push(g);
             program.outputs.len() - 1
         }));
     }
-    Ok(index)
+    Ok((index, blocked))
+}
+
+/// An error about a node that nobody can compute also says what helps.
+fn with_cures(error: SpecialiseError, program: &Program, fetches: &[Value]) -> SessionError {
+    let SpecialiseError::Opaque { node, .. } = &error else { return error.into() };
+    let all = autodiff::reach::uncomputable(program, fetches);
+    match all.into_iter().find(|u| u.node.as_str() == node) {
+        Some(found) => SessionError::Uncomputable(Box::new(found)),
+        None => error.into(),
+    }
 }
 
 /// The only element of a scalar.

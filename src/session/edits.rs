@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::Reporter;
 use crate::edits as kinds;
 use crate::edits::heads::HeadChoice;
-use crate::graph::{Graph, GraphPatch, NodeKey, ValueKey};
+use crate::graph::{Fact, Graph, GraphPatch, NodeKey, ValueId, ValueKey};
 use crate::lower::{self, Spelled};
 use crate::recognize::{self, DropoutSite};
 
@@ -50,6 +50,7 @@ pub fn edit(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> Edite
         let graph = maker.out.graph(model);
         match first {
             EditStep::BypassDropout { .. } => maker.bypass(&graph, now),
+            EditStep::Bypass { node } => maker.bypass_node(&graph, node),
             EditStep::GraftHead(choice) => maker.graft(&graph, choice),
             EditStep::Unbake(_) | EditStep::Lora(_) => {}
         }
@@ -95,6 +96,18 @@ impl Maker<'_> {
         self.out.patch.then(patch);
     }
 
+    fn bypass_node(&mut self, graph: &Graph, node: &str) {
+        let spelled = self.spell(graph);
+        match kinds::bypass::pairs(graph, node, |g, v| known(&spelled, g, v)) {
+            Ok(pairs) => {
+                let mut patch = GraphPatch::default();
+                kinds::bypass_dropout::bypass(&mut patch, graph, self.model.imported.dialect(), &pairs);
+                self.out.patch.then(patch);
+            }
+            Err(why) => self.left_out(format!("{why}; the step is left out"), node),
+        }
+    }
+
     fn graft(&mut self, graph: &Graph, choice: &HeadChoice) {
         let spelled = self.spell(graph);
         let dialect = self.model.imported.dialect();
@@ -110,6 +123,15 @@ impl Maker<'_> {
             }
             Err(why) => self.left_out(format!("the head {} is left out: {why}", choice.name), &choice.name),
         }
+    }
+}
+
+/// What the file and the shape rules know of a value.
+fn known(spelled: &Spelled, graph: &Graph, v: ValueId) -> Fact {
+    let value = graph.value(v);
+    match spelled.values.get(&value.key) {
+        Some(&p) => spelled.program.fact(p).clone(),
+        None => value.fact.clone(),
     }
 }
 

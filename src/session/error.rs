@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::autodiff::{Cure, Uncomputable};
+
 /// See the module doc.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -13,6 +15,8 @@ pub enum SessionError {
     NoValue { name: String, near: Vec<String> },
     #[error("{0}")]
     Choice(String),
+    #[error("{} ({}) cannot be computed: {}{}", .0.node, .0.op, .0.why, cures(&.0.cures))]
+    Uncomputable(Box<Uncomputable>),
     #[error("{0}")]
     Specialise(#[from] crate::specialise::SpecialiseError),
     #[error("{0}")]
@@ -30,4 +34,9 @@ fn hint(near: &[String]) -> String {
         [] => "; `regraft inspect --nodes` lists them".to_owned(),
         names => format!("; did you mean {}?", names.join(" or ")),
     }
+}
+
+fn cures(found: &[Cure]) -> String {
+    let words: Vec<String> = found.iter().map(|c| c.option().unwrap_or_else(|| c.to_string())).collect();
+    if words.is_empty() { String::new() } else { format!("; what helps: {}", words.join(", or ")) }
 }

@@ -95,6 +95,8 @@ fn is_yes(b: &bool) -> bool {
 pub enum EditStep {
     /// Every reader of the site's output reads its input instead; the site's nodes go.
     BypassDropout { output: String },
+    /// Every reader of the node's output reads its first input of the same element type and shape; the node goes.
+    Bypass { node: String },
     /// New nodes that compute predictions from a value, with weights of their own.
     GraftHead(HeadChoice),
     /// Sizes that the file fixes become free, in placeholders and in the constants that repeat them.
@@ -108,6 +110,7 @@ impl EditStep {
     pub fn label(&self) -> (&'static str, String) {
         match self {
             Self::BypassDropout { output } => ("Remove dropout", output.clone()),
+            Self::Bypass { node } => ("Bypass", node.clone()),
             Self::GraftHead(head) => {
                 let at = head.at.as_deref().map(|at| format!(" on {at}")).unwrap_or_default();
                 ("Graft head", format!("{} {}{at}", head.name, head.kind))

@@ -42,6 +42,7 @@ impl From<DataError> for SessionError {
 pub fn job(session: &Session, start: Start, reporter: &mut Reporter) -> Result<Job, SessionError> {
     let understood = Arc::new(session.understand()?);
     reporter.extend(understood.diagnostics.iter().cloned());
+    training::report_blocked(&understood, reporter);
     let plan = TablePlan::new(understood.clone(), reporter)?;
     let settings = training::settings(&understood.recipe)?;
     let table = plan.open_table(&plan.data.train, &settings)?;

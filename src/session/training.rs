@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::autodiff::Verdict;
 use crate::base::{Reporter, files};
 use crate::data::{ArrayFeeds, BatchSource, DataError};
 use crate::engine::Engine;
@@ -55,6 +56,7 @@ pub fn on_arrays(
 ) -> Result<Job, SessionError> {
     let understood = Arc::new(session.understand()?);
     reporter.extend(understood.diagnostics.iter().cloned());
+    report_blocked(&understood, reporter);
     let arrays = fit_arrays(&understood, arrays, reporter)?;
     job(
         session,
@@ -62,6 +64,15 @@ pub fn on_arrays(
         Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None },
         start,
     )
+}
+
+/// Says which trainable constants stay as they are because an op without a rule stands between them and the objective.
+pub(super) fn report_blocked(understood: &Understood, reporter: &mut Reporter) {
+    for c in understood.report().constants.iter().filter(|c| c.verdict == Verdict::Blocked) {
+        let why = c.why.as_deref().unwrap_or_default();
+        let what = format!("{} stays as it is: {why}; `regraft check` shows what helps", c.name);
+        reporter.warning("blocked", what, Some(c.name.clone()));
+    }
 }
 
 /// What a run reads, and what its predictions mean.

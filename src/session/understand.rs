@@ -28,6 +28,7 @@ pub struct Base {
     pub model: Arc<Model>,
     edits: Vec<EditStep>,
     shapes: IndexMap<String, Vec<usize>>,
+    stand_ins: Vec<NodeKey>,
     /// The imported graph with the enabled edits applied.
     pub graph: Arc<Graph>,
     pub spelled: Spelled,
@@ -56,12 +57,14 @@ impl Base {
         if !pinned.is_empty() {
             shapes::settle(&mut spelled.program, &pinned);
         }
+        give_values(&mut spelled, recipe, &mut reporter)?;
         let sites = recognize::dropout::find(&spelled.program);
         let roles = recognize::roles::find(&graph, &spelled.program, &sites);
         reporter.extend(spelled.diagnostics.iter().cloned());
         let shapes = recipe.shapes.clone();
         let diagnostics = reporter.into_diagnostics();
-        Ok(Self { model, edits, shapes, edited, graph, spelled, sites, roles, diagnostics })
+        let stand_ins = stood_in(recipe);
+        Ok(Self { model, edits, stand_ins, shapes, edited, graph, spelled, sites, roles, diagnostics })
     }
 
     /// The grafted head of that name; without one the newest.
@@ -75,8 +78,29 @@ impl Base {
 
     /// Whether this is what the recipe's edits and pinned shapes lead to.
     pub fn serves(&self, recipe: &Recipe) -> bool {
-        self.edits == enabled(recipe) && self.shapes == recipe.shapes
+        self.edits == enabled(recipe) && self.shapes == recipe.shapes && self.stand_ins == stood_in(recipe)
     }
+}
+
+/// Nodes with a stand-in: those among them that nobody can compute get a value.
+fn stood_in(recipe: &Recipe) -> Vec<NodeKey> {
+    recipe.stand_ins.keys().map(NodeKey::new).collect()
+}
+
+fn give_values(spelled: &mut Spelled, recipe: &Recipe, reporter: &mut Reporter) -> Result<(), SessionError> {
+    if recipe.stand_ins.is_empty() {
+        return Ok(());
+    }
+    let (program, map, replaced) = autodiff::stand_in::substitute(&spelled.program, &recipe.stand_in_map())?;
+    spelled.program = program;
+    spelled.values.retain(|_, v| map[v.idx()].is_some());
+    spelled.values.values_mut().for_each(|v| *v = map[v.idx()].unwrap_or(*v));
+    for node in replaced {
+        let what = "it cannot be computed; with a stand-in it passes an input on, in everything that is computed here \
+                    (the exported file keeps it)";
+        reporter.warning("stand-in-value", what, Some(node.as_str().to_owned()));
+    }
+    Ok(())
 }
 
 /// A constant that trains: its node and its value in [`Understood::program`].

@@ -46,8 +46,21 @@ impl Fact {
         if v.len() == 1 { v.to_f64s()?.first().copied() } else { None }
     }
 
+    /// The same element type, as far as both are known.
+    pub fn may_have_type_of(&self, other: &Self) -> bool {
+        self.dtype == other.dtype || self.dtype == DType::Unknown || other.dtype == DType::Unknown
+    }
+
     /// `float32 [4, ?, 128]`, as messages show it.
     pub fn describe(&self) -> String {
         format!("{} {}", self.dtype, self.shape)
     }
+}
+
+/// The first of `inputs` that can take the place of a result: of its element type, and of a shape that is the same as far
+/// as both are known. One that is known to be the same goes before one that may be.
+pub fn replacement(result: &Fact, inputs: &[&Fact]) -> Option<usize> {
+    let may = |x: &&Fact| x.may_have_type_of(result) && x.shape.merge(&result.shape).is_some();
+    let surely = |x: &&Fact| may(x) && x.shape.is_known() && x.shape == result.shape;
+    inputs.iter().position(surely).or_else(|| inputs.iter().position(may))
 }
