@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::autodiff::reach::{Cure as ReachCure, GradReport};
+use crate::autodiff::{Cure as ReachCure, GradReport};
 use crate::base::{Reporter, Severity, files};
 use crate::graph::Graph;
 use crate::session::export::{self, Export};
