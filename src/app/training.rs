@@ -48,6 +48,10 @@ impl Clock {
         }
     }
 
+    fn wall_secs(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     fn secs(&self) -> f64 {
         let now = self.paused_since.map_or(Duration::ZERO, |p| p.elapsed());
         (self.started.elapsed().saturating_sub(self.paused + now)).as_secs_f64()
@@ -214,6 +218,7 @@ fn follow(run: &mut RunView, training: &mut Training, event: &TrainEvent, said: 
         step: step as f64,
         epoch: epoch_of(step, run.total_steps, run.total_epochs),
         seconds: clock.secs(),
+        wall: clock.wall_secs(),
     };
     match event {
         TrainEvent::Start { trainable, parameters, steps, memory_estimate_bytes, .. } => {
@@ -265,6 +270,13 @@ fn follow(run: &mut RunView, training: &mut Training, event: &TrainEvent, said: 
             });
             said.push((Severity::Info, format!("Checkpoint {path}")));
         }
+        TrainEvent::Weights { step, rows } => {
+            run.watch.take(*step, rows);
+            run.weights = Arc::new(rows.clone());
+            run.weights_step = *step as usize;
+        }
+        // Their texts are read in a job.
+        TrainEvent::Samples { .. } => {}
         TrainEvent::Log { step, code, message } => {
             let at = at(run, *step, &training.clock);
             match code.as_str() {

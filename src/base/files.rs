@@ -103,6 +103,35 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
+/// Removes a folder with everything in it.
+pub fn remove_dir_all(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
+/// Gives a file or folder another name on the same disk; refuses to put it over something.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists already", to.display())));
+    }
+    fs::rename(from, to)
+}
+
+/// When a file was last written.
+pub fn modified(path: &Path) -> io::Result<std::time::SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// Makes a file and holds it locked as long as the result lives, also against other processes; `None` where somebody
+/// else holds it. A process that dies lets go.
+pub fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(e),
+    }
+}
+
 /// The entries of a folder, sorted by name.
 pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut out = fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;

@@ -273,7 +273,9 @@ impl Lines {
                 println!("epoch {epoch} {split}: loss {loss:.4}{}", shown.collect::<String>());
             }
             TrainEvent::Checkpoint { path, .. } => tracing::info!("checkpoint {path}"),
+            TrainEvent::Samples { .. } => {}
             TrainEvent::Log { message, .. } => eprintln!("note: {message}"),
+            TrainEvent::Weights { .. } => {}
             TrainEvent::End { step, elapsed_secs, .. } => println!("ended after {step} steps, {elapsed_secs:.1} s"),
         }
     }

@@ -21,16 +21,19 @@ pub mod model;
 pub mod names;
 pub mod objective;
 pub mod overview;
+pub mod prove;
 pub mod query;
 pub mod recipe;
 pub mod report_rows;
 pub mod run;
+pub mod runs;
 pub mod select;
 #[allow(clippy::module_inception)] // the session itself, in the layer of that name
 pub mod session;
 pub mod shapes;
 pub mod tables;
 pub mod training;
+pub mod transfer;
 pub mod understand;
 
 pub use change::Change;

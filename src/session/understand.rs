@@ -9,7 +9,7 @@ use crate::autodiff::{self, GradReport, reach};
 use crate::base::Reporter;
 use crate::graph::{Graph, NodeKey};
 use crate::lower::{self, Spelled};
-use crate::program::{Def, Program, Value};
+use crate::program::{ConstantDef, Def, Program, Value};
 use crate::recognize::{self, ConstantRole, DropoutSite};
 use crate::train::Parameter;
 
@@ -207,28 +207,32 @@ fn warn_of_idle_dropout(sites: &[DropoutSite], recipe: &Recipe, reporter: &mut R
     }
 }
 
+/// What selectors look at: every constant of the program that stands in the graph, in order.
+pub(super) fn candidates<'a>(base: &'a Base, program: &'a Program) -> Vec<Candidate<'a>> {
+    let roles: std::collections::HashMap<&str, &ConstantRole> =
+        base.roles.iter().map(|r| (r.node.as_str(), r)).collect();
+    let candidate = |c: &'a ConstantDef| {
+        let node = c.node.as_ref()?;
+        let role = roles.get(node.as_str());
+        Some(Candidate {
+            name: node.as_str(),
+            is_float: c.payload.dtype.is_float(),
+            elements: c.payload.element_count(),
+            role: role.map_or("other", |r| r.role.name()),
+            suggested: role.is_some_and(|r| r.suggest),
+        })
+    };
+    program.constants.iter().filter_map(candidate).collect()
+}
+
 fn choose_trainable(
     base: &Base,
     recipe: &Recipe,
     program: &Program,
     reporter: &mut Reporter,
 ) -> Result<Vec<Trainable>, SessionError> {
-    let roles: std::collections::HashMap<&str, &ConstantRole> =
-        base.roles.iter().map(|r| (r.node.as_str(), r)).collect();
     let constants: Vec<_> = program.constants.iter().filter_map(|c| Some((c.node.as_ref()?, c))).collect();
-    let candidates: Vec<Candidate<'_>> = constants
-        .iter()
-        .map(|(node, c)| {
-            let role = roles.get(node.as_str());
-            Candidate {
-                name: node.as_str(),
-                is_float: c.payload.dtype.is_float(),
-                elements: c.payload.element_count(),
-                role: role.map_or("other", |r| r.role.name()),
-                suggested: role.is_some_and(|r| r.suggest),
-            }
-        })
-        .collect();
+    let candidates = candidates(base, program);
     let choice = &recipe.trainable;
     let chosen = select::choose(&choice.include, &choice.exclude, &candidates).map_err(SessionError::Choice)?;
     if let Some(s) = chosen.unmatched_include.first() {
@@ -242,13 +246,11 @@ fn choose_trainable(
     for name in &chosen.not_float {
         reporter.warning("not-float", format!("{name} cannot train: it is not floating-point"), Some(name.clone()));
     }
+    let roles: std::collections::HashMap<&str, &'static str> =
+        base.roles.iter().map(|r| (r.node.as_str(), r.role.name())).collect();
     let pick = |&i: &usize| {
         let (node, c) = constants[i];
-        Trainable {
-            node: node.clone(),
-            value: c.value,
-            role: roles.get(node.as_str()).map_or("other", |r| r.role.name()),
-        }
+        Trainable { node: node.clone(), value: c.value, role: roles.get(node.as_str()).copied().unwrap_or("other") }
     };
     Ok(chosen.chosen.iter().map(pick).collect())
 }

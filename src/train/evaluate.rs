@@ -6,6 +6,8 @@ use crate::tensor::Tensor;
 
 use super::executables::Executables;
 use super::metrics::{Collector, Report, Task};
+use super::protocol::Sample;
+use super::samples::Samples;
 use super::step::Phase;
 
 /// Loss (mean over examples) and metrics in [`Phase::Eval`].
@@ -19,6 +21,19 @@ pub fn evaluate(
     task: &Task,
     seed: u64,
 ) -> Result<(f64, Report), String> {
+    evaluate_with_samples(executables, parameters, source, task, seed, 0).map(|(loss, report, _)| (loss, report))
+}
+
+/// As [`evaluate`], with up to `n_samples` examples that cost most.
+pub(super) fn evaluate_with_samples(
+    executables: &mut Executables,
+    parameters: &[Tensor],
+    source: &mut dyn BatchSource,
+    task: &Task,
+    seed: u64,
+    n_samples: usize,
+) -> Result<(f64, Report, Vec<Sample>), String> {
+    let mut samples = Samples::new(task, n_samples);
     let mut collector = Collector::new(task.clone());
     let (mut loss, mut examples) = (0.0, 0.0);
     for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
@@ -32,12 +47,15 @@ pub fn evaluate(
             && let Some(p) = executables.prediction()
         {
             collector.add(&p, l, batch.n_examples);
+            if let Some(s) = &mut samples {
+                s.add(&batch, &p);
+            }
         }
     }
     if examples == 0.0 {
         return Err("the data to evaluate on has no examples".to_owned());
     }
-    Ok((loss / examples, collector.finish()))
+    Ok((loss / examples, collector.finish(), samples.map(Samples::finish).unwrap_or_default()))
 }
 
 /// Predictions in [`Phase::Eval`], batch by batch: `each` gets the rows that count and the prediction, whose leading axis

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Workspace};
 use crate::program::{Random, View};
 use crate::tensor::Tensor;
 
-use super::step::{Phase, ShapeKey, Step, StepFactory};
+use super::step::{NonFinite, Phase, ShapeKey, Step, StepFactory};
 
 /// How many executables are kept. Lengths are rounded up by the data layer, so few are in use at a time.
 const CAPACITY: usize = 24;
@@ -80,7 +80,7 @@ impl Executables {
         feeds: &[(String, Tensor)],
         parameters: &[Tensor],
         random: Random,
-    ) -> Option<String> {
+    ) -> Option<NonFinite> {
         let Self { engine, made, .. } = self;
         let (_, step) = made.last_mut()?;
         engine.install(|| step.first_non_finite(feeds, parameters, random)).unwrap_or_else(|e| {

@@ -46,6 +46,17 @@ impl Outbox {
         }
     }
 
+    /// Past the log, and only to a reader that merges.
+    pub(super) fn show(&mut self, event: TrainEvent) {
+        if self.delivery == Delivery::Merge {
+            self.send(event);
+        }
+    }
+
+    pub(super) fn merges(&self) -> bool {
+        self.delivery == Delivery::Merge
+    }
+
     fn send(&mut self, event: TrainEvent) {
         match self.delivery {
             // A receiver that is gone wants no events.
@@ -64,6 +75,10 @@ impl Outbox {
         if let (Some(last @ TrainEvent::Step { .. }), TrainEvent::Step { .. }) = (self.waiting.back_mut(), &event) {
             merge(last, event, self.merged);
             self.merged += 1;
+        } else if let TrainEvent::Weights { .. } = &event {
+            // Only the newest counts, and it must not keep step events from being merged.
+            self.waiting.retain(|e| !matches!(e, TrainEvent::Weights { .. }));
+            self.waiting.push_front(event);
         } else {
             self.waiting.push_back(event);
             self.merged = 1;

@@ -1,10 +1,10 @@
 //! A [`Step`] that runs a specialised, differentiated [`Program`] on the engine: what a factory usually makes.
 
-use crate::engine::{Bindings, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite};
+use crate::engine::{Bindings, Blame, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite};
 use crate::program::{Program, Random, Value, View};
 use crate::tensor::Tensor;
 
-use super::step::{Step, StepError};
+use super::step::{NonFinite, Step, StepError};
 
 /// A program and what its outputs mean. Feeds are found by the names of `program.feeds`.
 #[derive(Clone, Debug, Default)]
@@ -139,7 +139,7 @@ impl Step for ProgramStep {
         feeds: &[(String, Tensor)],
         parameters: &[Tensor],
         random: Random,
-    ) -> Result<Option<String>, StepError> {
+    ) -> Result<Option<NonFinite>, StepError> {
         let feeds = self.ordered(feeds)?;
         let (program, values) = match &self.given.unfused {
             Some((p, v)) => (p, v),
@@ -149,6 +149,7 @@ impl Step for ProgramStep {
         let bind = Bindings { feeds: &feeds, params: &parameters, random };
         let blame =
             first_non_finite(program, &present(values), &mut ConstantStore::default(), &bind).map_err(step_error)?;
-        Ok(blame.map(|b| b.to_string()))
+        let found = |b: Blame| NonFinite { words: b.to_string(), node: b.node.map(|n| n.as_str().to_owned()) };
+        Ok(blame.map(found))
     }
 }

@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::weights::WeightRow;
+
 /// What the trainer can be told while it runs. It obeys between steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TrainCommand {
@@ -80,11 +82,23 @@ pub enum TrainEvent {
         path: String,
         best: bool,
     },
+    /// The held-out examples of an evaluation that cost most, worst first; only for a reader that merges, in no log.
+    #[serde(skip)]
+    Samples {
+        step: u64,
+        samples: Vec<Sample>,
+    },
     /// Anything else worth keeping: `code` is `paused`, `resumed`, `learning-rate`, or a warning's code.
     Log {
         step: u64,
         code: String,
         message: String,
+    },
+    /// What happens to each weight, now and then; only for a reader that merges (the window), in no log.
+    #[serde(skip)]
+    Weights {
+        step: u64,
+        rows: Vec<WeightRow>,
     },
     End {
         reason: EndReason,
@@ -93,6 +107,19 @@ pub enum TrainEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+}
+
+/// What the model says about one held-out example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Position in the data set.
+    pub row: usize,
+    pub label: usize,
+    pub predicted: usize,
+    /// Of the predicted class.
+    pub probability: f64,
+    /// Negative logarithm of the label's probability.
+    pub loss: f64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
@@ -128,7 +155,9 @@ impl TrainEvent {
             Self::Step { step, .. }
             | Self::Eval { step, .. }
             | Self::Checkpoint { step, .. }
+            | Self::Samples { step, .. }
             | Self::Log { step, .. }
+            | Self::Weights { step, .. }
             | Self::End { step, .. } => *step,
         }
     }

@@ -12,7 +12,7 @@ use crate::program::{Random, View};
 use crate::tensor::{DType, Tensor};
 
 use super::checkpoint::{self, Loaded, Progress};
-use super::evaluate::evaluate;
+use super::evaluate::evaluate_with_samples;
 use super::executables::Executables;
 use super::metrics::{self, Collector, Task};
 use super::optimizers::apply;
@@ -23,9 +23,16 @@ use super::settings::Settings;
 use super::step::Phase;
 use super::store::Store;
 use super::trainer::Job;
+use super::weights::Meter;
 
 /// Metrics of a single step are left out where they would cost more than they tell (a vocabulary of classes per token).
 const MAX_STEP_SCORES: usize = 1 << 20;
+
+/// Held-out examples that a watched run tells of after each evaluation.
+const N_SAMPLES: usize = 200;
+
+/// Code of the log event whose message is the node that first produced a value that is not finite.
+pub const NAN_ORIGIN: &str = "nan-origin";
 
 /// What commands asked for and was not done yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,12 +66,15 @@ pub(super) struct Run<'a> {
     sums: Vec<Option<Tensor>>,
     /// The newest checkpoint of this run: its step, and where it lies.
     saved: Option<(u64, PathBuf)>,
+    meter: Meter,
 }
 
 /// What a step's forward and backward passes gave.
 struct Computed {
     loss: f64,
     norm: f64,
+    /// Of each parameter's summed gradient.
+    squared: Vec<Option<f64>>,
     /// Factor that turns summed gradients into their mean.
     mean: f64,
     n_examples: usize,
@@ -107,6 +117,7 @@ impl<'a> Run<'a> {
             elapsed_before: progress.elapsed_secs,
             paused: Duration::ZERO,
             saved,
+            meter: Meter::default(),
             progress,
             settings,
         };
@@ -224,6 +235,7 @@ impl<'a> Run<'a> {
         let mut out = Computed {
             loss: 0.0,
             norm: 0.0,
+            squared: Vec::new(),
             mean: 1.0,
             n_examples: 0,
             metrics: Metrics::new(),
@@ -260,7 +272,8 @@ impl<'a> Run<'a> {
             let last = micro + 1 == accumulate || out.epoch_ended;
             if last {
                 out.mean = if accumulate > 1 { 1.0 / out.n_examples as f64 } else { 1.0 };
-                out.norm = self.squared_norm().sqrt() * out.mean;
+                out.squared = self.squared_norms();
+                out.norm = out.squared.iter().flatten().sum::<f64>().sqrt() * out.mean;
                 if !out.norm.is_finite() {
                     return Err(self.blame(&placed, random, "the gradient's norm", out.norm));
                 }
@@ -286,17 +299,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Sum of squares of all gradients, in the order of the parameters.
-    fn squared_norm(&self) -> f64 {
+    /// Sum of squares of each gradient, in the order of the parameters.
+    fn squared_norms(&self) -> Vec<Option<f64>> {
         let views = self.gradients(self.store.len());
-        self.executables.engine().install(|| views.iter().flatten().map(|v| apply::squared_norm(*v)).sum())
+        self.executables.engine().install(|| views.iter().map(|v| v.map(apply::squared_norm)).collect())
     }
 
     /// Says which node first gave something that is not finite, and what to do.
     fn blame(&mut self, placed: &Placed, random: Random, what: &str, value: f64) -> String {
         let step_idx = self.progress.step;
         let origin = match self.executables.first_non_finite(&placed.batch.feeds, self.store.values(), random) {
-            Some(found) => format!("first, {found}"),
+            Some(found) => {
+                if let Some(node) = found.node {
+                    self.note(NAN_ORIGIN, node);
+                }
+                format!("first, {}", found.words)
+            }
             None => "no single node could be named".to_owned(),
         };
         let rescue = match &self.saved {
@@ -317,9 +335,14 @@ impl<'a> Run<'a> {
         let c = self.store.coefficients(&self.settings.optimizer, rate, computed.mean * clip);
         // Taken out for the call, because the views borrow the run.
         let mut store = std::mem::take(&mut self.store);
+        let is_measured = self.outbox.merges() && self.meter.begin(store.names(), store.values());
         let views = self.gradients(store.len());
         self.executables.engine().install(|| store.update(&c, |i| views[i]));
         self.store = store;
+        if is_measured {
+            let rows = self.meter.finish(self.store.values(), &computed.squared, computed.mean);
+            self.outbox.show(TrainEvent::Weights { step: self.progress.step, rows });
+        }
     }
 
     fn report(&mut self, computed: &Computed, lr: f64, took: Duration) {
@@ -360,10 +383,12 @@ impl<'a> Run<'a> {
     /// Evaluates on the validation data; whether the watched metric improved. `None` where a stop came in between.
     fn evaluate(&mut self, epoch: usize) -> Result<Option<bool>, String> {
         let Some(mut source) = self.validation.take() else { return Ok(None) };
-        let result =
-            evaluate(&mut self.executables, self.store.values(), &mut *source, &self.task, self.settings.training.seed);
+        let seed = self.settings.training.seed;
+        let n_samples = if self.outbox.merges() { N_SAMPLES } else { 0 };
+        let values = self.store.values();
+        let result = evaluate_with_samples(&mut self.executables, values, &mut *source, &self.task, seed, n_samples);
         self.validation = Some(source);
-        let (loss, report) = result?;
+        let (loss, report, samples) = result?;
         let watched = self.settings.training.best_metric.clone();
         let value = if watched == "loss" { Some(loss) } else { report.metrics.get(&watched).copied() };
         let higher = metrics::find(&watched).is_none_or(|m| m.higher_is_better);
@@ -375,6 +400,9 @@ impl<'a> Run<'a> {
             metrics: report.metrics,
             confusion: report.confusion,
         });
+        if !samples.is_empty() {
+            self.outbox.show(TrainEvent::Samples { step: self.progress.step, samples });
+        }
         let Some(value) = value else {
             self.note("no-such-metric", format!("'{watched}' is not measured in this run; the best is not tracked"));
             return Ok(Some(false));

@@ -77,8 +77,10 @@ impl RunLog {
                     self.confusion = Some((*step, confusion.clone()));
                 }
             }
+            TrainEvent::Samples { .. } => {}
             TrainEvent::Checkpoint { step, path, best } => self.checkpoints.push((*step, path.clone(), *best)),
             TrainEvent::Log { step, code, message } => self.notes.push((*step, code.clone(), message.clone())),
+            TrainEvent::Weights { .. } => {}
             TrainEvent::End { reason, elapsed_secs, message, .. } => {
                 self.end = Some((*reason, message.clone()));
                 self.elapsed_secs = *elapsed_secs;

@@ -22,6 +22,15 @@ pub enum Phase {
 #[error("{0}")]
 pub struct StepError(pub String);
 
+/// Where numbers went wrong first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NonFinite {
+    /// What happened, with its place.
+    pub words: String,
+    /// The graph node, where the value was spelled from one.
+    pub node: Option<String>,
+}
+
 /// Feeds that share an executable: phase, names, element types, shapes, and whatever [`StepFactory::key`] adds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShapeKey {
@@ -79,5 +88,5 @@ pub trait Step: Debug + Send {
         feeds: &[(String, Tensor)],
         parameters: &[Tensor],
         random: Random,
-    ) -> Result<Option<String>, StepError>;
+    ) -> Result<Option<NonFinite>, StepError>;
 }

@@ -16,9 +16,11 @@ pub mod run_view;
 #[cfg(test)]
 pub mod sample;
 pub mod selection;
+pub mod series;
 pub mod state;
 pub mod text;
 pub mod theme;
+pub mod weights;
 pub mod widgets;
 
 pub use command::{Action, Command, Sender};

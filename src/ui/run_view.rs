@@ -1,76 +1,9 @@
 //! A run as the window shows it: its state, its series, its events.
 
-/// One measured curve.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Series {
-    pub name: String,
-    /// x positions as steps; `epochs` and `seconds` run in parallel.
-    pub steps: Vec<f64>,
-    pub epochs: Vec<f64>,
-    pub seconds: Vec<f64>,
-    pub values: Vec<f64>,
-}
+pub use super::series::{Moment, Series, XAxis};
+use crate::train::WeightRow;
 
-impl Series {
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
-    }
-
-    pub fn push(&mut self, at: Moment, value: f64) {
-        self.steps.push(at.step);
-        self.epochs.push(at.epoch);
-        self.seconds.push(at.seconds);
-        self.values.push(value);
-    }
-
-    pub fn last(&self) -> Option<f64> {
-        self.values.last().copied()
-    }
-
-    pub fn min(&self) -> Option<f64> {
-        self.values.iter().copied().filter(|v| v.is_finite()).reduce(f64::min)
-    }
-
-    pub fn max(&self) -> Option<f64> {
-        self.values.iter().copied().filter(|v| v.is_finite()).reduce(f64::max)
-    }
-
-    pub fn xs(&self, axis: XAxis) -> &[f64] {
-        match axis {
-            XAxis::Step => &self.steps,
-            XAxis::Epoch => &self.epochs,
-            XAxis::Time => &self.seconds,
-        }
-    }
-}
-
-/// When something was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moment {
-    pub step: f64,
-    /// With its fraction: 1.5 is the middle of the second epoch.
-    pub epoch: f64,
-    /// Since the start, without pauses.
-    pub seconds: f64,
-}
-
-impl Moment {
-    pub fn x(&self, axis: XAxis) -> f64 {
-        match axis {
-            XAxis::Step => self.step,
-            XAxis::Epoch => self.epoch,
-            XAxis::Time => self.seconds,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum XAxis {
-    #[default]
-    Step,
-    Epoch,
-    Time,
-}
+use super::weights::Watch;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RunState {
@@ -154,8 +87,15 @@ pub struct RunView {
     pub speed: Series,
     pub marks: Vec<Mark>,
     pub predictions: Vec<Prediction>,
+    /// Gradient norms and update/weight ratios per trainable constant, as last measured, and after which step.
+    pub weights: std::sync::Arc<Vec<WeightRow>>,
+    pub weights_step: usize,
     /// Class names and counts, true class by row.
     pub confusion: Option<(Vec<String>, Vec<Vec<usize>>)>,
+    /// How each weight does.
+    pub watch: Watch,
+    /// Where it is kept; `None` for one that writes nothing.
+    pub folder: Option<std::path::PathBuf>,
 }
 
 impl RunView {

@@ -10,7 +10,7 @@ use regraft::tensor::Tensor;
 use regraft::tensor::io::Arrays;
 use regraft::train::metrics::{Collector, Task};
 use regraft::train::{
-    EndReason, Job, Outcome, Parameter, Phase, Preset, Settings, Step, StepError, StepFactory, Store, TrainCommand,
+    EndReason, Job, NonFinite, Outcome, Parameter, Phase, Preset, Settings, Step, StepError, StepFactory, Store, TrainCommand,
     TrainEvent, Trainer, checkpoint, run_log,
 };
 use serde_json::Value;
@@ -141,8 +141,8 @@ impl Step for Pull {
         _: &[(String, Tensor)],
         _: &[Tensor],
         _: Random,
-    ) -> Result<Option<String>, StepError> {
-        Ok(Some("div at layer/norm produced NaN".into()))
+    ) -> Result<Option<NonFinite>, StepError> {
+        Ok(Some(NonFinite { words: "div at layer/norm produced NaN".into(), node: Some("layer/norm".into()) }))
     }
 }
 

@@ -308,7 +308,7 @@ pub fn run() -> regraft::ui::run_view::RunView {
     };
     for i in 0..220 {
         let t = f64::from(i);
-        let at = Moment { step: t, epoch: t / 120.0, seconds: t * 0.19 };
+        let at = Moment { step: t, epoch: t / 120.0, seconds: t * 0.19, wall: t * 0.2 };
         // A repeatable ragged curve.
         let noise = ((t * 12.9898).sin() * 43758.5453).fract().abs() - 0.5;
         let loss = 0.72 * (-t / 90.0).exp() + 0.12 + noise * 0.12;
@@ -319,11 +319,11 @@ pub fn run() -> regraft::ui::run_view::RunView {
         r.speed.push(at, 83.0 + noise * 6.0);
     }
     for (step, loss, accuracy) in [(60.0, 0.52, 0.74), (120.0, 0.34, 0.86), (180.0, 0.27, 0.9)] {
-        let at = Moment { step, epoch: step / 120.0, seconds: step * 0.19 };
+        let at = Moment { step, epoch: step / 120.0, seconds: step * 0.19, wall: step * 0.2 };
         r.validation_loss.push(at, loss);
         r.metric("accuracy").1.push(at, accuracy);
     }
-    let at = Moment { step: 120.0, epoch: 1.0, seconds: 22.8 };
+    let at = Moment { step: 120.0, epoch: 1.0, seconds: 22.8, wall: 24.0 };
     r.marks.push(Mark { kind: MarkKind::Epoch, at, text: "epoch 2".to_owned() });
     r.confusion = Some((vec!["bad".to_owned(), "good".to_owned()], vec![vec![34, 6], vec![4, 76]]));
     r.predictions = (0..24)

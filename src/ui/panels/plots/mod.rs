@@ -103,8 +103,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
 
 fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
     ui.horizontal_wrapped(|ui| {
-        for (axis, title) in [(XAxis::Step, "Step"), (XAxis::Epoch, "Epoch"), (XAxis::Time, "Time")] {
-            if ui.selectable_label(s.x == axis, title).clicked() {
+        for axis in XAxis::ALL {
+            if ui.selectable_label(s.x == axis, axis.title()).clicked() {
                 s.x = axis;
                 s.is_following = true;
             }
@@ -293,7 +293,7 @@ fn mark_color(t: &theme::Tokens, kind: MarkKind) -> Color32 {
 
 fn axis_label(v: f64, axis: XAxis) -> String {
     match axis {
-        XAxis::Time => text::duration(v),
+        XAxis::Time | XAxis::TimeWithoutPauses => text::duration(v),
         XAxis::Step => text::number(v, 6),
         XAxis::Epoch => text::number(v, 3),
     }
