@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn large_weights_are_sampled_evenly() {
-        let t = Tensor::from_f64s(DType::F32, &[10_000], (0..10_000).map(f64::from).collect());
+        let t = Tensor::from_f64s(DType::F32, &[10_000], (0..10_000).map(f64::from));
         let s = sample(&t);
         assert_eq!((s.len(), s[1]), (3334, 3.0));
     }
