@@ -234,7 +234,9 @@ mod tests {
         let site = |i: usize| EditStep::BypassDropout { output: sites.base.sites[i].output_key.as_str().to_owned() };
         let edited = Change::AddEdits(vec![site(0), site(1)]).apply(&recipe);
         let cancel = CancelToken::default();
-        for (recipe, inputs) in [(edited.clone(), "rows of train.tsv"), (Recipe { data: None, ..edited.clone() }, "random inputs")] {
+        for (recipe, inputs) in
+            [(edited.clone(), "rows of train.tsv"), (Recipe { data: None, ..edited.clone() }, "random inputs")]
+        {
             let proof = prove(&model, &recipe, What::All, 4, &cancel, |_| {}).unwrap();
             assert_eq!((proof.inputs.as_str(), proof.n_inputs), (inputs, 4));
             assert!(!proof.outputs.is_empty() && proof.outputs.iter().all(|o| !o.is_gone && o.magnitude > 0.0));

@@ -64,7 +64,8 @@ pub fn read(folder: &Path) -> Result<RunRow, SessionError> {
 pub fn rename(folder: &Path, name: &str) -> Result<PathBuf, SessionError> {
     let fail = |why: String| SessionError::File { path: folder.to_owned(), what: "renamed", why };
     let name = name.trim();
-    let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|']);
+    let is_plain =
+        !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':', '*', '?', '"', '<', '>', '|']);
     if !is_plain {
         return Err(fail(format!("{name:?} cannot be the name of a folder; use letters, digits, - and _")));
     }

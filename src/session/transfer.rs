@@ -226,7 +226,9 @@ fn adjustments(
             let applied = edits::apply(model, std::slice::from_ref(&entry.step), &mut reporter);
             let complaint = match applied {
                 Err(e) => Some(e.to_string()),
-                Ok(_) => reporter.diagnostics().iter().find(|d| d.code == "edit-not-applied").map(|d| d.message.clone()),
+                Ok(_) => {
+                    reporter.diagnostics().iter().find(|d| d.code == "edit-not-applied").map(|d| d.message.clone())
+                }
             };
             if let Some(why) = complaint {
                 fate = Fate::Dropped(why);
@@ -243,9 +245,7 @@ fn adjustments(
 
 fn trainable(out: &mut Transferred, recipe: &Recipe, base: &Base, lookup: &Lookup) -> TrainableChoice {
     let candidates = understand::candidates(base, &base.spelled.program);
-    let count = |s: &Selector| {
-        select::choose(std::slice::from_ref(s), &[], &candidates).map_or(0, |c| c.chosen.len())
-    };
+    let count = |s: &Selector| select::choose(std::slice::from_ref(s), &[], &candidates).map_or(0, |c| c.chosen.len());
     let here = |out: &mut Transferred, verb: &str, selectors: &[Selector]| {
         let mut kept = Vec::new();
         for s in selectors {
@@ -284,17 +284,13 @@ fn data(out: &mut Transferred, recipe: &Recipe, lookup: &Lookup) {
     out.line(format!("Data {}", data.train), Fate::Taken);
     let mut here = data.clone();
     here.map = by_name(out, "Placeholder", &data.map, |n| lookup.value(n));
-    here.logits = data.logits.as_ref().and_then(|n| resolve(out, format!("Predictions from {n}"), n, |n| lookup.value(n)));
+    here.logits =
+        data.logits.as_ref().and_then(|n| resolve(out, format!("Predictions from {n}"), n, |n| lookup.value(n)));
     out.recipe.data = Some(here);
 }
 
 /// The objective last, on the adjusted graph: it may read what an adjustment made.
-fn objective(
-    out: &mut Transferred,
-    recipe: &Recipe,
-    model: &Arc<Model>,
-    lookup: &Lookup,
-) -> Result<(), SessionError> {
+fn objective(out: &mut Transferred, recipe: &Recipe, model: &Arc<Model>, lookup: &Lookup) -> Result<(), SessionError> {
     let Some(objective) = &recipe.objective else { return Ok(()) };
     let mut here = objective.clone();
     let mut renamed = None;
@@ -366,7 +362,8 @@ mod tests {
         r.dropout.sites.insert("nowhere/dropout/mul".to_owned(), SitePolicy::Off);
         r.stand_ins.insert("other/loss/logits".to_owned(), StandIn::Stop);
         r.pins.insert("no_such_input".to_owned(), 0.0);
-        r.trainable.include = ["glob:bert/*", "role:bias", "gone/kernel", "re:^nothing$"].map(|s| s.parse().unwrap()).to_vec();
+        r.trainable.include =
+            ["glob:bert/*", "role:bias", "gone/kernel", "re:^nothing$"].map(|s| s.parse().unwrap()).to_vec();
         let t = transfer(&r, &model).unwrap();
         let bare_site = bare(&site).to_owned();
         assert_eq!(fate(&t, &format!("Dropout at tower/{site}")), &Fate::Renamed(bare_site.clone()));

@@ -1,6 +1,8 @@
 //! A [`Step`] that runs a specialised, differentiated [`Program`] on the engine: what a factory usually makes.
 
-use crate::engine::{Bindings, Blame, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite};
+use crate::engine::{
+    Bindings, Blame, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite,
+};
 use crate::program::{Program, Random, Value, View};
 use crate::tensor::Tensor;
 

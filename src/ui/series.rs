@@ -135,7 +135,8 @@ impl Pyramid {
             }
             while (self.levels[level].len() + 1) * FAN <= below {
                 let start = self.levels[level].len() * FAN;
-                let block = (start..start + FAN).filter_map(|i| if level == 0 { index(i) } else { self.levels[level - 1][i] });
+                let block =
+                    (start..start + FAN).filter_map(|i| if level == 0 { index(i) } else { self.levels[level - 1][i] });
                 let merged = block.reduce(|a, b| merge(values, a, b));
                 self.levels[level].push(merged);
             }

@@ -37,9 +37,15 @@ impl Health {
 
     pub fn help(self) -> &'static str {
         match self {
-            Self::Exploding => "Its gradient is more than 100 times its usual size, or not finite: a smaller learning rate or clipping helps.",
-            Self::Dead => "Its gradient was exactly zero several times in a row: what reads it is saturated, masked or not reached by these data.",
-            Self::Fast => "One update moves more than a tenth of it: a smaller learning rate keeps more of what was learned before.",
+            Self::Exploding => {
+                "Its gradient is more than 100 times its usual size, or not finite: a smaller learning rate or clipping helps."
+            }
+            Self::Dead => {
+                "Its gradient was exactly zero several times in a row: what reads it is saturated, masked or not reached by these data."
+            }
+            Self::Fast => {
+                "One update moves more than a tenth of it: a smaller learning rate keeps more of what was learned before."
+            }
             Self::Fine => "",
         }
     }
@@ -152,7 +158,8 @@ mod tests {
     fn measurements_are_found_by_the_constants_name() {
         let mut watch = Watch::default();
         for step in 0..40u32 {
-            let row = WeightRow { name: "w".into(), gradient_norm: Some(0.0), update_ratio: None, zero_in_a_row: step + 1 };
+            let row =
+                WeightRow { name: "w".into(), gradient_norm: Some(0.0), update_ratio: None, zero_in_a_row: step + 1 };
             watch.take(u64::from(step), &[row]);
         }
         assert_eq!(watch.step, Some(39));

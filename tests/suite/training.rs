@@ -10,8 +10,8 @@ use regraft::tensor::Tensor;
 use regraft::tensor::io::Arrays;
 use regraft::train::metrics::{Collector, Task};
 use regraft::train::{
-    EndReason, Job, NonFinite, Outcome, Parameter, Phase, Preset, Settings, Step, StepError, StepFactory, Store, TrainCommand,
-    TrainEvent, Trainer, checkpoint, run_log,
+    EndReason, Job, NonFinite, Outcome, Parameter, Phase, Preset, Settings, Step, StepError, StepFactory, Store,
+    TrainCommand, TrainEvent, Trainer, checkpoint, run_log,
 };
 use serde_json::Value;
 
