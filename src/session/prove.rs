@@ -131,10 +131,14 @@ struct Inputs {
 /// The first rows of the recipe's training data as batches; `None` where there is no table or it cannot be read.
 fn real_inputs(model: &Arc<Model>, recipe: &Recipe, n: usize) -> Option<(String, Vec<Inputs>)> {
     let data = recipe.data.as_ref()?;
-    let unedited = Recipe { edits: Vec::new(), ..recipe.clone() };
-    let base = Arc::new(Base::new(model.clone(), &unedited).ok()?);
-    let understood = Arc::new(Understood::new(base, Arc::new(unedited)).ok()?);
-    let plan = TablePlan::new(understood, &mut Reporter::default()).ok()?;
+    let plan = |recipe: Recipe| {
+        let base = Arc::new(Base::new(model.clone(), &recipe).ok()?);
+        let understood = Arc::new(Understood::new(base, Arc::new(recipe)).ok()?);
+        TablePlan::new(understood, &mut Reporter::default()).ok()
+    };
+    // The file's own placeholders where they do (an adjustment may remove one), else those of the adjusted graph (the
+    // objective may read a head that only it has).
+    let plan = plan(Recipe { edits: Vec::new(), ..recipe.clone() }).or_else(|| plan(recipe.clone()))?;
     let settings = training::settings(recipe).ok()?;
     let table = plan.open_table(&data.train, &settings).ok()?;
     let labels = plan.labels(&table).ok()?;

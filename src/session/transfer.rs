@@ -84,7 +84,7 @@ pub fn transfer(recipe: &Recipe, model: &Arc<Model>) -> Result<Transferred, Sess
     out.recipe.stand_ins = by_name(&mut out, "Stand-in gradient at", &recipe.stand_ins, |n| lookup.value(n));
     out.recipe.dropout.default = recipe.dropout.default;
     out.recipe.dropout.sites = by_name(&mut out, "Dropout at", &recipe.dropout.sites, |n| lookup.site(n));
-    adjustments(&mut out, recipe, model, &lookup)?;
+    adjustments(&mut out, recipe, model, &lookup);
     out.recipe.trainable = trainable(&mut out, recipe, &base, &lookup);
     data(&mut out, recipe, &lookup);
     objective(&mut out, recipe, model, &lookup)?;
@@ -200,47 +200,54 @@ fn resolve(out: &mut Transferred, decision: String, name: &str, find: impl Fn(&s
     }
 }
 
-/// Adjustments of the graph: what applies without a complaint is taken.
-fn adjustments(
-    out: &mut Transferred,
-    recipe: &Recipe,
-    model: &Arc<Model>,
-    lookup: &Lookup,
-) -> Result<(), SessionError> {
-    for (i, entry) in recipe.edits.iter().enumerate() {
+/// Adjustments of the graph, each on those that were taken before it: what applies without a complaint is taken.
+fn adjustments(out: &mut Transferred, recipe: &Recipe, model: &Model, lookup: &Lookup) {
+    let complaints = |steps: &[EditStep]| {
+        let mut reporter = Reporter::default();
+        edits::edit(model, steps, &mut reporter);
+        let all = reporter.into_diagnostics().into_iter().filter(|d| d.code == "edit-not-applied");
+        all.map(|d| d.message).collect::<Vec<_>>()
+    };
+    let mut steps: Vec<EditStep> = Vec::new();
+    for entry in &recipe.edits {
         let mut entry = entry.clone();
+        let decision = {
+            let (kind, what) = entry.step.label();
+            format!("{kind} {what}")
+        };
         let mut fate = Fate::Taken;
-        #[allow(irrefutable_let_patterns)] // the first of several kinds
-        if let EditStep::BypassDropout { output } = &mut entry.step {
-            match lookup.site(output) {
-                Found::Same => {}
-                Found::Other(name) => {
-                    fate = Fate::Renamed(name.clone());
-                    *output = name;
+        let (name, found) = match &mut entry.step {
+            EditStep::BypassDropout { output } => (Some(output.clone()), Some(lookup.site(output))),
+            EditStep::Bypass { node } => (Some(node.clone()), Some(lookup.value(node))),
+            EditStep::GraftHead(head) => (head.at.clone(), head.at.as_deref().map(|at| lookup.value(at))),
+            EditStep::Unbake(_) | EditStep::Lora(_) => (None, None),
+        };
+        match (name, found) {
+            (Some(_), Some(Found::Other(other))) => {
+                fate = Fate::Renamed(other.clone());
+                match &mut entry.step {
+                    EditStep::BypassDropout { output } => *output = other,
+                    EditStep::Bypass { node } => *node = other,
+                    EditStep::GraftHead(head) => head.at = Some(other),
+                    EditStep::Unbake(_) | EditStep::Lora(_) => {}
                 }
-                Found::Nowhere(_) => fate = Fate::Dropped("no such dropout in this model".to_owned()),
             }
-        }
-        if !matches!(fate, Fate::Dropped(_)) {
-            let mut reporter = Reporter::default();
-            let applied = edits::apply(model, std::slice::from_ref(&entry.step), &mut reporter);
-            let complaint = match applied {
-                Err(e) => Some(e.to_string()),
-                Ok(_) => {
-                    reporter.diagnostics().iter().find(|d| d.code == "edit-not-applied").map(|d| d.message.clone())
-                }
-            };
-            if let Some(why) = complaint {
-                fate = Fate::Dropped(why);
+            (Some(name), Some(Found::Nowhere(_))) => {
+                out.line(decision, Fate::Dropped(format!("there is no {name} in this model")));
+                continue;
             }
+            _ => {}
         }
-        if !matches!(fate, Fate::Dropped(_)) {
-            out.recipe.edits.push(entry);
+        let before = complaints(&steps).len();
+        steps.push(entry.step.clone());
+        if let Some(why) = complaints(&steps).into_iter().nth(before) {
+            steps.pop();
+            out.line(decision, Fate::Dropped(why));
+            continue;
         }
-        let label = super::Change::AddEdits(vec![recipe.edits[i].step.clone()]).label();
-        out.line(label, fate);
+        out.recipe.edits.push(entry);
+        out.line(decision, fate);
     }
-    Ok(())
 }
 
 fn trainable(out: &mut Transferred, recipe: &Recipe, base: &Base, lookup: &Lookup) -> TrainableChoice {
@@ -307,7 +314,8 @@ fn objective(out: &mut Transferred, recipe: &Recipe, model: &Arc<Model>, lookup:
                 follow(on);
                 follow(labels);
             }
-            Objective::Head { at, .. } => follow(at),
+            // It reads a head that the adjustments graft.
+            Objective::Head { .. } => {}
         }
     }
     let base = Arc::new(Base::new(model.clone(), &out.recipe)?);
