@@ -191,6 +191,40 @@ pub fn replace_checked<E: From<io::Error>>(
     Ok(())
 }
 
+/// Makes a folder: `write` fills a temporary one beside it, `check` may refuse that, then it gets its name. A folder that
+/// is there already must be empty.
+pub fn create_folder_checked<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    if path.exists() && (!path.is_dir() || fs::read_dir(path)?.next().is_some()) {
+        let what = format!("{} is there already; name a new or an empty folder", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what).into());
+    }
+    let parent = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".regraft-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let temp = builder.tempdir_in(parent)?;
+    write(temp.path())?;
+    check(temp.path())?;
+    // Renaming onto an empty folder works on Unix only.
+    if path.exists() {
+        fs::remove_dir(path)?;
+    }
+    fs::rename(temp.path(), path)?;
+    // It has its name now; there is nothing left to clean up.
+    let _ = temp.keep();
+    sync_folder(parent);
+    Ok(())
+}
+
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(path, |out| out.write_all(bytes))
 }

@@ -43,8 +43,13 @@ impl std::fmt::Debug for Format {
 }
 
 /// All formats, in the order in which they are tried.
-pub const ALL: &[&Format] =
-    &[&folders::hugging_face::HUGGING_FACE, &onnx::ONNX, &tensorflow::FROZEN, &tensorflow::TEXT];
+pub const ALL: &[&Format] = &[
+    &folders::google::GOOGLE,
+    &folders::hugging_face::HUGGING_FACE,
+    &onnx::ONNX,
+    &tensorflow::FROZEN,
+    &tensorflow::TEXT,
+];
 
 /// What a reader gives; [`open`] adds where it came from.
 #[derive(Debug)]
@@ -57,6 +62,20 @@ pub struct Read {
     /// The bytes that spans refer to, where they are not those of the file.
     pub converted: Option<Source>,
     pub assets: Assets,
+}
+
+impl Read {
+    /// For readers that build their graph themselves: nothing of it lies in the file.
+    pub fn built(dialect: &'static dyn Dialect) -> Self {
+        Self {
+            graph: Graph::default(),
+            producer: String::new(),
+            graph_span: 0..0,
+            dialect,
+            converted: None,
+            assets: Assets::default(),
+        }
+    }
 }
 
 /// What lies beside a model and belongs to it.
@@ -123,7 +142,7 @@ pub fn open(path: &Path) -> Result<Imported, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
     let file = match files::is_dir(path) {
         true => folders::description(path).unwrap_or_else(|| path.join("saved_model.pb")),
-        false => path.to_owned(),
+        false => folders::description_beside(path).unwrap_or_else(|| path.to_owned()),
     };
     if files::is_dir(path) && !files::exists(&file) {
         let what = "this folder holds no model that can be opened; name the model file itself".to_owned();
@@ -188,11 +207,21 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     if same(path, &imported.path) {
         return Err(WriteError::SameFile(path.display().to_string()));
     }
+    let is_frozen = [tensorflow::FROZEN.name, tensorflow::TEXT.name].contains(&imported.format);
+    if !is_frozen && imported.dialect.name() == "tensorflow" && wants_frozen(path) {
+        return tensorflow::freeze::write(imported, patch, path);
+    }
     let format = ALL.iter().find(|f| f.name == imported.format);
     match format.and_then(|f| f.write) {
         Some(write) => write(imported, patch, path),
         None => Err(WriteError::ReadOnly(imported.format)),
     }
+}
+
+/// Whether a path asks for a frozen TensorFlow graph, whatever the model was read from.
+fn wants_frozen(path: &Path) -> bool {
+    let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    name.ends_with(".pb") && name != "saved_model.pb" && !files::is_dir(path)
 }
 
 fn first_bytes(source: &Source) -> String {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use regraft::base::Reporter;
+use regraft::formats;
+use regraft::graph::GraphPatch;
 use regraft::session::compute::{Ask, Gradients, Mode};
 use regraft::session::recipe::{Recipe, SitePolicy, TrainableChoice};
 use regraft::session::{Selector, Session, feeds};
-use regraft::tensor::{Tensor, io};
+use regraft::tensor::{DType, Tensor, io};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/folders")
@@ -33,7 +35,7 @@ fn cases() -> Vec<(PathBuf, BTreeMap<String, BTreeMap<String, Tensor>>)> {
 fn session(path: &Path) -> Session {
     let mut session = Session::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut recipe = Recipe {
-        trainable: TrainableChoice { include: vec![Selector::All], exclude: Vec::new() },
+        trainable: TrainableChoice { include: vec![Selector::All, Selector::Suggested], exclude: Vec::new() },
         ..Recipe::default()
     };
     recipe.dropout.default = SitePolicy::Off;
@@ -99,4 +101,198 @@ fn gradients_are_pytorchs() {
             assert!(off <= 1e-5 * scale, "{name} in {place} is {off:e} off, of {scale}");
         }
     }
+}
+
+/// Copies a case into a new folder, so that it can be damaged.
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(root().join(name)).unwrap().map(|e| e.unwrap().path()) {
+        std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+fn error(path: &Path) -> String {
+    formats::open(path).err().unwrap_or_else(|| panic!("{} opened", path.display())).to_string()
+}
+
+#[test]
+fn dropout_sites_have_the_configured_rates() {
+    for (name, n_sites) in
+        [("bert_sequence", 1 + 2 * 3 + 1), ("distilbert_sequence", 1 + 2 * 2 + 1), ("google_bert", 8)]
+    {
+        let session = Session::open(&root().join(name)).unwrap();
+        let understood = session.understand().unwrap();
+        let sites = &understood.base.sites;
+        assert_eq!(sites.len(), n_sites, "{name}");
+        let rates: Vec<f64> = sites.iter().map(|s| s.rate.unwrap()).collect();
+        assert!(rates.iter().all(|r| *r == 0.1 || *r == 0.2), "{rates:?} in {name}");
+        // Every weight trains, nothing else does.
+        let weights = session
+            .model
+            .graph()
+            .constants()
+            .filter(|(_, c)| matches!(c.origin, regraft::graph::ConstantOrigin::Variable { .. }));
+        let suggested = understood.base.roles.iter().filter(|r| r.suggest).count();
+        assert_eq!(suggested, weights.count(), "{name}");
+    }
+}
+
+#[test]
+fn a_folder_without_changes_comes_back_as_it_was() {
+    let out = tempfile::tempdir().unwrap();
+    for (folder, _) in cases() {
+        let imported = formats::open(&folder).unwrap();
+        let to = out.path().join(folder.file_name().unwrap());
+        formats::write(&imported, &GraphPatch::default(), &to).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        for file in std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()) {
+            let copy = std::fs::read(to.join(file.file_name().unwrap())).unwrap();
+            assert!(copy == std::fs::read(&file).unwrap(), "{}", file.display());
+        }
+        // A folder that is there already is not written over.
+        assert!(formats::write(&imported, &GraphPatch::default(), &to).is_err());
+    }
+}
+
+#[test]
+fn tuned_weights_come_back_under_their_names() {
+    let out = tempfile::tempdir().unwrap();
+    for name in ["bert_pretraining_sharded", "bert_half", "google_bert", "roberta_tokens"] {
+        let imported = formats::open(&root().join(name)).unwrap();
+        let mut patch = GraphPatch::default();
+        let is_weight = |c: &regraft::graph::Constant| {
+            matches!(c.origin, regraft::graph::ConstantOrigin::Variable { .. }) && c.payload.shape.len() == 2
+        };
+        for (id, constant) in imported.graph.constants().filter(|(_, c)| is_weight(c)) {
+            let old = constant.payload.load().unwrap();
+            let new = old.to_f64s().unwrap().into_iter().map(|v| (v * 2.0 + 1.0).round() / 4.0);
+            let key = imported.graph.node(id).key.clone();
+            patch.constants.insert(key, Tensor::from_f64s(DType::F32, old.shape(), new));
+        }
+        assert!(patch.constants.len() > 10);
+        let to = out.path().join(name);
+        formats::write(&imported, &patch, &to).unwrap();
+        let written = formats::open(&to).unwrap();
+        for (old, new) in imported.graph.nodes.iter().zip(&written.graph.nodes) {
+            let (Some(a), Some(b)) = (&old.constant, &new.constant) else { continue };
+            let (a, b) = (a.payload.load().unwrap(), b.payload.load().unwrap());
+            assert_eq!(a.dtype(), b.dtype(), "{}", old.key);
+            match patch.constants.get(&old.key) {
+                Some(tuned) => assert_eq!(tuned.to_f64s(), b.to_f64s(), "{}", old.key),
+                None => assert_eq!(a, b, "{}", old.key),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frozen_graph_of_a_folder_computes_the_same() {
+    let out = tempfile::tempdir().unwrap();
+    for (folder, golden) in cases() {
+        let to = out.path().join("frozen.pb");
+        formats::write(&formats::open(&folder).unwrap(), &GraphPatch::default(), &to).unwrap();
+        let frozen = formats::open(&to).unwrap();
+        assert_eq!(frozen.format, "tensorflow-graphdef");
+        let names: Vec<String> = golden["out"].keys().cloned().collect();
+        for (name, got) in names.iter().zip(outputs(&to, &golden["in"], &names)) {
+            let off = worst(&got, &golden["out"][name]);
+            assert!(off <= 1e-5, "{name} of {} is {off:e} off", folder.display());
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_is_named_with_advice() {
+    let folder = copy("bert_sequence");
+    let at = folder.path();
+    let config = std::fs::read_to_string(at.join("config.json")).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(config.contains(from), "{from}");
+        std::fs::write(at.join("config.json"), config.replace(from, to)).unwrap();
+        let said = error(at);
+        std::fs::write(at.join("config.json"), &config).unwrap();
+        said
+    };
+    let said = with(r#""model_type": "bert""#, r#""model_type": "gpt_neox""#);
+    assert!(said.contains("gpt_neox") && said.contains("distilbert") && said.contains("electra"), "{said}");
+    let said = with(r#""num_attention_heads": 2"#, r#""num_attention_heads": 3"#);
+    assert!(said.contains("3 attention heads"), "{said}");
+    let said = with(r#""hidden_size": 8"#, r#""hidden_size": 16"#);
+    assert!(said.contains("word_embeddings.weight has shape [28, 8]"), "{said}");
+    let said = with(r#""num_hidden_layers": 2"#, r#""num_hidden_layers": 3"#);
+    assert!(said.contains("there is no bert.encoder.layer.2"), "{said}");
+    let said = with(r#""num_hidden_layers": 2"#, r#""num_hidden_layers": 4000000000"#);
+    assert!(said.contains("num_hidden_layers"), "{said}");
+    let said = with(r#""hidden_act": "gelu""#, r#""hidden_act": "mystery""#);
+    assert!(said.contains("mystery") && said.contains("gelu_new"), "{said}");
+    let said = with(r#""is_decoder": false"#, r#""is_decoder": true"#);
+    assert!(said.contains("decoder"), "{said}");
+    std::fs::rename(at.join("model.safetensors"), at.join("pytorch_model.bin")).unwrap();
+    let said = error(at);
+    assert!(said.contains("pytorch_model.bin") && said.contains("save_pretrained"), "{said}");
+    std::fs::remove_file(at.join("pytorch_model.bin")).unwrap();
+    assert!(error(at).contains("there is no model.safetensors"));
+    let folder = copy("google_bert");
+    std::fs::remove_file(folder.path().join("bert_model.ckpt.index")).unwrap();
+    assert!(error(folder.path()).contains("bert_model.ckpt.index"));
+}
+
+#[test]
+fn shards_outside_the_folder_are_refused() {
+    let folder = copy("bert_pretraining_sharded");
+    let at = folder.path();
+    let index = at.join("model.safetensors.index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let first = "model-00001-of-00003.safetensors";
+    for evil in ["../model.safetensors", "/etc/hostname", "sub/../../x.safetensors"] {
+        std::fs::write(&index, text.replace(first, evil)).unwrap();
+        let said = error(at);
+        assert!(said.contains("could not be opened"), "{said}");
+    }
+    std::fs::write(&index, &text).unwrap();
+    assert!(formats::open(at).is_ok());
+    #[cfg(unix)]
+    {
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::copy(at.join(first), outside.path()).unwrap();
+        std::fs::remove_file(at.join(first)).unwrap();
+        std::os::unix::fs::symlink(outside.path(), at.join(first)).unwrap();
+        let said = error(at);
+        assert!(said.contains("link out of the folder"), "{said}");
+        std::fs::remove_file(at.join(first)).unwrap();
+    }
+    assert!(error(at).contains(first), "a missing shard is named");
+}
+
+#[test]
+fn damaged_weights_and_configurations_do_no_harm() {
+    let folder = copy("bert_sequence");
+    let at = folder.path();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = |n: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % n as u64) as usize
+    };
+    for name in ["model.safetensors", "config.json"] {
+        let good = std::fs::read(at.join(name)).unwrap();
+        for i in 0..150 {
+            let mut bad = good.clone();
+            if i < 50 {
+                bad.truncate(good.len() * i / 50);
+            } else {
+                // The header is where a flipped bit can do harm.
+                let at = next(good.len().min(if i % 2 == 0 { 16 } else { 6000 }));
+                bad[at] ^= 1 << next(8);
+            }
+            std::fs::write(at.join(name), &bad).unwrap();
+            match formats::open(at) {
+                Ok(imported) => imported.graph.constants().for_each(|(_, c)| drop(c.payload.load())),
+                Err(e) => assert!(!e.to_string().is_empty()),
+            }
+        }
+        std::fs::write(at.join(name), &good).unwrap();
+    }
+    assert!(formats::open(at).is_ok());
 }

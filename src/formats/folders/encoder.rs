@@ -78,9 +78,12 @@ pub struct Encoded {
 /// Embeddings and layers.
 pub fn encode(net: &mut Net<'_>, spec: &EncoderSpec, feeds: Feeds) -> Result<Encoded, String> {
     let mask = net.feed(feeds.mask);
-    let (rows, words) = embeddings(net, spec, feeds)?;
+    let (mut rows, words) = embeddings(net, spec, feeds)?;
+    let project = net.w.inner("embeddings_project");
+    if spec.embedding != spec.layer.hidden || net.w.has(&net.w.kernel(&project)) {
+        rows = net.dense(&project, rows, spec.embedding, spec.layer.hidden)?;
+    }
     let bias = net.mask_bias(mask, spec.hidden_score);
-    let mut rows = rows;
     for i in 0..spec.n_layers {
         rows = net.layer(&spec.layer, &bert_layer(net, i), rows, bias)?;
     }
@@ -104,7 +107,7 @@ fn bert_layer(net: &Net<'_>, i: usize) -> LayerPaths {
     }
 }
 
-/// The table of words, and rows `[batch · length, hidden]`.
+/// Rows `[batch · length, embedding]`, and the table of words.
 pub fn embeddings(net: &mut Net<'_>, spec: &EncoderSpec, feeds: Feeds) -> Result<(ValueId, ValueId), String> {
     let width = spec.embedding;
     let inner = |net: &Net<'_>, part: &str| net.w.inner(&format!("embeddings.{part}"));
@@ -135,10 +138,6 @@ pub fn embeddings(net: &mut Net<'_>, spec: &EncoderSpec, feeds: Feeds) -> Result
     let rows = net.rows(&scope, sum, width);
     let rows = net.norm(&inner(net, "LayerNorm"), rows, width, spec.layer.epsilon)?;
     let rows = net.dropout(&scope, rows, spec.embedding_dropout);
-    if width == spec.layer.hidden && !net.w.has(&net.w.kernel(&net.w.inner("embeddings_project"))) {
-        return Ok((rows, words));
-    }
-    let rows = net.dense(&net.w.inner("embeddings_project"), rows, width, spec.layer.hidden)?;
     Ok((rows, words))
 }
 

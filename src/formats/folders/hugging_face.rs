@@ -9,7 +9,7 @@ use super::config::Config;
 use super::heads::Outputs;
 use super::net::Net;
 use super::weights::{Style, Weights};
-use super::{bert, distilbert, electra, roberta, write};
+use super::{albert, bert, distilbert, electra, roberta, write};
 
 /// The file that makes a folder one of these.
 pub const CONFIG: &str = "config.json";
@@ -31,6 +31,7 @@ const FAMILIES: &[(&[&str], &str, Builder)] = &[
     (&["distilbert"], "distilbert.", distilbert::build),
     (&["roberta", "xlm-roberta", "camembert"], "roberta.", roberta::build),
     (&["electra"], "electra.", electra::build),
+    (&["albert"], "albert.", albert::build),
 ];
 
 /// Every `model_type` that can be built.
@@ -45,6 +46,20 @@ const OTHER_WEIGHTS: &[(&str, &str)] = &[
     ("tf_model.h5", "Keras HDF5"),
     ("flax_model.msgpack", "Flax"),
 ];
+
+/// Arrays that only repeat the word embeddings, because a head is tied to them.
+const TIED: &[&str] = &[
+    "cls.predictions.decoder.weight",
+    "lm_head.decoder.weight",
+    "generator_lm_head.weight",
+    "vocab_projector.weight",
+    "predictions.decoder.weight",
+];
+
+/// Whether a stored array that the graph does not read repeats the word embeddings.
+pub fn repeats_words(name: &str) -> bool {
+    TIED.contains(&name)
+}
 
 fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
@@ -79,13 +94,14 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         labels: config.labels(),
         max_length: super::max_length(&config, source),
     };
-    Ok(Read { graph, producer, graph_span: 0..0, dialect: &TENSORFLOW, converted: None, assets })
+    Ok(Read { graph, producer, assets, ..Read::built(&TENSORFLOW) })
 }
 
 /// Floats that the architecture did not ask for: kept in exports, but nothing computes with them.
 fn report_unused(net: &Net<'_>, report: &mut Reporter) {
     let is_float = |name: &&str| net.w.get(name).is_some_and(|p| p.dtype.is_float());
-    let unused: Vec<&str> = net.w.names().filter(|n| !net.used.contains(*n)).filter(is_float).collect();
+    let unused: Vec<&str> =
+        net.w.names().filter(|n| !net.used.contains(*n) && !repeats_words(n)).filter(is_float).collect();
     if let [first, ..] = unused.as_slice() {
         let what = format!(
             "{} arrays are not used by this architecture and stay as they are in exports ({first}{})",

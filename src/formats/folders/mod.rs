@@ -5,6 +5,7 @@
 //! (nodes), [`weights`] and [`arrays`] (where values lie), [`mod@write`] (back into a folder). Adding an architecture: a
 //! file with `build`, an entry in `hugging_face::FAMILIES`.
 
+mod albert;
 pub mod arrays;
 mod bert;
 pub mod build;
@@ -12,6 +13,7 @@ mod config;
 mod distilbert;
 mod electra;
 mod encoder;
+pub mod google;
 mod heads;
 pub mod hugging_face;
 mod net;
@@ -26,12 +28,19 @@ use crate::base::files;
 use super::Source;
 use config::Config;
 
-/// Files that describe a folder, in the order in which they are looked for.
-const DESCRIPTIONS: &[&str] = &[hugging_face::CONFIG];
-
-/// The file that describes a folder, if it is one of those that are built here.
+/// The file that describes a folder, if it is one of those that are built here. Google's names tell more than
+/// `config.json`, which many programs use.
 pub fn description(folder: &Path) -> Option<PathBuf> {
-    DESCRIPTIONS.iter().map(|name| folder.join(name)).find(|file| files::exists(file))
+    let names = google::CONFIGS.iter().chain([&hugging_face::CONFIG]);
+    names.map(|name| folder.join(name)).find(|file| files::exists(file))
+}
+
+/// The description beside a file of weights (`model.safetensors` that somebody opened by its own name).
+pub fn description_beside(file: &Path) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str()?;
+    let is_weights = name == arrays::FILE || name == arrays::INDEX || name.ends_with(".safetensors");
+    let config = file.with_file_name(hugging_face::CONFIG);
+    (is_weights && files::exists(&config)).then_some(config)
 }
 
 /// Tokenizers that can be read, the most exact first.

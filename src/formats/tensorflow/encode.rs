@@ -17,6 +17,14 @@ pub fn tensor(tensor: &Tensor) -> Vec<u8> {
     out
 }
 
+/// Type and shape of a TensorProto: what stands before its values.
+pub fn tensor_header(tensor: &Tensor) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::put_number(&mut out, 1, code_from_dtype(tensor.dtype()));
+    wire::put_bytes(&mut out, 2, &shape(&PartialShape::from_dims(tensor.shape())));
+    out
+}
+
 /// As [`tensor`], keeping every field of `old` that is not the value.
 pub fn tensor_like(s: &mut Scanner<'_>, old: Option<Range<u64>>, new: &Tensor) -> Result<Vec<u8>, WireError> {
     let Some(old) = old else { return Ok(tensor(new)) };
@@ -78,7 +86,7 @@ pub fn node(node: &AddedNode) -> Vec<u8> {
     out
 }
 
-fn put_attr(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub fn put_attr(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     let mut entry = Vec::new();
     wire::put_bytes(&mut entry, 1, name.as_bytes());
     wire::put_bytes(&mut entry, 2, value);
@@ -86,7 +94,7 @@ fn put_attr(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// An AttrValue.
-fn attr(value: &Attr) -> Vec<u8> {
+pub fn attr(value: &Attr) -> Vec<u8> {
     let mut out = Vec::new();
     match value {
         Attr::List(list) => {

@@ -7,6 +7,7 @@ pub mod bundle;
 mod compose;
 pub mod dialect;
 mod encode;
+pub mod freeze;
 pub mod function_def;
 pub mod graph_def;
 pub mod node_def;

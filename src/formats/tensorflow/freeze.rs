@@ -1,0 +1,180 @@
+//! A graph of TensorFlow's words as a frozen GraphDef, whatever it was read from: variables become constants, reads of
+//! them identities, and what only served training or saving is left out.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::base::files;
+use crate::formats::wire;
+use crate::formats::{Imported, WriteError};
+use crate::graph::{Attr, Graph, GraphPatch, Node, NodeId, NodeKind};
+use crate::tensor::Payload;
+
+use super::encode;
+use super::tensor_proto::code_from_dtype;
+
+/// The GraphDef version of TensorFlow 2.15; readers accept all that are as old as their own or older.
+const PRODUCER: u64 = 1645;
+/// A protobuf message may not be longer.
+const MAX_MESSAGE: u64 = (1 << 31) - (1 << 20);
+
+/// Writes the imported graph with `patch` carried out as a frozen `.pb`. The result lands under `path` only after it was
+/// read back.
+pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
+    if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
+        return Err(WriteError::Patch(problem));
+    }
+    let graph = patch.apply(&imported.graph);
+    let live = live_nodes(&graph);
+    if let Some(node) = live.iter().map(|&n| graph.node(n)).find(|n| calls_function(n)) {
+        return Err(WriteError::Patch(format!(
+            "{} calls a function of the file's library; graphs with such calls cannot be frozen yet",
+            node.key
+        )));
+    }
+    let total: u64 = live.iter().map(|&n| graph.node(n)).map(size).sum();
+    if total > MAX_MESSAGE {
+        return Err(WriteError::Patch(
+            "the frozen graph would be larger than 2 GB, the most that a .pb can hold".into(),
+        ));
+    }
+    let put = |mut out: &mut dyn Write| -> Result<(), WriteError> {
+        live.iter().try_for_each(|&id| put_node(&mut out, &graph, id))?;
+        let mut versions = Vec::new();
+        wire::put_number(&mut versions, 1, PRODUCER);
+        let mut field = Vec::new();
+        wire::put_bytes(&mut field, 4, &versions);
+        Ok(out.write_all(&field)?)
+    };
+    files::replace_checked(path, |out| put(out), |temp| check(&graph, &live, temp))
+}
+
+/// What the signatures' outputs (or the declared ones) need, in file order; everything where nothing is declared.
+fn live_nodes(graph: &Graph) -> Vec<NodeId> {
+    let ends = graph.signatures.first().map(|s| &s.outputs[..]).unwrap_or_default();
+    let mut todo: Vec<NodeId> =
+        ends.iter().filter_map(|(_, key)| Some(graph.value(graph.value_named(key.as_str())?).producer)).collect();
+    let mut is_live = vec![todo.is_empty(); graph.nodes.len()];
+    while let Some(id) = todo.pop() {
+        if std::mem::replace(&mut is_live[id.idx()], true) {
+            continue;
+        }
+        let node = graph.node(id);
+        // A constant stands for itself: what initialised or guarded it is not needed.
+        if node.constant.is_none() {
+            todo.extend(node.present_inputs().map(|v| graph.value(v).producer));
+            todo.extend(&node.control_inputs);
+        }
+    }
+    // Placeholders stay, so that the frozen graph takes the same feeds.
+    let stays = |id: &NodeId| is_live[id.idx()] || graph.node(*id).kind == NodeKind::Placeholder;
+    graph.node_ids().filter(stays).collect()
+}
+
+fn calls_function(node: &Node) -> bool {
+    let names = |a: &Attr| match a {
+        Attr::Function(_) => true,
+        Attr::List(l) => l.iter().any(|a| matches!(a, Attr::Function(_))),
+        _ => false,
+    };
+    node.constant.is_none() && node.attrs.values().any(names)
+}
+
+fn size(node: &Node) -> u64 {
+    node.constant.as_ref().map_or(512, |c| c.payload.byte_len() as u64 + 512)
+}
+
+/// One NodeDef as field 1 of the GraphDef.
+fn put_node(out: &mut dyn Write, graph: &Graph, id: NodeId) -> Result<(), WriteError> {
+    let node = graph.node(id);
+    let mut message = Vec::new();
+    wire::put_bytes(&mut message, 1, node.key.as_str().as_bytes());
+    let reads_variable = matches!(node.op.as_str(), "ReadVariableOp");
+    let op = match (&node.constant, reads_variable) {
+        (Some(_), _) => "Const",
+        (None, true) => "Identity",
+        (None, false) => node.op.as_str(),
+    };
+    wire::put_bytes(&mut message, 2, op.as_bytes());
+    if let Some(constant) = &node.constant {
+        wire::put_bytes(&mut message, 4, node.device.as_bytes());
+        return put_constant(out, message, node, &constant.payload);
+    }
+    for v in node.present_inputs() {
+        let key = graph.value(v).key.as_str();
+        wire::put_bytes(&mut message, 3, key.strip_suffix(":0").unwrap_or(key).as_bytes());
+    }
+    for n in &node.control_inputs {
+        wire::put_bytes(&mut message, 3, format!("^{}", graph.node(*n).key).as_bytes());
+    }
+    wire::put_bytes(&mut message, 4, node.device.as_bytes());
+    for (name, value) in &node.attrs {
+        if name == "_class" {
+            // Colocation with a node that may be gone would make TensorFlow refuse the graph.
+            continue;
+        }
+        let name = if reads_variable && name == "dtype" { "T" } else { name };
+        encode::put_attr(&mut message, name, &encode::attr(value));
+    }
+    let mut header = Vec::new();
+    wire::put_header(&mut header, 1, message.len() as u64);
+    out.write_all(&header)?;
+    Ok(out.write_all(&message)?)
+}
+
+/// A Const node; large values are streamed behind the lengths that they will have.
+fn put_constant(out: &mut dyn Write, mut message: Vec<u8>, node: &Node, payload: &Payload) -> Result<(), WriteError> {
+    let value = payload.load().map_err(|e| WriteError::Patch(format!("{} could not be read: {e}", node.key)))?;
+    let mut dtype = Vec::new();
+    wire::put_number(&mut dtype, 6, code_from_dtype(value.dtype()));
+    encode::put_attr(&mut message, "dtype", &dtype);
+    if value.strings().is_some() {
+        let mut attr = Vec::new();
+        wire::put_bytes(&mut attr, 8, &encode::tensor(&value));
+        encode::put_attr(&mut message, "value", &attr);
+        let mut field = Vec::new();
+        wire::put_bytes(&mut field, 1, &message);
+        return Ok(out.write_all(&field)?);
+    }
+    // From the inside out: what stands before the bytes in each message that encloses them.
+    let content = value.bytes();
+    let mut tensor = encode::tensor_header(&value);
+    wire::put_header(&mut tensor, 4, content.len() as u64);
+    let mut attr = Vec::new();
+    wire::put_header(&mut attr, 8, (tensor.len() + content.len()) as u64);
+    attr.extend(tensor);
+    let mut entry = Vec::new();
+    wire::put_bytes(&mut entry, 1, b"value");
+    wire::put_header(&mut entry, 2, (attr.len() + content.len()) as u64);
+    entry.extend(attr);
+    wire::put_header(&mut message, 5, (entry.len() + content.len()) as u64);
+    message.extend(entry);
+    let mut header = Vec::new();
+    wire::put_header(&mut header, 1, (message.len() + content.len()) as u64);
+    out.write_all(&header)?;
+    out.write_all(&message)?;
+    Ok(out.write_all(content)?)
+}
+
+/// Reads the new file back and compares it with what it should hold.
+fn check(graph: &Graph, live: &[NodeId], temp: &Path) -> Result<(), WriteError> {
+    let bad = |what: String| WriteError::ReadBack(what);
+    let written = crate::formats::open(temp).map_err(|e| bad(e.to_string()))?;
+    if written.graph.nodes.len() != live.len() {
+        return Err(bad(format!("{} nodes instead of {}", written.graph.nodes.len(), live.len())));
+    }
+    for (&id, new) in live.iter().zip(&written.graph.nodes) {
+        let old = graph.node(id);
+        let n_inputs = if old.constant.is_some() { 0 } else { old.present_inputs().count() };
+        if old.key != new.key || new.present_inputs().count() != n_inputs {
+            return Err(bad(format!("the node {} in another form", old.key)));
+        }
+        let (Some(a), Some(b)) = (&old.constant, &new.constant) else { continue };
+        let load = |p: &Payload| p.load().map_err(|e| bad(e.to_string()));
+        if load(&a.payload)? != load(&b.payload)? {
+            return Err(bad(format!("the constant {} with other values", old.key)));
+        }
+    }
+    let error = written.diagnostics.iter().find(|d| d.severity == crate::base::Severity::Error);
+    error.map_or(Ok(()), |d| Err(bad(d.message.clone())))
+}
