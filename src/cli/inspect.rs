@@ -36,12 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut session = Session::open(&args.model)?;
-    if args.signature.is_some() {
-        let mut recipe = (**session.recipe()).clone();
-        recipe.signature.clone_from(&args.signature);
-        session.replace_recipe(recipe)?;
-    }
+    let session = Session::open_choosing(&args.model, args.signature.as_deref())?;
     let query = Query::parse(args.filter.as_deref().unwrap_or("")).map_err(Usage)?;
     let mut overview = session.understand()?.overview(&session)?;
     overview.nodes.retain(|n| query.matches(&node_query_row(n)));
@@ -110,6 +105,9 @@ fn summary(o: &Overview) -> String {
         c.float_constants,
         o.dropout.len()
     );
+    if c.leftovers > 0 {
+        out += &format!("  {} of the nodes are left over from training and saving\n", report::count(c.leftovers));
+    }
     out += &format!(
         "  suggested to train: {} constants, {} parameters\n",
         c.suggested_trainable,

@@ -119,7 +119,7 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Opens a model or session and puts these options on top of its recipe.
     pub fn open(&self, path: &Path) -> Result<Session> {
-        let mut session = Session::open(path)?;
+        let mut session = Session::open_choosing(path, self.signature.as_deref())?;
         report::diagnostics(session.model.diagnostics());
         let mut recipe = (**session.recipe()).clone();
         self.change(&mut recipe)?;

@@ -46,6 +46,8 @@ impl std::fmt::Debug for Format {
 pub const ALL: &[&Format] = &[
     &folders::google::GOOGLE,
     &folders::hugging_face::HUGGING_FACE,
+    &tensorflow::checkpoint::CHECKPOINT,
+    &tensorflow::saved_model::SAVED_MODEL,
     &onnx::ONNX,
     &tensorflow::FROZEN,
     &tensorflow::TEXT,
@@ -62,6 +64,8 @@ pub struct Read {
     /// The bytes that spans refer to, where they are not those of the file.
     pub converted: Option<Source>,
     pub assets: Assets,
+    /// The checkpoint that holds the values of variables, where they have files of their own.
+    pub variables: Option<Arc<tensorflow::variables::Variables>>,
 }
 
 impl Read {
@@ -74,6 +78,7 @@ impl Read {
             dialect,
             converted: None,
             assets: Assets::default(),
+            variables: None,
         }
     }
 }
@@ -104,9 +109,15 @@ pub struct Imported {
     source: Source,
     graph_span: Span,
     dialect: &'static dyn Dialect,
+    variables: Option<Arc<tensorflow::variables::Variables>>,
 }
 
 impl Imported {
+    /// The checkpoint that holds the values of variables, where they have files of their own.
+    pub fn variables(&self) -> Option<&tensorflow::variables::Variables> {
+        self.variables.as_deref()
+    }
+
     pub fn dialect(&self) -> &'static dyn Dialect {
         self.dialect
     }
@@ -139,16 +150,26 @@ pub enum OpenError {
 
 /// Opens a model file, or a folder that holds one. Never reads tensor bytes.
 pub fn open(path: &Path) -> Result<Imported, OpenError> {
+    open_choosing(path, None)
+}
+
+/// As [`open`]; `choice` names a signature, meta graph or tag set of a file that holds several.
+pub fn open_choosing(path: &Path, choice: Option<&str>) -> Result<Imported, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
-    let file = match files::is_dir(path) {
-        true => folders::description(path).unwrap_or_else(|| path.join("saved_model.pb")),
-        false => folders::description_beside(path).unwrap_or_else(|| path.to_owned()),
+    let described = match files::is_dir(path) {
+        true => folders::description(path),
+        false => folders::description_beside(path),
     };
-    if files::is_dir(path) && !files::exists(&file) {
+    let file = match described {
+        Some(file) => Some(file),
+        None => tensorflow::locate::main_file(path).map_err(io)?,
+    };
+    let Some(file) = file else {
         let what = "this folder holds no model that can be opened; name the model file itself".to_owned();
         return Err(OpenError::Unsupported { name: path.display().to_string(), what });
-    }
-    let source = Source::open(&file).map_err(io)?;
+    };
+    let mut source = Source::open(&file).map_err(io)?;
+    source.choice = choice.map(str::to_owned);
     open_source(source, path)
 }
 
@@ -167,7 +188,11 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
     };
     let mut report = Reporter::default();
     let read = (format.read)(&source, &mut report)?;
-    let bytes = source.bytes.len();
+    let bytes = match &read.variables {
+        // The index or a shard may be the file that was named.
+        Some(v) => v.bundle.len() + read.converted.as_ref().unwrap_or(&source).bytes.len(),
+        None => source.bytes.len(),
+    };
     let source = read.converted.unwrap_or(source);
     Ok(Imported {
         graph: Arc::new(read.graph),
@@ -179,6 +204,7 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
         assets: read.assets,
         graph_span: read.graph_span,
         dialect: read.dialect,
+        variables: read.variables,
         source,
     })
 }

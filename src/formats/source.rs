@@ -122,6 +122,8 @@ pub struct Source {
     /// File name with extension, as messages show it.
     pub name: String,
     pub bytes: Bytes,
+    /// Which signature, meta graph or tag set is meant, where a file holds several.
+    pub choice: Option<String>,
     siblings: Siblings,
 }
 
@@ -136,12 +138,13 @@ impl Source {
     pub fn open(path: &Path) -> io::Result<Self> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Ok(Self { name, bytes: Bytes::open(path)?, siblings: Siblings::Folder(folder) })
+        Ok(Self { name, bytes: Bytes::open(path)?, choice: None, siblings: Siblings::Folder(folder) })
     }
 
     /// Bytes in memory, with siblings by name.
     pub fn from_memory(name: impl Into<String>, bytes: Vec<u8>, siblings: BTreeMap<String, Bytes>) -> Self {
-        Self { name: name.into(), bytes: Bytes::from_memory(bytes), siblings: Siblings::Memory(Arc::new(siblings)) }
+        let siblings = Siblings::Memory(Arc::new(siblings));
+        Self { name: name.into(), bytes: Bytes::from_memory(bytes), choice: None, siblings }
     }
 
     /// A file beside this one. Names that leave the folder are refused.
@@ -168,7 +171,8 @@ impl Source {
     /// No file of its own, but the files of a folder as siblings.
     pub fn of_folder(folder: &Path) -> Self {
         let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { name, bytes: Bytes::from_memory(Vec::new()), siblings: Siblings::Folder(folder.to_path_buf()) }
+        let siblings = Siblings::Folder(folder.to_path_buf());
+        Self { name, bytes: Bytes::from_memory(Vec::new()), choice: None, siblings }
     }
 
     /// A file beside this one whose name the reader made up itself (a checkpoint's shard, a SavedModel's variables) and

@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 pub use crate::tensor::Fact;
 pub use attr::Attr;
 pub use key::{NodeKey, ValueKey};
-pub use node::{Constant, ConstantOrigin, Node, NodeKind};
+pub use node::{Constant, ConstantOrigin, Leftover, Node, NodeKind};
 pub use patch::{AddedNode, GraphPatch};
 
 crate::typed_id!(
@@ -143,7 +143,8 @@ impl Graph {
 
     /// Values that a user is expected to feed, in file order.
     pub fn placeholders(&self) -> impl Iterator<Item = ValueId> + '_ {
-        self.nodes.iter().filter(|n| n.kind == NodeKind::Placeholder).flat_map(|n| n.outputs.iter().copied())
+        let is_fed = |n: &&Node| n.kind == NodeKind::Placeholder && n.leftover.is_none();
+        self.nodes.iter().filter(is_fed).flat_map(|n| n.outputs.iter().copied())
     }
 }
 

@@ -18,6 +18,37 @@ pub enum NodeKind {
     Argument,
 }
 
+/// Why a node is no part of the model itself but of the program that trained or saved it. Such nodes stay in the graph
+/// and in what is written; they are not spelled, suggested or shown unless asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leftover {
+    /// Applies updates, or holds what an optimizer remembers (slots, the step).
+    Optimizer,
+    Gradient,
+    Saver,
+    Summary,
+    Initialiser,
+    /// Data sets, readers and queues before the first placeholder.
+    InputPipeline,
+    /// Serves only a signature that was not chosen.
+    OtherSignature,
+}
+
+impl Leftover {
+    /// What a person calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Optimizer => "optimizer",
+            Self::Gradient => "gradient",
+            Self::Saver => "saver",
+            Self::Summary => "summary",
+            Self::Initialiser => "initialiser",
+            Self::InputPipeline => "input pipeline",
+            Self::OtherSignature => "other signature",
+        }
+    }
+}
+
 /// One node with everything that its file says about it.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -39,6 +70,8 @@ pub struct Node {
     pub constant: Option<Constant>,
     /// Where the node's message lies in the file.
     pub span: Option<Span>,
+    /// Why it is no part of the model; `None` for what is.
+    pub leftover: Option<Leftover>,
 }
 
 impl Node {
@@ -56,6 +89,7 @@ impl Node {
             device: String::new(),
             constant: None,
             span: None,
+            leftover: None,
         }
     }
 

@@ -18,7 +18,8 @@ pub(super) const MAX_STATE_ATTEMPTS: usize = 8;
 pub(super) fn count_calls(graph: &Graph, dialect: &dyn Dialect) -> HashMap<String, usize> {
     let mut out: HashMap<String, usize> = HashMap::new();
     let bodies = graph.functions.values().map(|f| &**f);
-    for node in std::iter::once(graph).chain(bodies).flat_map(|g| &g.nodes) {
+    let nodes = std::iter::once(graph).chain(bodies).flat_map(|g| &g.nodes);
+    for node in nodes.filter(|n| n.leftover.is_none()) {
         let names = match dialect.structure(node) {
             Structure::Call { function } => vec![function],
             Structure::If { then_function, else_function } => vec![then_function, else_function],

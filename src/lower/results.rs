@@ -5,15 +5,18 @@ use crate::graph::{Graph, NodeId};
 use super::{Dialect, Structure};
 
 /// Nodes that nothing reads and nothing waits for: what somebody may fetch or run. The loose ends of a conditional (the
-/// other side of a predicate's Switch) are no results.
+/// other side of a predicate's Switch) are no results, and leftovers of training count for nothing.
 pub fn results(graph: &Graph, dialect: &dyn Dialect) -> Vec<NodeId> {
     let mut is_used = vec![false; graph.nodes.len()];
-    for node in &graph.nodes {
+    for node in graph.nodes.iter().filter(|n| n.leftover.is_none()) {
         node.present_inputs().for_each(|v| is_used[graph.value(v).producer.idx()] = true);
         node.control_inputs.iter().for_each(|n| is_used[n.idx()] = true);
     }
     graph.outputs.iter().for_each(|v| is_used[graph.value(*v).producer.idx()] = false);
-    graph.node_ids().filter(|n| !is_used[n.idx()] && !is_loose_end(graph, dialect, *n)).collect()
+    let is_result = |n: &NodeId| {
+        !is_used[n.idx()] && graph.node(*n).leftover.is_none() && !is_loose_end(graph, dialect, *n)
+    };
+    graph.node_ids().filter(is_result).collect()
 }
 
 /// A Switch, or an alias of one, or a Merge of two such (which says that a conditional is over).

@@ -141,7 +141,10 @@ impl<'g> Speller<'g> {
     /// Spells all nodes of a graph at this place.
     pub fn spell_graph(&mut self, env: &mut Env<'g>) {
         let graph = env.graph;
-        let order = order(graph, self.dialect);
+        let mut order = order(graph, self.dialect);
+        let is_of_model = |n: &NodeId| graph.node(*n).leftover.is_none();
+        order.nodes.retain(is_of_model);
+        order.cyclic.retain(is_of_model);
         for &id in &order.cyclic {
             self.report(Severity::Error, "cycle", "it depends on its own result".into(), env, graph.node(id));
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::graph::{Graph, NodeId, NodeKey};
+use crate::graph::{Constant, ConstantOrigin, Graph, NodeId, NodeKey};
 use crate::ops::elementwise::{Binary, BinaryFn};
 use crate::ops::index::{Gather, GatherNd, OneHot};
 use crate::program::{Instr, Program, Value};
@@ -124,19 +124,37 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
                 was_variable: was_variable(graph, &readers, id),
                 is_of_dropout: of_sites.contains(node),
             };
-            let (role, suggest, reason) = subject.judge();
+            let verdict = subject.judge();
+            let (role, suggest, reason) = match graph.node(id).leftover {
+                Some(left) => (Role::Other, false, format!("left over from training ({})", left.name())),
+                None => with_evidence(verdict, constant),
+            };
             ConstantRole { node: node.clone(), role, suggest, reason }
         })
         .collect()
 }
 
-/// Freezing turns a variable into a constant behind the Identity that used to read it.
+/// A variable of a checkpoint, or what freezing makes of one: a constant behind the Identity that used to read it.
 fn was_variable(graph: &Graph, readers: &[Vec<NodeId>], id: NodeId) -> bool {
+    if graph.constant(id).is_some_and(|c| matches!(c.origin, ConstantOrigin::Variable { .. })) {
+        return true;
+    }
     let reads: Vec<&NodeId> = graph.node(id).outputs.iter().flat_map(|v| &readers[v.idx()]).collect();
     !reads.is_empty() && reads.iter().all(|r| matches!(graph.node(**r).op.as_str(), "Identity" | "ReadVariableOp"))
 }
 
 type Judgement = (Role, bool, String);
+
+/// What the training program itself trained, where the file says so, overrules what a constant's place suggests.
+fn with_evidence((role, suggest, reason): Judgement, constant: &Constant) -> Judgement {
+    let ConstantOrigin::Variable { trainable, .. } = &constant.origin else { return (role, suggest, reason) };
+    let is_weight = constant.payload.dtype.is_float() && constant.payload.element_count() > 0;
+    match trainable {
+        Some(true) if is_weight && !suggest => (role, true, format!("a trainable variable of its program ({reason})")),
+        Some(false) if suggest => (role, false, format!("its program did not train it ({reason})")),
+        _ => (role, suggest, reason),
+    }
+}
 
 struct Subject<'a> {
     index: &'a Index<'a>,

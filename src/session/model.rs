@@ -16,7 +16,12 @@ pub struct Model {
 
 impl Model {
     pub fn open(path: &Path) -> Result<Self, SessionError> {
-        Ok(Self { imported: formats::open(path)? })
+        Self::open_choosing(path, None)
+    }
+
+    /// As [`Model::open`]; `choice` names a signature, meta graph or tag set of a file that holds several.
+    pub fn open_choosing(path: &Path, choice: Option<&str>) -> Result<Self, SessionError> {
+        Ok(Self { imported: formats::open_choosing(path, choice)? })
     }
 
     pub fn graph(&self) -> &Arc<Graph> {
@@ -31,7 +36,11 @@ impl Model {
     pub fn signature(&self, name: Option<&str>) -> Result<Option<&Signature>, SessionError> {
         let all = &self.graph().signatures;
         match name {
+            // What was chosen when the file was opened stands first.
             None => Ok(all.first()),
+            Some(n) if self.imported.source().choice.as_deref() == Some(n) && all.iter().all(|s| s.name != n) => {
+                Ok(all.first())
+            }
             Some(n) => all.iter().find(|s| s.name == n).map(Some).ok_or_else(|| {
                 let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
                 SessionError::Choice(format!("there is no signature {n:?}; the file has {}", names.join(", ")))

@@ -51,6 +51,9 @@ pub struct NodeRow {
     pub unsupported_reason: Option<String>,
     /// `check`'s verdict.
     pub gradient: String,
+    /// Why it is no part of the model itself (`saver`, `optimizer`, …).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leftover: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -97,4 +100,6 @@ pub struct Counts {
     pub suggested_parameters: usize,
     pub trainable: usize,
     pub trainable_parameters: usize,
+    /// Nodes that are left over from training and saving; among `nodes`.
+    pub leftovers: usize,
 }

@@ -46,6 +46,7 @@ impl Understood {
             suggested_parameters: suggested.iter().map(|c| c.elements).sum(),
             trainable: self.trainable.len(),
             trainable_parameters: self.trainable_parameters(),
+            leftovers: graph.nodes.iter().filter(|n| n.leftover.is_some()).count(),
         }
     }
 
@@ -73,7 +74,7 @@ impl Understood {
         let dialect = self.base.model.imported.dialect();
         let row = |node: &Node| {
             // What is fed or held needs no rule.
-            let needs_rule = node.kind == NodeKind::Op;
+            let needs_rule = node.kind == NodeKind::Op && node.leftover.is_none();
             let supported = (!needs_rule || dialect.supports(node)) && !unsupported.contains_key(node.key.as_str());
             NodeRow {
                 name: node.key.as_str().to_owned(),
@@ -93,6 +94,7 @@ impl Understood {
                         graph.node_named(node.key.as_str()).map_or("off-path", |id| self.output_verdict(id))
                     })
                     .to_owned(),
+                leftover: node.leftover.map(crate::graph::Leftover::name),
             }
         };
         graph.nodes.iter().map(row).collect()
@@ -161,7 +163,7 @@ fn signatures(graph: &Graph) -> Vec<SignatureRow> {
         .collect();
     if rows.is_empty() {
         let readers = graph.readers();
-        let sink = |n: &Node| n.kind == NodeKind::Op && n.outputs.iter().all(|v| readers[v.idx()].is_empty());
+        let sink = |n: &Node| n.kind == NodeKind::Op && n.leftover.is_none() && n.outputs.iter().all(|v| readers[v.idx()].is_empty());
         let outputs = graph.nodes.iter().filter(|n| sink(n)).flat_map(|n| n.outputs.first());
         rows.push(SignatureRow {
             name: "default".to_owned(),

@@ -49,7 +49,7 @@ impl Run {
         let path = path.ok_or_else(|| fail("it has no checkpoint yet".to_owned()))?;
         let checkpoint = Loaded::read(&path).map_err(fail)?;
         let saved = file::load(&folder.join(RECIPE))?;
-        let model = Arc::new(Model::open(&saved.model_path)?);
+        let model = Arc::new(Model::open_choosing(&saved.model_path, saved.recipe.signature.as_deref())?);
         file::check_model(&saved, &model)?;
         Ok(Self { folder: folder.to_owned(), session: Session::new(model, saved.recipe), checkpoint })
     }

@@ -25,15 +25,25 @@ pub struct Session {
 impl Session {
     /// Opens a model file or folder, or a session file with the model that it names.
     pub fn open(path: &Path) -> Result<Self, SessionError> {
+        Self::open_choosing(path, None)
+    }
+
+    /// As [`Session::open`]; `choice` names a signature, meta graph or tag set of a file that holds several and goes into
+    /// the recipe.
+    pub fn open_choosing(path: &Path, choice: Option<&str>) -> Result<Self, SessionError> {
         if file::is_session(path) {
-            let saved = file::load(path)?;
-            let model = Arc::new(Model::open(&saved.model_path)?);
+            let mut saved = file::load(path)?;
+            if choice.is_some() {
+                saved.recipe.signature = choice.map(str::to_owned);
+            }
+            let model = Arc::new(Model::open_choosing(&saved.model_path, saved.recipe.signature.as_deref())?);
             file::check_model(&saved, &model)?;
             let mut session = Self::new(model, saved.recipe);
             session.path = Some(path.to_owned());
             return Ok(session);
         }
-        Ok(Self::new(Arc::new(Model::open(path)?), Recipe::default()))
+        let recipe = Recipe { signature: choice.map(str::to_owned), ..Recipe::default() };
+        Ok(Self::new(Arc::new(Model::open_choosing(path, choice)?), recipe))
     }
 
     pub fn new(model: Arc<Model>, recipe: Recipe) -> Self {

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::base::files;
 
 use super::Source;
+use super::tensorflow::bundle::prefix_of;
 use config::Config;
 
 /// The file that describes a folder, if it is one of those that are built here. Google's names tell more than
@@ -38,6 +39,11 @@ pub fn description(folder: &Path) -> Option<PathBuf> {
 /// The description beside a file of weights (`model.safetensors` that somebody opened by its own name).
 pub fn description_beside(file: &Path) -> Option<PathBuf> {
     let name = file.file_name()?.to_str()?;
+    // A checkpoint without a graph of its own.
+    let prefix = prefix_of(name).filter(|p| !files::exists(&file.with_file_name(format!("{p}.meta"))));
+    if prefix.is_some() {
+        return description(file.parent().unwrap_or(Path::new("")));
+    }
     let is_weights = name == arrays::FILE || name == arrays::INDEX || name.ends_with(".safetensors");
     let config = file.with_file_name(hugging_face::CONFIG);
     (is_weights && files::exists(&config)).then_some(config)

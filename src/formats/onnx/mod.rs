@@ -66,6 +66,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         dialect: &dialect::ONNX,
         converted: None,
         assets: Default::default(),
+        variables: None,
     })
 }
 

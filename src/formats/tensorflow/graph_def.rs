@@ -87,7 +87,7 @@ fn missing(graph: &mut Graph, prefix: &str, index: usize) -> ValueId {
 }
 
 /// Placeholders in, results out.
-fn default_signature(graph: &Graph) -> Signature {
+pub fn default_signature(graph: &Graph) -> Signature {
     let keyed = |v: ValueId| {
         let key = graph.value(v).key.clone();
         let alias = key.as_str().strip_suffix(":0").unwrap_or(key.as_str()).to_owned();

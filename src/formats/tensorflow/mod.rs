@@ -1,20 +1,27 @@
 //! TensorFlow's files. Reading order: [`graph_def`] (a frozen graph), [`node_def`], [`attrs`], [`tensor_proto`],
 //! [`function_def`], [`outputs`] (what the op registry knows and the file does not), then [`dialect`] and [`rules`]
-//! (ops into ours).
+//! (ops into ours). Models whose weights lie beside them: [`meta_graph`], [`bundle`], [`variables`], [`leftovers`], then
+//! [`checkpoint`] and [`saved_model`].
 
 pub mod attrs;
 pub mod bundle;
+pub mod checkpoint;
 mod compose;
 pub mod dialect;
 mod encode;
 pub mod freeze;
 pub mod function_def;
 pub mod graph_def;
+mod leftovers;
+pub mod locate;
+pub mod meta_graph;
 pub mod node_def;
 pub mod outputs;
 pub mod rules;
+pub mod saved_model;
 pub mod tensor_proto;
 pub mod text;
+pub mod variables;
 pub mod write;
 
 use crate::base::Reporter;
@@ -111,5 +118,6 @@ fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError
         dialect: &dialect::TENSORFLOW,
         converted: None,
         assets: Default::default(),
+        variables: None,
     })
 }

@@ -172,6 +172,7 @@ pub fn overview() -> Overview {
         suggested_parameters: trainable.iter().map(|c| c.elements).sum(),
         trainable: trainable.len(),
         trainable_parameters: trainable.iter().map(|c| c.elements).sum(),
+        leftovers: 0,
     };
     o
 }

@@ -1,0 +1,149 @@
+//! A TensorFlow 1 checkpoint: `PREFIX.meta` (the graph), `PREFIX.index` and `PREFIX.data-…` (its variables). Any of them,
+//! or the `checkpoint` state file, opens all of them.
+
+use std::sync::Arc;
+
+use crate::base::Reporter;
+use crate::formats::source::Source;
+use crate::formats::wire::{Content, Scanner};
+use crate::formats::folders::tokenizer_beside;
+use crate::formats::{Assets, Format, OpenError, Read};
+use crate::graph::{Graph, NodeId};
+
+use super::bundle::{prefix_of, table};
+use super::meta_graph::{self, MetaGraph};
+use super::variables::{self, open_bundle};
+use super::{dialect, graph_def, leftovers, locate};
+
+/// See the module doc.
+pub const CHECKPOINT: Format = Format {
+    name: "tensorflow-checkpoint",
+    label: "TensorFlow checkpoint (.meta, .index, .data-…)",
+    extensions: &["meta", "index", "ckpt"],
+    detect: |source| prefix(source).is_some(),
+    read,
+    write: None,
+};
+
+/// The checkpoint's prefix, as far as the file tells.
+fn prefix(source: &Source) -> Option<String> {
+    let name = source.name.as_str();
+    if name == "checkpoint" {
+        let start = source.bytes.read(0, source.bytes.len().min(1 << 16)).ok()?;
+        return locate::prefix_in_state(std::str::from_utf8(&start).ok()?);
+    }
+    if table::is_table(&source.bytes) || is_meta_graph(source) {
+        return Some(prefix_of(name).unwrap_or(name).to_owned());
+    }
+    let prefix = prefix_of(name).filter(|_| name.contains(".data-"))?;
+    source.has_sibling(&format!("{prefix}.index")).then(|| prefix.to_owned())
+}
+
+/// A MetaGraphDef: a message 1, then a graph under 2 that begins with a node or a library.
+fn is_meta_graph(source: &Source) -> bool {
+    let mut s = Scanner::new(&source.bytes);
+    let (mut at, end) = (0, source.bytes.len());
+    let mut has_info = false;
+    while let Ok(Some(field)) = s.field(&mut at, end) {
+        match (field.number, &field.content) {
+            // Information about the graph: its first field is a name or a list of ops, never an op's own name.
+            (1, Content::Bytes(range)) => {
+                let (mut inner, mut is_node) = (range.start, false);
+                while let Ok(Some(f)) = s.field(&mut inner, range.end) {
+                    is_node |= f.number == 3 && source.name.rsplit('.').next() != Some("meta");
+                }
+                if is_node || has_info {
+                    return false;
+                }
+                has_info = true;
+            }
+            (2, Content::Bytes(range)) => {
+                let mut inner = range.start;
+                let first = s.field(&mut inner, range.end);
+                return has_info && matches!(first, Ok(Some(f)) if matches!(f.number, 1 | 2) && f.range().is_ok());
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
+    let unsupported = |name: &str, what: String| OpenError::Unsupported { name: name.to_owned(), what };
+    let prefix = prefix(source).unwrap_or_default();
+    let meta_name = format!("{prefix}.meta");
+    let is_meta = is_meta_graph(source);
+    let bundle = match open_bundle(source, &prefix) {
+        Ok(bundle) => Some(bundle),
+        // A graph alone can be looked at.
+        Err(e) if is_meta && !source.has_sibling(&format!("{prefix}.index")) => {
+            report.warning("no-checkpoint", format!("variables have no values: {e}"), Some(meta_name.clone()));
+            None
+        }
+        Err(e) => return Err(e),
+    };
+    let meta = match is_meta {
+        true => source.clone(),
+        false => {
+            let bytes = source.companion(&meta_name).map_err(|e| {
+                let what = format!(
+                    "the checkpoint's graph is missing ({e}): a checkpoint's weights alone cannot be opened as a model; \
+                     put its .meta file beside it, or load the weights into another model by name"
+                );
+                unsupported(&meta_name, what)
+            })?;
+            let mut meta = source.clone();
+            (meta.name, meta.bytes) = (meta_name.clone(), bytes);
+            meta
+        }
+    };
+    let broken = |e| OpenError::Broken { name: meta_name.clone(), format: CHECKPOINT.label, source: e };
+    let mut s = Scanner::new(&meta.bytes);
+    let all = s.all();
+    let head = meta_graph::read(&mut s, all).map_err(broken)?;
+    if head.graph.is_empty() {
+        return Err(unsupported(&meta_name, "it holds no graph".to_owned()));
+    }
+    let mut graph = graph_def::read_graph(&mut s, head.graph.clone(), report).map_err(broken)?;
+    let variables =
+        bundle.map(|b| Arc::new(variables::attach(&mut graph.graph, b, head.trainable.as_ref(), report)));
+    finish(&mut graph.graph, &head, None);
+    Ok(Read {
+        producer: producer(&head, graph.producer),
+        graph: graph.graph,
+        graph_span: head.graph,
+        dialect: &dialect::TENSORFLOW,
+        converted: (!is_meta).then_some(meta),
+        assets: Assets { tokenizer: tokenizer_beside(source), ..Assets::default() },
+        variables,
+    })
+}
+
+/// Leftovers and signatures, once variables have their values.
+pub(super) fn finish(graph: &mut Graph, head: &MetaGraph, chosen: Option<&str>) {
+    let signatures = meta_graph::resolve(&head.signatures, graph, chosen);
+    let outputs = |all: &[crate::graph::Signature]| -> Vec<NodeId> {
+        let values = all.iter().flat_map(|s| &s.outputs).filter_map(|(_, key)| graph.value_named(key.as_str()));
+        values.map(|v| graph.value(v).producer).collect()
+    };
+    let (wanted, first, rest) = (outputs(&signatures), outputs(signatures.get(..1).unwrap_or_default()), {
+        outputs(signatures.get(1..).unwrap_or_default())
+    });
+    leftovers::mark(graph, &wanted);
+    // In TensorFlow 2 each signature is a function of its own; in TensorFlow 1 they share one graph.
+    if head.has_objects {
+        leftovers::mark_other_signatures(graph, &first, &rest);
+    }
+    graph.signatures = match signatures.is_empty() {
+        true => vec![graph_def::default_signature(graph)],
+        false => signatures,
+    };
+}
+
+pub(super) fn producer(head: &MetaGraph, graph_version: u64) -> String {
+    match (head.version.as_str(), graph_version) {
+        ("" | "unknown", 0) => "TensorFlow (version not stated)".to_owned(),
+        ("" | "unknown", v) => format!("TensorFlow (GraphDef version {v})"),
+        (version, _) => format!("TensorFlow {version}"),
+    }
+}

@@ -1,0 +1,184 @@
+//! SavedModel folders of TensorFlow 1 and 2, and TF1-Hub modules: `saved_model.pb` with one or more meta graphs, and
+//! `variables/variables.*` beside it.
+//!
+//! SavedModel: 1 schema version, 2 meta_graphs. Which meta graph is opened: the one that is asked for (by a signature's
+//! name, its tags, or `TAGS:SIGNATURE`), else the one for serving, else the one without tags, else the first; a message
+//! names the others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::{Reporter, files};
+use crate::formats::source::Source;
+use crate::formats::wire::{Content, Scanner};
+use crate::formats::folders::tokenizer_beside;
+use crate::formats::{Assets, Format, OpenError, Read};
+
+use super::checkpoint::{finish, producer};
+use super::meta_graph::{self, MetaGraph, RawSignature};
+use super::variables::{self, open_bundle};
+use super::{dialect, graph_def};
+
+/// See the module doc.
+pub const SAVED_MODEL: Format = Format {
+    name: "tensorflow-saved-model",
+    label: "TensorFlow SavedModel (folder with saved_model.pb)",
+    extensions: &[],
+    detect: is_saved_model,
+    read,
+    write: None,
+};
+
+/// Where the variables lie, relative to `saved_model.pb`.
+pub const VARIABLES: &str = "variables/variables";
+/// The name that TensorFlow gives to the signature that is meant where none is named.
+const DEFAULT_SIGNATURE: &str = "serving_default";
+/// What TF1-Hub calls it.
+const HUB_SIGNATURE: &str = "default";
+
+/// A version number, then messages 2 alone.
+fn is_saved_model(source: &Source) -> bool {
+    let mut s = Scanner::new(&source.bytes);
+    let (mut at, end) = (0, source.bytes.len());
+    let first = s.field(&mut at, end);
+    if !matches!(first, Ok(Some(f)) if f.number == 1 && matches!(f.content, Content::Varint(0..=16))) {
+        return false;
+    }
+    match s.field(&mut at, end) {
+        Ok(Some(f)) => f.number == 2 && matches!(f.content, Content::Bytes(_)),
+        // Cut off within the meta graph: its name tells.
+        Err(_) => source.name == "saved_model.pb",
+        Ok(None) => false,
+    }
+}
+
+fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
+    let broken = |e| OpenError::Broken { name: source.name.clone(), format: SAVED_MODEL.label, source: e };
+    let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
+    let mut s = Scanner::new(&source.bytes);
+    let all = s.all();
+    let mut heads: Vec<MetaGraph> = Vec::new();
+    s.each_field(all, |s, field| {
+        if field.number == 2 {
+            heads.push(meta_graph::read(s, field.range()?)?);
+        }
+        Ok::<_, crate::formats::wire::WireError>(())
+    })
+    .map_err(broken)?;
+    let (at, signature) = choose(&heads, source.choice.as_deref()).map_err(unsupported)?;
+    let head = &heads[at];
+    if head.graph.is_empty() {
+        return Err(unsupported("it holds no graph".to_owned()));
+    }
+    if source.choice.is_none() {
+        mention_others(&heads, at, signature.as_deref(), source, report);
+    }
+    let mut graph = graph_def::read_graph(&mut s, head.graph.clone(), report).map_err(broken)?;
+    let has_variables = graph.graph.nodes.iter().any(|n| variables::is_variable(&n.op));
+    let bundle = match open_bundle(source, VARIABLES) {
+        Ok(bundle) => Some(bundle),
+        Err(e) if source.has_sibling(&format!("{VARIABLES}.index")) || has_variables => return Err(e),
+        // Nothing to restore: a model without variables.
+        Err(_) => None,
+    };
+    let variables = bundle.map(|b| Arc::new(variables::attach(&mut graph.graph, b, head.trainable.as_ref(), report)));
+    finish(&mut graph.graph, head, signature.as_deref());
+    Ok(Read {
+        producer: producer(head, graph.producer),
+        graph: graph.graph,
+        graph_span: head.graph.clone(),
+        dialect: &dialect::TENSORFLOW,
+        converted: None,
+        assets: Assets { tokenizer: tokenizer(head, source), ..Assets::default() },
+        variables,
+    })
+}
+
+/// A vocabulary among the assets, else beside the model.
+fn tokenizer(head: &MetaGraph, source: &Source) -> Option<PathBuf> {
+    // Names come from the file: only plain ones of the assets folder are looked for.
+    let is_vocabulary = |name: &&String| {
+        let is_plain = !name.contains(['/', '\\']) && name.as_str() != "..";
+        is_plain && (name.ends_with("vocab.txt") || name.as_str() == "tokenizer.json")
+    };
+    let folder = source.folder()?.join("assets");
+    let found = head.assets.iter().filter(is_vocabulary).map(|n| folder.join(n)).find(|f| files::exists(f));
+    found.or_else(|| tokenizer_beside(source))
+}
+
+fn tags(head: &MetaGraph) -> String {
+    head.tags.join(",")
+}
+
+fn tags_in_words(head: &MetaGraph) -> String {
+    if head.tags.is_empty() { "without tags".to_owned() } else { format!("tagged {}", tags(head)) }
+}
+
+/// The meta graph and its default signature.
+fn choose(heads: &[MetaGraph], choice: Option<&str>) -> Result<(usize, Option<String>), String> {
+    if heads.is_empty() {
+        return Err("it holds no meta graph".to_owned());
+    }
+    let usual = usual(heads);
+    let default = |at: usize| default_signature(&heads[at].signatures);
+    let Some(choice) = choice else { return Ok((usual, default(usual))) };
+    let has = |at: usize, name: &str| heads[at].signatures.iter().any(|s| s.name == name);
+    // The usual meta graph is asked first, then the others in file order.
+    let order = || std::iter::once(usual).chain(0..heads.len());
+    if let Some(at) = order().find(|&at| has(at, choice)) {
+        return Ok((at, Some(choice.to_owned())));
+    }
+    if let Some(at) = order().find(|&at| tags(&heads[at]) == choice) {
+        return Ok((at, default(at)));
+    }
+    if let Some((wanted, name)) = choice.split_once(':')
+        && let Some(at) = order().find(|&at| tags(&heads[at]) == wanted && has(at, name))
+    {
+        return Ok((at, Some(name.to_owned())));
+    }
+    let describe = |h: &MetaGraph| {
+        let names: Vec<&str> = h.signatures.iter().map(|s| s.name.as_str()).collect();
+        format!("{} ({})", names.join(", "), tags_in_words(h))
+    };
+    let known: Vec<String> = heads.iter().map(describe).collect();
+    Err(format!("there is no signature or tag set {choice:?}; the file has {}", known.join("; ")))
+}
+
+/// For serving, else without tags, else the first.
+fn usual(heads: &[MetaGraph]) -> usize {
+    let serves = |h: &MetaGraph| h.tags.iter().any(|t| t == "serve");
+    let plain = |h: &MetaGraph| h.tags.len() == 1 && serves(h);
+    let position = |is: &dyn Fn(&MetaGraph) -> bool| heads.iter().position(is);
+    position(&plain).or_else(|| position(&serves)).or_else(|| position(&|h| h.tags.is_empty())).unwrap_or(0)
+}
+
+/// The usual name, else the only one, else the first of those with outputs.
+fn default_signature(signatures: &[RawSignature]) -> Option<String> {
+    let named = |name: &str| signatures.iter().find(|s| s.name == name);
+    let found = named(DEFAULT_SIGNATURE).or_else(|| named(HUB_SIGNATURE));
+    let found = found.or_else(|| signatures.iter().find(|s| !s.outputs.is_empty())).or(signatures.first());
+    found.map(|s| s.name.clone())
+}
+
+fn mention_others(
+    heads: &[MetaGraph],
+    at: usize,
+    signature: Option<&str>,
+    source: &Source,
+    report: &mut Reporter,
+) {
+    let other = |s: &&RawSignature| Some(s.name.as_str()) != signature;
+    let mut others: Vec<String> =
+        heads[at].signatures.iter().filter(other).map(|s| format!("signature {}", s.name)).collect();
+    let graphs = heads.iter().enumerate().filter(|(i, _)| *i != at);
+    others.extend(graphs.map(|(_, h)| format!("the meta graph {}", tags_in_words(h))));
+    if !others.is_empty() {
+        let what = format!(
+            "opened with {} of the meta graph {}; the file also has {} (choose with --signature)",
+            signature.map_or("no signature".to_owned(), |s| format!("signature {s}")),
+            tags_in_words(&heads[at]),
+            others.join(", ")
+        );
+        report.info("other-signatures", what, Some(source.name.clone()));
+    }
+}
