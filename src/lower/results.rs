@@ -13,9 +13,8 @@ pub fn results(graph: &Graph, dialect: &dyn Dialect) -> Vec<NodeId> {
         node.control_inputs.iter().for_each(|n| is_used[n.idx()] = true);
     }
     graph.outputs.iter().for_each(|v| is_used[graph.value(*v).producer.idx()] = false);
-    let is_result = |n: &NodeId| {
-        !is_used[n.idx()] && graph.node(*n).leftover.is_none() && !is_loose_end(graph, dialect, *n)
-    };
+    let is_result =
+        |n: &NodeId| !is_used[n.idx()] && graph.node(*n).leftover.is_none() && !is_loose_end(graph, dialect, *n);
     graph.node_ids().filter(is_result).collect()
 }
 

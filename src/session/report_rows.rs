@@ -163,7 +163,9 @@ fn signatures(graph: &Graph) -> Vec<SignatureRow> {
         .collect();
     if rows.is_empty() {
         let readers = graph.readers();
-        let sink = |n: &Node| n.kind == NodeKind::Op && n.leftover.is_none() && n.outputs.iter().all(|v| readers[v.idx()].is_empty());
+        let sink = |n: &Node| {
+            n.kind == NodeKind::Op && n.leftover.is_none() && n.outputs.iter().all(|v| readers[v.idx()].is_empty())
+        };
         let outputs = graph.nodes.iter().filter(|n| sink(n)).flat_map(|n| n.outputs.first());
         rows.push(SignatureRow {
             name: "default".to_owned(),

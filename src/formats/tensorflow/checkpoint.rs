@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use crate::base::Reporter;
+use crate::formats::folders::tokenizer_beside;
 use crate::formats::source::Source;
 use crate::formats::wire::{Content, Scanner};
-use crate::formats::folders::tokenizer_beside;
 use crate::formats::{Assets, Format, OpenError, Read};
 use crate::graph::{Graph, NodeId};
 
@@ -105,8 +105,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         return Err(unsupported(&meta_name, "it holds no graph".to_owned()));
     }
     let mut graph = graph_def::read_graph(&mut s, head.graph.clone(), report).map_err(broken)?;
-    let variables =
-        bundle.map(|b| Arc::new(variables::attach(&mut graph.graph, b, head.trainable.as_ref(), report)));
+    let variables = bundle.map(|b| Arc::new(variables::attach(&mut graph.graph, b, head.trainable.as_ref(), report)));
     finish(&mut graph.graph, &head, None);
     Ok(Read {
         producer: producer(&head, graph.producer),

@@ -64,7 +64,10 @@ mod tests {
 
     #[test]
     fn state_files_and_steps() {
-        assert_eq!(prefix_in_state("model_checkpoint_path: \"/a/b/model.ckpt-3\"\nall: 1"), Some("model.ckpt-3".into()));
+        assert_eq!(
+            prefix_in_state("model_checkpoint_path: \"/a/b/model.ckpt-3\"\nall: 1"),
+            Some("model.ckpt-3".into())
+        );
         assert_eq!(prefix_in_state("model_checkpoint_path: \"\""), None);
         assert_eq!(prefix_in_state("nothing"), None);
         let paths = ["m-9.index", "m-10.index", "m.index"].map(PathBuf::from);

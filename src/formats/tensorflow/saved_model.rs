@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Reporter, files};
+use crate::formats::folders::tokenizer_beside;
 use crate::formats::source::Source;
 use crate::formats::wire::{Content, Scanner};
-use crate::formats::folders::tokenizer_beside;
 use crate::formats::{Assets, Format, OpenError, Read};
 
 use super::checkpoint::{finish, producer};
@@ -160,13 +160,7 @@ fn default_signature(signatures: &[RawSignature]) -> Option<String> {
     found.map(|s| s.name.clone())
 }
 
-fn mention_others(
-    heads: &[MetaGraph],
-    at: usize,
-    signature: Option<&str>,
-    source: &Source,
-    report: &mut Reporter,
-) {
+fn mention_others(heads: &[MetaGraph], at: usize, signature: Option<&str>, source: &Source, report: &mut Reporter) {
     let other = |s: &&RawSignature| Some(s.name.as_str()) != signature;
     let mut others: Vec<String> =
         heads[at].signatures.iter().filter(other).map(|s| format!("signature {}", s.name)).collect();

@@ -65,7 +65,8 @@ pub fn attach(
         let region = match spec {
             Some((dims, region)) if dims == entry.shape => region,
             Some((dims, _)) => {
-                let what = format!("the graph restores it from a tensor {dims:?}, the checkpoint holds {:?}", entry.shape);
+                let what =
+                    format!("the graph restores it from a tensor {dims:?}, the checkpoint holds {:?}", entry.shape);
                 report.error("variable-shape", what, Some(node.key.as_str().to_owned()));
                 continue;
             }
