@@ -537,6 +537,9 @@ pub fn reversed(b: &mut Builder, x: Value, axes: &[i64]) -> Result<Value, Misfit
 /// One index along an axis, which goes away.
 pub fn pick(b: &mut Builder, x: Value, axis: usize, index: i64) -> Result<Value, Misfit> {
     let n = rank(b, x)?;
+    if axis >= n {
+        return Err(Misfit(format!("axis {axis} of a value with {n} axes")));
+    }
     let (mut begin, mut size) = (vec![0; n], vec![-1; n]);
     (begin[axis], size[axis]) = (index, 1);
     let (begin, size) = (make::ints(b, &begin), make::ints(b, &size));

@@ -298,7 +298,8 @@ fn bias_split_gelu(r: &mut Rule<'_, '_>) -> Spelled {
     let (x, bias) = (r.input(0)?, r.input(1)?);
     let sum = make::add(r.b, x, bias)?;
     let n = rank(r.b, sum)?;
-    let size = r.b.fact(sum).shape.dim(n - 1).ok_or_else(|| Misfit::new("the hidden size must be known"))? as i64;
+    let Some(last) = n.checked_sub(1) else { return Err(Misfit::new("expected at least one axis")) };
+    let size = r.b.fact(sum).shape.dim(last).ok_or_else(|| Misfit::new("the hidden size must be known"))? as i64;
     let half = |b: &mut Builder, start: i64| {
         let (mut begin, mut sizes) = (vec![0; n], vec![-1; n]);
         (begin[n - 1], sizes[n - 1]) = (start, size / 2);

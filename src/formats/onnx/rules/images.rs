@@ -304,7 +304,7 @@ fn grid_sample(r: &mut Rule<'_, '_>) -> Spelled {
     let out = r.b.fact(grid).dims().ok_or_else(|| Misfit::new("the shape must be known"))?;
     let align = r.int_or("align_corners", 0) != 0;
     let d = dims.len().saturating_sub(2);
-    if d == 0 || out.last() != Some(&d) {
+    if d == 0 || out.len() < 2 || out.last() != Some(&d) {
         return Err(Misfit(format!("a grid {out:?} for an image {dims:?}")));
     }
     let border = match r.str_or("padding_mode", "zeros") {

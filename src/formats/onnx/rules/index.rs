@@ -97,6 +97,9 @@ fn tensor_scatter(r: &mut Rule<'_, '_>) -> Spelled {
     let update = r.b.fact(new).dims().ok_or_else(|| Misfit::new("the shape must be known"))?;
     let axis = axis_in(r.int_or("axis", -2), dims.len())?;
     let n = update.len();
+    if n != dims.len() {
+        return Err(Misfit(format!("an update {update:?} for a cache {dims:?}")));
+    }
     let steps: Vec<i64> = (0..update[axis] as i64).collect();
     let steps = r.ints_literal(&steps);
     let mut at = super::common::along(r.b, steps, axis, n)?;

@@ -211,7 +211,7 @@ fn group_normalization(r: &mut Rule<'_, '_>) -> Spelled {
         make::reshape(r.b, given, &[batch, groups, -1])?
     } else {
         let dims = r.b.fact(x).shape.partial().unwrap_or_default();
-        let rest = dims[1..].iter().try_fold(1usize, |n, d| n.checked_mul((*d)?));
+        let rest = dims.iter().skip(1).try_fold(1usize, |n, d| n.checked_mul((*d)?));
         let rest = rest.ok_or_else(|| Misfit::new("channels and image size must be known"))? as i64;
         make::reshape(r.b, given, &[-1, groups, rest / groups])?
     };
