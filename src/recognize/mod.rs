@@ -3,10 +3,12 @@
 //! By structure only, never by a name; dialect-free; works where parts could not be spelled.
 
 pub mod dropout;
+pub mod layers;
 mod masks;
 mod normalisation;
 pub mod roles;
 mod uses;
 
 pub use dropout::{DropoutSite, Predicate, RateSource};
+pub use layers::Layers;
 pub use roles::{ConstantRole, Role};

@@ -127,7 +127,7 @@ impl Understood {
         let n_kept = fetches.len();
         fetches.extend(&wrt);
         let Specialised { program, feeds, built_in, .. } =
-            specialise::specialise(&base, &self.base.sites, &self.request(ask, fetches.clone())?)
+            specialise::specialise(&base, &self.sites, &self.request(ask, fetches.clone())?)
                 .map_err(|e| with_cures(e, &base, &fetches))?;
         let program = self.with_stand_ins(program)?;
         let feeds = feeds
@@ -188,7 +188,13 @@ impl Understood {
             SitePolicy::Off => DropoutPolicy::Off,
             SitePolicy::AsInFile => DropoutPolicy::AsInFile,
         };
-        self.base.sites.iter().map(|s| policy(s.output_key.as_str())).collect()
+        let is_own = |i: usize| self.base.sites.iter().any(|s| s.output_key == self.sites[i].output_key);
+        let of_site = |i: usize| match policy(self.sites[i].output_key.as_str()) {
+            // The file knows nothing of an adapter: it drops while training alone.
+            DropoutPolicy::AsInFile if !is_own(i) => DropoutPolicy::Train,
+            other => other,
+        };
+        (0..self.sites.len()).map(of_site).collect()
     }
 
     /// Values for `--fetch` names, or the signature's outputs, or every value that nothing reads.

@@ -74,10 +74,32 @@ fn patch(export: &Export<'_>, reporter: &mut Reporter) -> Result<GraphPatch, Ses
         }
     }
     let mut patch = edits::edit(&session.model, &steps, reporter).patch;
-    for (name, tensor) in &export.constants {
-        patch.set_constant(NodeKey::new(name), tensor.clone());
+    for (name, tensor) in merged(export)? {
+        patch.set_constant(NodeKey::new(name), tensor);
     }
     Ok(patch)
+}
+
+/// The tuned constants with adapters merged into the weights that they stand beside.
+fn merged(export: &Export<'_>) -> Result<Vec<(String, Tensor)>, SessionError> {
+    let understood = export.session.understand()?;
+    let mut out = export.constants.clone();
+    for adapter in &understood.adapters {
+        let take = |out: &mut Vec<(String, Tensor)>, node: &NodeKey| {
+            let at = out.iter().position(|(n, _)| n == node.as_str())?;
+            Some(out.remove(at).1)
+        };
+        let (Some(a), Some(b)) = (take(&mut out, &adapter.a.0), take(&mut out, &adapter.b.0)) else { continue };
+        let weight = match take(&mut out, &adapter.weight) {
+            Some(tuned) => tuned,
+            None => understood.constant(&adapter.weight)?,
+        };
+        let merged = adapter.merged(&weight, &a, &b).ok_or_else(|| {
+            SessionError::Choice(format!("the adapter of {} does not fit its weight", adapter.weight))
+        })?;
+        out.push((adapter.weight.as_str().to_owned(), merged));
+    }
+    Ok(out)
 }
 
 fn write_weights(export: &Export<'_>, path: &Path) -> Result<Written, SessionError> {
@@ -103,7 +125,7 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     if export.remove_dropout {
         ours.dropout.default = SitePolicy::Off;
     }
-    let patched = patched_model(session, &export.constants, reporter);
+    let patched = patched_model(session, &merged(export)?, reporter);
     let a = Session::new(patched, ours).understand()?;
     let b = Session::new(Arc::new(Model::open(path)?), theirs).understand()?;
     let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {

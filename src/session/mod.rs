@@ -5,6 +5,7 @@
 //! (what runs), [`overview`] (the same as plain rows), [`file`](mod@file) (session files), [`query`] (the search language
 //! of the window and of `--filter`).
 
+pub mod adapters;
 pub mod bench_plan;
 pub mod change;
 pub mod compute;

@@ -1,4 +1,8 @@
 //! Selectors: how a recipe names constants so that it can be replayed on another model of the same family.
+//!
+//! Words: `suggested`, `all`, `none`; `last-N-layers` (the last N layers and what follows them), `heads` (grafted heads, else
+//! what follows the last layer), `bitfit` (all biases; Ben Zaken et al. 2021), `layer-norm` (gains and shifts of
+//! normalisations). Prefixes: `glob:`, `re:`, `role:`. Anything else is a name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,10 +19,24 @@ pub enum Selector {
     /// Every float constant with more than one element.
     All,
     None,
+    /// The last layers, by structure, with everything after them.
+    LastLayers(usize),
+    /// Grafted heads; without one, what stands after the last layer.
+    Heads,
+    /// Biases and the shifts of normalisations.
+    BitFit,
+    /// Gains and shifts of normalisations.
+    LayerNorm,
     Name(String),
     Glob(String),
     Regex(String),
     Role(String),
+}
+
+/// `last-2-layers` → 2.
+fn last_layers(s: &str) -> Option<usize> {
+    let n = s.strip_prefix("last-")?;
+    n.strip_suffix("-layers").or_else(|| n.strip_suffix("-layer"))?.parse().ok()
 }
 
 impl FromStr for Selector {
@@ -29,8 +47,13 @@ impl FromStr for Selector {
             "suggested" => Self::Suggested,
             "all" => Self::All,
             "none" => Self::None,
+            "heads" => Self::Heads,
+            "bitfit" => Self::BitFit,
+            "layer-norm" => Self::LayerNorm,
             _ => {
-                if let Some(p) = s.strip_prefix("glob:") {
+                if let Some(n) = last_layers(s) {
+                    Self::LastLayers(n)
+                } else if let Some(p) = s.strip_prefix("glob:") {
                     Self::Glob(p.to_owned())
                 } else if let Some(p) = s.strip_prefix("re:") {
                     Self::Regex(p.to_owned())
@@ -52,6 +75,11 @@ impl fmt::Display for Selector {
             Self::Suggested => f.write_str("suggested"),
             Self::All => f.write_str("all"),
             Self::None => f.write_str("none"),
+            Self::LastLayers(1) => f.write_str("last-1-layer"),
+            Self::LastLayers(n) => write!(f, "last-{n}-layers"),
+            Self::Heads => f.write_str("heads"),
+            Self::BitFit => f.write_str("bitfit"),
+            Self::LayerNorm => f.write_str("layer-norm"),
             Self::Name(n) => f.write_str(n),
             Self::Glob(p) => write!(f, "glob:{p}"),
             Self::Regex(p) => write!(f, "re:{p}"),
@@ -63,7 +91,7 @@ impl fmt::Display for Selector {
 serde_as_text!(Selector);
 
 /// What a selector looks at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Candidate<'a> {
     pub name: &'a str,
     pub is_float: bool,
@@ -71,6 +99,10 @@ pub struct Candidate<'a> {
     /// The role's name as the command line prints it.
     pub role: &'a str,
     pub suggested: bool,
+    /// How many layers it is away from the output: 0 behind the last one, 1 in the last.
+    pub from_top: Option<usize>,
+    /// Whether it belongs to a head, grafted or recognised.
+    pub is_head: bool,
 }
 
 /// A selector with its pattern compiled.
@@ -82,6 +114,9 @@ enum Kind {
     Suggested,
     All,
     None,
+    LastLayers(usize),
+    Heads,
+    Roles(&'static [&'static str]),
     Name(String),
     Glob(globset::GlobMatcher),
     Regex(regex::Regex),
@@ -89,12 +124,21 @@ enum Kind {
 }
 
 impl Selector {
+    /// Whether it is the exact name of a constant.
+    pub fn names(&self, name: &str) -> bool {
+        matches!(self, Self::Name(n) if n.strip_suffix(":0").unwrap_or(n) == name)
+    }
+
     /// Compiles the pattern; the error says what is wrong with it.
     pub fn matcher(&self) -> Result<Matcher, String> {
         Ok(Matcher(match self {
             Self::Suggested => Kind::Suggested,
             Self::All => Kind::All,
             Self::None => Kind::None,
+            Self::LastLayers(n) => Kind::LastLayers(*n),
+            Self::Heads => Kind::Heads,
+            Self::BitFit => Kind::Roles(&["bias", "norm-shift"]),
+            Self::LayerNorm => Kind::Roles(&["norm-scale", "norm-shift"]),
             Self::Name(n) => Kind::Name(n.strip_suffix(":0").unwrap_or(n).to_owned()),
             Self::Glob(p) => Kind::Glob(
                 globset::Glob::new(p).map_err(|e| format!("the pattern glob:{p} is not valid: {e}"))?.compile_matcher(),
@@ -114,6 +158,9 @@ impl Matcher {
             Kind::Suggested => c.suggested,
             Kind::All => c.is_float && c.elements > 1,
             Kind::None => false,
+            Kind::LastLayers(n) => c.suggested && c.from_top.is_some_and(|d| d <= *n),
+            Kind::Heads => c.is_float && c.is_head,
+            Kind::Roles(roles) => c.is_float && c.suggested && roles.contains(&c.role),
             Kind::Name(n) => c.name == n || c.name.strip_suffix(":0") == Some(n),
             Kind::Glob(g) => c.is_float && g.is_match(c.name),
             Kind::Regex(r) => c.is_float && r.is_match(c.name),
@@ -175,13 +222,13 @@ mod tests {
     use super::*;
 
     fn names(include: &[&str], exclude: &[&str]) -> Vec<String> {
-        let c = |name, role, elements, suggested| Candidate { name, is_float: true, elements, role, suggested };
+        let c = |name, role, elements, suggested| Candidate { name, is_float: true, elements, role, suggested, ..Candidate::default() };
         let candidates = [
             c("a/kernel", "matmul-weight", 64, true),
             c("a/bias", "bias", 8, true),
             c("a/eps", "scalar", 1, false),
             c("ns::odd", "other", 4, false),
-            Candidate { name: "ids", is_float: false, elements: 9, role: "other", suggested: false },
+            Candidate { name: "ids", elements: 9, role: "other", ..Candidate::default() },
         ];
         let parse = |s: &[&str]| s.iter().map(|s| s.parse().unwrap()).collect::<Vec<Selector>>();
         let chosen = choose(&parse(include), &parse(exclude), &candidates).unwrap();
@@ -196,6 +243,10 @@ mod tests {
         assert_eq!(names(&["glob:a/*"], &["re:eps$"]), ["a/kernel", "a/bias"]);
         assert_eq!(names(&["a/eps:0"], &[]), ["a/eps"]);
         assert!(names(&["none"], &[]).is_empty());
+        assert_eq!(names(&["bitfit"], &[]), ["a/bias"]);
+        for text in ["last-2-layers", "last-1-layer", "heads", "bitfit", "layer-norm", "last-layers", "role:bias"] {
+            assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
+        }
         assert!("re:(".parse::<Selector>().is_err());
     }
 }

@@ -100,6 +100,7 @@ pub fn job(
                 .to_owned(),
         ));
     }
+    let rates = understood.rates(settings.optimizer.lr, settings.optimizer.layer_decay)?;
     let steps = SessionSteps::new(understood.clone(), sources.logits)?;
     if let Some(folder) = &start.folder {
         prepare_folder(folder, session, start.resume)?;
@@ -113,6 +114,7 @@ pub fn job(
         sources.train,
         settings,
     );
+    job.rates = rates;
     job.validation = sources.validation;
     job.task = sources.task;
     job.folder = start.folder;

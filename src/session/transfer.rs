@@ -251,7 +251,8 @@ fn adjustments(out: &mut Transferred, recipe: &Recipe, model: &Model, lookup: &L
 }
 
 fn trainable(out: &mut Transferred, recipe: &Recipe, base: &Base, lookup: &Lookup) -> TrainableChoice {
-    let candidates = understand::candidates(base, &base.spelled.program);
+    let nodes = understand::named_constants(&base.spelled.program);
+    let candidates = understand::candidates(base, &nodes, &base.spelled.program);
     let count = |s: &Selector| select::choose(std::slice::from_ref(s), &[], &candidates).map_or(0, |c| c.chosen.len());
     let here = |out: &mut Transferred, verb: &str, selectors: &[Selector]| {
         let mut kept = Vec::new();

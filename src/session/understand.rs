@@ -9,17 +9,19 @@ use crate::autodiff::{self, GradReport, reach};
 use crate::base::Reporter;
 use crate::graph::{Graph, NodeKey};
 use crate::lower::{self, Spelled};
-use crate::program::{ConstantDef, Def, Program, Value};
-use crate::recognize::{self, ConstantRole, DropoutSite};
-use crate::train::Parameter;
+use crate::program::{Def, Program, Value};
+use crate::tensor::Tensor;
+use crate::recognize::{self, ConstantRole, DropoutSite, Layers};
+use crate::train::{Parameter, Rate};
 
+use super::adapters::{self, Adapter};
 use super::edits::{Edited, GraftedHead};
 use super::error::SessionError;
 use super::model::Model;
 use super::names::Names;
 use super::objective::{self, ObjectiveValues};
 use super::recipe::{EditStep, Recipe, SitePolicy};
-use super::select::{self, Candidate};
+use super::select::{self, Candidate, Selector};
 use super::shapes;
 
 /// What depends on the model, the enabled edits and the pinned shapes alone.
@@ -38,6 +40,7 @@ pub struct Base {
     /// One per float constant of the main graph, in file order.
     pub roles: Vec<ConstantRole>,
     pub diagnostics: Vec<crate::base::Diagnostic>,
+    layers: OnceLock<Layers>,
 }
 
 fn enabled(recipe: &Recipe) -> Vec<EditStep> {
@@ -64,7 +67,13 @@ impl Base {
         let shapes = recipe.shapes.clone();
         let diagnostics = reporter.into_diagnostics();
         let stand_ins = stood_in(recipe);
-        Ok(Self { model, edits, stand_ins, shapes, edited, graph, spelled, sites, roles, diagnostics })
+        let layers = OnceLock::new();
+        Ok(Self { model, edits, stand_ins, shapes, edited, graph, spelled, sites, roles, diagnostics, layers })
+    }
+
+    /// Which layer each weight belongs to.
+    pub fn layers(&self) -> &Layers {
+        self.layers.get_or_init(|| recognize::layers::find(&self.spelled.program, &self.roles))
     }
 
     /// The grafted head of that name; without one the newest.
@@ -120,6 +129,9 @@ pub struct Understood {
     pub program: Program,
     pub objective: ObjectiveValues,
     pub trainable: Vec<Trainable>,
+    pub adapters: Vec<Adapter>,
+    /// Dropout of the file, and of adapters.
+    pub sites: Vec<DropoutSite>,
     pub diagnostics: Vec<crate::base::Diagnostic>,
     report: OnceLock<GradReport>,
 }
@@ -128,8 +140,11 @@ impl Understood {
     pub fn new(base: Arc<Base>, recipe: Arc<Recipe>) -> Result<Self, SessionError> {
         let mut reporter = Reporter::default();
         let mut program = base.spelled.program.clone();
+        let adapters = adapt(&base, &recipe, &mut program, &mut reporter)?;
+        let sites =
+            if adapters.is_empty() { base.sites.clone() } else { recognize::dropout::find(&program) };
         let objective = objective::resolve(&base, &recipe, &mut program)?;
-        let trainable = choose_trainable(&base, &recipe, &program, &mut reporter)?;
+        let trainable = choose_trainable(&base, &recipe, &program, &adapters, &mut reporter)?;
         warn_of_idle_dropout(&base.sites, &recipe, &mut reporter);
         Ok(Self {
             base,
@@ -137,6 +152,8 @@ impl Understood {
             program,
             objective,
             trainable,
+            adapters,
+            sites,
             diagnostics: reporter.into_diagnostics(),
             report: OnceLock::new(),
         })
@@ -165,14 +182,53 @@ impl Understood {
     /// The trainable constants with their values loaded: what a trainer starts from.
     pub fn parameters(&self) -> Result<Vec<Parameter>, SessionError> {
         let load = |t: &Trainable| {
-            let Def::Constant(i) = self.program.def(t.value) else {
-                return Err(SessionError::Choice(format!("{} is not a constant", t.node)));
-            };
-            let value = self.program.constants[i].payload.load();
-            let value = value.map_err(|e| SessionError::Choice(format!("{} could not be loaded: {e}", t.node)))?;
+            let value = self.constant(&t.node)?;
             Ok(Parameter { name: t.node.as_str().to_owned(), value, role: t.role.to_owned() })
         };
         self.trainable.iter().map(load).collect()
+    }
+
+    /// The value of a constant of the program.
+    pub fn constant(&self, node: &NodeKey) -> Result<Tensor, SessionError> {
+        let found = self.program.constants.iter().find(|c| c.node.as_ref() == Some(node));
+        let found = found.ok_or_else(|| SessionError::Choice(format!("{node} is not a constant")))?;
+        found.payload.load().map_err(|e| SessionError::Choice(format!("{node} could not be loaded: {e}")))
+    }
+
+    /// Rates and decays of the recipe's groups and of layer-wise decay, in the order of [`Self::parameters`].
+    pub fn rates(&self, lr: f64, layer_decay: f64) -> Result<Vec<Rate>, SessionError> {
+        // An adapter is where its weight is.
+        let subject = |t: &Trainable| {
+            let adapter = self.adapters.iter().find(|a| a.a.0 == t.node || a.b.0 == t.node);
+            adapter.map_or_else(|| t.node.clone(), |a| a.weight.clone())
+        };
+        let nodes: Vec<(NodeKey, Value)> = self.trainable.iter().map(|t| (subject(t), t.value)).collect();
+        let candidates = candidates(&self.base, &nodes, &self.program);
+        let mut rates = vec![Rate::default(); nodes.len()];
+        for (rate, candidate) in rates.iter_mut().zip(&candidates) {
+            let distance = if candidate.is_head { 0 } else { candidate.from_top.unwrap_or(0) };
+            rate.factor = layer_decay.powi(i32::try_from(distance).unwrap_or(i32::MAX));
+        }
+        let mut is_taken = vec![false; nodes.len()];
+        for group in &self.recipe.groups {
+            let chosen = select::choose(&group.select, &[], &candidates).map_err(SessionError::Choice)?;
+            if let Some(s) = chosen.unmatched_include.first() {
+                return Err(SessionError::Choice(format!("the group of {s} has no trainable parameter")));
+            }
+            if group.lr.is_some() && lr <= 0.0 {
+                return Err(SessionError::Choice("a group's lr needs optimizer.lr above 0".to_owned()));
+            }
+            for i in chosen.chosen {
+                if !std::mem::replace(&mut is_taken[i], true) {
+                    rates[i].factor = match group.lr {
+                        Some(own) => own / lr * group.lr_factor.unwrap_or(1.0),
+                        None => rates[i].factor * group.lr_factor.unwrap_or(1.0),
+                    };
+                    rates[i].decay = group.weight_decay;
+                }
+            }
+        }
+        Ok(rates)
     }
 
     /// Number of trainable elements.
@@ -207,33 +263,82 @@ fn warn_of_idle_dropout(sites: &[DropoutSite], recipe: &Recipe, reporter: &mut R
     }
 }
 
-/// What selectors look at: every constant of the program that stands in the graph, in order.
-pub(super) fn candidates<'a>(base: &'a Base, program: &'a Program) -> Vec<Candidate<'a>> {
+/// What selectors look at: `nodes`, as [`named_constants`] lists them.
+pub(super) fn candidates<'b>(base: &'b Base, nodes: &'b [(NodeKey, Value)], program: &Program) -> Vec<Candidate<'b>> {
     let roles: std::collections::HashMap<&str, &ConstantRole> =
         base.roles.iter().map(|r| (r.node.as_str(), r)).collect();
-    let candidate = |c: &'a ConstantDef| {
-        let node = c.node.as_ref()?;
-        let role = roles.get(node.as_str());
-        Some(Candidate {
-            name: node.as_str(),
-            is_float: c.payload.dtype.is_float(),
-            elements: c.payload.element_count(),
-            role: role.map_or("other", |r| r.role.name()),
-            suggested: role.is_some_and(|r| r.suggest),
-        })
+    let layers = base.layers();
+    let grafted: Vec<&NodeKey> = base.edited.heads.iter().flat_map(|h| &h.constants).collect();
+    let is_own_head = |node: &NodeKey, suggested: bool| {
+        let last = if layers.is_stack { 0 } else { 1 };
+        suggested && layers.from_top(node) == Some(last)
     };
-    program.constants.iter().filter_map(candidate).collect()
+    let candidate = |(node, value): &'b (NodeKey, Value)| {
+        let role = roles.get(node.as_str());
+        let suggested = role.is_some_and(|r| r.suggest);
+        let (is_float, elements) = match program.def(*value) {
+            Def::Constant(i) => {
+                let payload = &program.constants[i].payload;
+                (payload.dtype.is_float(), payload.element_count())
+            }
+            _ => (false, 0),
+        };
+        Candidate {
+            name: node.as_str(),
+            is_float,
+            elements,
+            role: role.map_or("other", |r| r.role.name()),
+            suggested,
+            from_top: layers.from_top(node),
+            is_head: if grafted.is_empty() { is_own_head(node, suggested) } else { grafted.contains(&node) },
+        }
+    };
+    nodes.iter().map(candidate).collect()
+}
+
+/// Constants of the program that stand in the graph, with their values, in order.
+pub(super) fn named_constants(program: &Program) -> Vec<(NodeKey, Value)> {
+    program.constants.iter().filter_map(|c| Some((c.node.clone()?, c.value))).collect()
+}
+
+/// Adapters of the recipe's edits, put into the program.
+fn adapt(
+    base: &Base,
+    recipe: &Recipe,
+    program: &mut Program,
+    reporter: &mut Reporter,
+) -> Result<Vec<Adapter>, SessionError> {
+    let mut out: Vec<Adapter> = Vec::new();
+    for entry in recipe.edits.iter().filter(|e| e.enabled) {
+        let EditStep::Lora(choice) = &entry.step else { continue };
+        // A weight has one adapter; later edits take what is left.
+        let mut nodes = named_constants(program);
+        nodes.retain(|(n, _)| !out.iter().any(|a| a.weight == *n || a.a.0 == *n || a.b.0 == *n));
+        let grafted: Vec<&NodeKey> = base.edited.heads.iter().flat_map(|h| &h.constants).collect();
+        let mut candidates = candidates(base, &nodes, program);
+        // New heads train as they are.
+        candidates.iter_mut().filter(|c| grafted.iter().any(|g| g.as_str() == c.name)).for_each(|c| c.is_float = false);
+        out.extend(adapters::insert(program, choice, &candidates, &nodes, reporter)?);
+    }
+    Ok(out)
 }
 
 fn choose_trainable(
     base: &Base,
     recipe: &Recipe,
     program: &Program,
+    adapters: &[Adapter],
     reporter: &mut Reporter,
 ) -> Result<Vec<Trainable>, SessionError> {
-    let constants: Vec<_> = program.constants.iter().filter_map(|c| Some((c.node.as_ref()?, c))).collect();
-    let candidates = candidates(base, program);
-    let choice = &recipe.trainable;
+    let mut constants = named_constants(program);
+    let is_adapter = |n: &NodeKey| adapters.iter().any(|a| a.a.0 == *n || a.b.0 == *n);
+    constants.retain(|(n, _)| !is_adapter(n));
+    let candidates = candidates(base, &constants, program);
+    let mut choice = recipe.trainable.clone();
+    if !adapters.is_empty() && choice.include == [Selector::Suggested] {
+        // With adapters the rest of the model stays as it is, but for new heads.
+        choice.include = if base.edited.heads.is_empty() { vec![Selector::None] } else { vec![Selector::Heads] };
+    }
     let chosen = select::choose(&choice.include, &choice.exclude, &candidates).map_err(SessionError::Choice)?;
     if let Some(s) = chosen.unmatched_include.first() {
         return Err(SessionError::Choice(format!(
@@ -246,11 +351,20 @@ fn choose_trainable(
     for name in &chosen.not_float {
         reporter.warning("not-float", format!("{name} cannot train: it is not floating-point"), Some(name.clone()));
     }
-    let roles: std::collections::HashMap<&str, &'static str> =
-        base.roles.iter().map(|r| (r.node.as_str(), r.role.name())).collect();
-    let pick = |&i: &usize| {
-        let (node, c) = constants[i];
-        Trainable { node: node.clone(), value: c.value, role: roles.get(node.as_str()).copied().unwrap_or("other") }
-    };
-    Ok(chosen.chosen.iter().map(pick).collect())
+    let mut out: Vec<Trainable> = Vec::new();
+    for &i in &chosen.chosen {
+        let (node, value) = constants[i].clone();
+        // What an adapter stands beside trains only where it is named.
+        let is_named = choice.include.iter().any(|s| matches!(s, Selector::Name(_)) && s.names(node.as_str()));
+        if is_named || !adapters.iter().any(|a| a.weight == node) {
+            let role = base.roles.iter().find(|r| r.node == node).map_or("other", |r| r.role.name());
+            out.push(Trainable { node, value, role });
+        }
+    }
+    for adapter in adapters {
+        for (node, value) in [&adapter.a, &adapter.b] {
+            out.push(Trainable { node: node.clone(), value: *value, role: "adapter" });
+        }
+    }
+    Ok(out)
 }

@@ -30,6 +30,6 @@ pub use protocol::{Delivery, EndReason, TrainCommand, TrainEvent};
 pub use run_log::RunLog;
 pub use settings::{Preset, Settings};
 pub use step::{NonFinite, Phase, Step, StepError, StepFactory};
-pub use store::{Parameter, Store};
+pub use store::{Parameter, Rate, Store};
 pub use trainer::{Job, Outcome, Trainer};
 pub use weights::WeightRow;

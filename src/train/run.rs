@@ -93,6 +93,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, String> {
         let settings = job.settings;
         let mut store = Store::new(std::mem::take(&mut job.parameters), &settings.optimizer).map_err(|e| e.0)?;
+        store.set_rates(&job.rates);
         if store.is_empty() {
             return Err("nothing is trainable: choose constants to train (--trainable)".to_owned());
         }

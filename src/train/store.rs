@@ -19,6 +19,20 @@ pub struct Parameter {
     pub role: String,
 }
 
+/// How a parameter differs from the run's own settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Factor on the learning rate.
+    pub factor: f64,
+    pub decay: Option<f64>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { factor: 1.0, decay: None }
+    }
+}
+
 /// Optimizer state of one parameter.
 #[derive(Clone, Debug, PartialEq)]
 struct State {
@@ -26,6 +40,8 @@ struct State {
     /// Single-precision copy of a half-precision parameter.
     master: Option<Tensor>,
     decay: f64,
+    /// Factor on the learning rate.
+    rate: f64,
 }
 
 /// See the module doc. The order of parameters is the order that [`super::Step`] sees.
@@ -68,18 +84,27 @@ impl Store {
                 return Err(SettingError(format!("'{}' is {}, only floats can train", p.name, p.value.dtype())));
             }
             let state_type = if p.value.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-            let slots = settings.info.slots.iter().map(|_| Tensor::zeros(state_type, p.value.shape())).collect();
+            let dims = |slot: usize| (settings.info.slot_dims)(slot, p.value.shape());
+            let slots = (0..settings.info.slots.len()).map(|s| Tensor::zeros(state_type, &dims(s))).collect();
             let master = p
                 .value
                 .dtype()
                 .is_half()
                 .then(|| Tensor::from_f64s(DType::F32, p.value.shape(), p.value.to_f64s().unwrap_or_default()));
             let decay = if exempt.covers(&p.name, &p.role) { 0.0 } else { settings.weight_decay };
-            store.states.push(State { slots, master, decay });
+            store.states.push(State { slots, master, decay, rate: 1.0 });
             store.names.push(p.name);
             store.values.push(p.value);
         }
         Ok(store)
+    }
+
+    /// Rates and decays of their own, one for each parameter in order.
+    pub fn set_rates(&mut self, rates: &[Rate]) {
+        for (state, rate) in self.states.iter_mut().zip(rates) {
+            state.rate = rate.factor;
+            state.decay = rate.decay.unwrap_or(state.decay);
+        }
     }
 
     pub fn names(&self) -> &[String] {
@@ -128,7 +153,7 @@ impl Store {
     pub fn update<'g>(&mut self, c: &Coefficients, gradient: impl Fn(usize) -> Option<View<'g>>) {
         for (i, (value, state)) in self.values.iter_mut().zip(&mut self.states).enumerate() {
             let Some(g) = gradient(i) else { continue };
-            let c = Coefficients { decay: state.decay, ..*c };
+            let c = c.at_rate(state.rate, self.optimizer, state.decay);
             apply::update(self.optimizer, &c, value, g, &mut state.slots, state.master.as_mut());
         }
         self.updates += 1;

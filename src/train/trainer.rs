@@ -16,7 +16,7 @@ use super::protocol::{Delivery, EndReason, TrainCommand, TrainEvent};
 use super::run::Run;
 use super::settings::Settings;
 use super::step::StepFactory;
-use super::store::{Parameter, Store};
+use super::store::{Parameter, Rate, Store};
 
 /// Events that may wait in the channel.
 const CHANNEL: usize = 256;
@@ -30,6 +30,8 @@ pub struct Job {
     pub engine: Engine,
     /// In the order in which [`super::Step::run`] gets them.
     pub parameters: Vec<Parameter>,
+    /// Rates and decays of parameters that have their own, in the same order; empty where none has.
+    pub rates: Vec<Rate>,
     pub train: Box<dyn BatchSource>,
     pub validation: Option<Box<dyn BatchSource>>,
     pub task: Task,
@@ -68,6 +70,7 @@ impl Job {
             steps,
             engine,
             parameters,
+            rates: Vec::new(),
             train,
             validation: None,
             task: Task::None,

@@ -34,14 +34,25 @@ fn parameter(name: &str, values: &[f64]) -> Parameter {
 
 #[test]
 fn optimizers_equal_their_references() {
-    let golden = json("optimizers.json");
+    ["optimizers.json", "optimizers_matrix.json"].into_iter().for_each(|file| optimizers_equal(&json(file)));
+}
+
+fn optimizers_equal(golden: &Value) {
+    let shape: Vec<usize> = match golden["shape"].as_array() {
+        Some(dims) => dims.iter().map(|d| d.as_u64().unwrap() as usize).collect(),
+        None => vec![floats(&golden["start"]).len()],
+    };
+    let shaped = |name: &str, values: &Value| {
+        let flat = parameter(name, &floats(values));
+        Parameter { value: Tensor::from_slice(&shape, flat.value.as_slice::<f32>()), ..flat }
+    };
     for case in golden["cases"].as_array().unwrap() {
         let pairs = case["settings"].as_object().unwrap();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
         let settings = Settings::new(Preset::Plain, pairs).unwrap();
-        let mut store = Store::new(vec![parameter("w", &floats(&golden["start"]))], &settings.optimizer).unwrap();
+        let mut store = Store::new(vec![shaped("w", &golden["start"])], &settings.optimizer).unwrap();
         for (step, gradient) in golden["gradients"].as_array().unwrap().iter().enumerate() {
-            let g = parameter("g", &floats(gradient)).value;
+            let g = shaped("g", gradient).value;
             let c = store.coefficients(&settings.optimizer, settings.optimizer.lr, 1.0);
             store.update(&c, |_| Some(View::of(&g)));
             let want = floats(&case["after"][step]);

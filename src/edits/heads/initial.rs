@@ -45,6 +45,13 @@ impl Initializer {
         };
         Tensor::from_f64s(dtype, &[rows, columns], (0..n).map(|_| draw()))
     }
+
+    /// Numbers between −`limit` and `limit`.
+    pub fn uniform(dtype: DType, dims: &[usize], limit: f64, seed: u64, salt: &str) -> Tensor {
+        let mut random = Random::new(seed, salt);
+        let n = dims.iter().product();
+        Tensor::from_f64s(dtype, dims, (0..n).map(|_: usize| limit * (2.0 * random.uniform() - 1.0)))
+    }
 }
 
 impl std::str::FromStr for Initializer {

@@ -4,7 +4,7 @@
 use crate::ops::simd::Real;
 use crate::train::settings::OptimizerSettings;
 
-use super::{Coefficients, Moments, OptimizerInfo, moments, rounded};
+use super::{Coefficients, Moments, OptimizerInfo, moments, rounded, one_per_element};
 
 pub const INFO: OptimizerInfo = OptimizerInfo {
     kind: "adam",
@@ -17,6 +17,9 @@ pub const INFO: OptimizerInfo = OptimizerInfo {
     coefficients,
     update_f32: update::<f32>,
     update_f64: update::<f64>,
+    whole: None,
+    scales_step_size: true,
+    slot_dims: one_per_element,
 };
 
 /// Shared with AdamW, whose update differs by the decay alone.

@@ -3,7 +3,7 @@
 use crate::ops::simd::Real;
 
 use super::adam::{self, adam_chunk};
-use super::{Coefficients, OptimizerInfo};
+use super::{Coefficients, OptimizerInfo, one_per_element};
 
 pub const INFO: OptimizerInfo = OptimizerInfo {
     kind: "adamw",
@@ -15,6 +15,9 @@ pub const INFO: OptimizerInfo = OptimizerInfo {
     coefficients: adam::coefficients,
     update_f32: update::<f32>,
     update_f64: update::<f64>,
+    whole: None,
+    scales_step_size: true,
+    slot_dims: one_per_element,
 };
 
 crate::dispatch! {

@@ -6,10 +6,10 @@ use crate::ops::simd::{Real, Shared, parallel_grain};
 use crate::program::View;
 use crate::tensor::{DType, Element, Tensor};
 
-use super::{Coefficients, OptimizerInfo, UpdateFn};
+use super::{Coefficients, OptimizerInfo, UpdateFn, Whole};
 
 /// Elements of one parallel task; a multiple of every vector length.
-const CHUNK: usize = 32 * 1024;
+pub(super) const CHUNK: usize = 32 * 1024;
 
 /// Updates `value` in place. `slots` have its shape, in the rule's order, single precision for half types; `master` is the
 /// single-precision copy that half types are updated through.
@@ -21,6 +21,9 @@ pub fn update(
     slots: &mut [Tensor],
     master: Option<&mut Tensor>,
 ) {
+    if let Some(whole) = info.whole {
+        return update_whole(whole, c, value, gradient, slots, master);
+    }
     match value.dtype() {
         DType::F32 => run(info.update_f32, c, value, gradient.slice::<f32>(), slots),
         DType::F64 => run(info.update_f64, c, value, gradient.slice::<f64>(), slots),
@@ -33,6 +36,46 @@ pub fn update(
         // Only floating-point constants can be made trainable.
         _ => {}
     }
+}
+
+fn update_whole(
+    whole: Whole,
+    c: &Coefficients,
+    value: &mut Tensor,
+    gradient: View<'_>,
+    slots: &mut [Tensor],
+    master: Option<&mut Tensor>,
+) {
+    let dims = value.shape().to_vec();
+    match value.dtype() {
+        DType::F32 => (whole.f32)(c, value.as_mut_slice(), gradient.slice(), &dims, slots),
+        DType::F64 => (whole.f64)(c, value.as_mut_slice(), gradient.slice(), &dims, slots),
+        DType::F16 | DType::BF16 => {
+            let Some(master) = master else { return };
+            (whole.f32)(c, master.as_mut_slice(), &widen(gradient), &dims, slots);
+            narrow(master, value);
+        }
+        // Only floating-point constants can be made trainable.
+        _ => {}
+    }
+}
+
+/// Sums over `0..n` by chunks, added in their order.
+pub(super) fn chunked_sums<const K: usize>(
+    n: usize,
+    f: impl Fn(std::ops::Range<usize>) -> [f64; K] + Sync,
+) -> [f64; K] {
+    let mut parts = vec![[0.0f64; K]; n.div_ceil(CHUNK)];
+    let out = Shared::new(parts.as_mut_ptr());
+    parallel_grain(parts.len(), 1, |r| {
+        let sums = f(r.start * CHUNK..(r.end * CHUNK).min(n));
+        // SAFETY: each task writes its own entry of `parts`.
+        #[allow(unsafe_code)]
+        let part = unsafe { out.at(r) };
+        part[0] = sums;
+    });
+    let add = |a: [f64; K], b: &[f64; K]| std::array::from_fn(|k| a[k] + b[k]);
+    parts.iter().fold([0.0; K], add)
 }
 
 fn widen(view: View<'_>) -> Vec<f32> {

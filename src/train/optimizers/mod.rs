@@ -3,13 +3,18 @@
 //! An update is one fused pass over a parameter, its gradient and its slots, split into fixed chunks, so that results do not
 //! depend on the number of threads.
 
+mod adafactor;
+mod adagrad;
 mod adam;
 mod adamw;
 pub mod apply;
 mod bert_adamw;
+mod lamb;
+mod rmsprop;
 mod sgd;
 
 use crate::ops::simd::Real;
+use crate::tensor::Tensor;
 
 use super::settings::OptimizerSettings;
 
@@ -34,8 +39,27 @@ pub struct Coefficients {
     pub decay: f64,
 }
 
+impl Coefficients {
+    /// Those of a parameter with `factor` times the rate and a decay of its own.
+    pub fn at_rate(&self, factor: f64, info: &OptimizerInfo, decay: f64) -> Self {
+        // Adafactor's step size is a bound of the rate, not a rate.
+        let step_size = if info.scales_step_size { self.step_size * factor } else { self.step_size };
+        Self { lr: self.lr * factor, step_size, decay, ..*self }
+    }
+}
+
 /// `update(coefficients, parameter, gradient, slot 0, slot 1)` on one chunk; slots that a rule has not are empty.
 pub type UpdateFn<T> = fn(&Coefficients, &mut [T], &[T], &mut [T], &mut [T]);
+
+/// `update(coefficients, parameter, gradient, dimensions, slots)` on a whole parameter.
+pub type WholeFn<T> = fn(&Coefficients, &mut [T], &[T], &[usize], &mut [Tensor]);
+
+/// An update that must see a parameter as a whole (its norm, its rows).
+#[derive(Clone, Copy)]
+pub struct Whole {
+    pub f32: WholeFn<f32>,
+    pub f64: WholeFn<f64>,
+}
 
 /// One update rule.
 pub struct OptimizerInfo {
@@ -54,6 +78,12 @@ pub struct OptimizerInfo {
     pub coefficients: fn(&OptimizerSettings, lr: f64, t: u64) -> Coefficients,
     pub update_f32: UpdateFn<f32>,
     pub update_f64: UpdateFn<f64>,
+    /// In the place of both, where chunks do not suffice.
+    pub whole: Option<Whole>,
+    /// Whether the step size is a multiple of the learning rate.
+    pub scales_step_size: bool,
+    /// Shape of a slot for a parameter of some shape.
+    pub slot_dims: fn(slot: usize, dims: &[usize]) -> Vec<usize>,
 }
 
 impl std::fmt::Debug for OptimizerInfo {
@@ -69,11 +99,28 @@ impl PartialEq for OptimizerInfo {
 }
 
 /// Every update rule, in the order of the form.
-pub const ALL: &[&OptimizerInfo] = &[&adamw::INFO, &adam::INFO, &bert_adamw::INFO, &sgd::INFO];
+pub const ALL: &[&OptimizerInfo] = &[
+    &adamw::INFO,
+    &adam::INFO,
+    &bert_adamw::INFO,
+    &sgd::INFO,
+    &rmsprop::INFO,
+    &adagrad::INFO,
+    &lamb::INFO,
+    &adafactor::INFO,
+];
 
 pub fn find(kind: &str) -> Option<&'static OptimizerInfo> {
     ALL.iter().copied().find(|o| o.kind == kind)
 }
+
+/// Slots of the parameter's shape.
+fn one_per_element(_slot: usize, dims: &[usize]) -> Vec<usize> {
+    dims.to_vec()
+}
+
+/// In the place of an update by chunks where the rule has one for whole parameters.
+fn nothing<T>(_: &Coefficients, _: &mut [T], _: &[T], _: &mut [T], _: &mut [T]) {}
 
 /// The moments of Adam and its relatives: m ← β1 m + (1−β1) g, v ← β2 v + (1−β2) g².
 #[inline(always)]

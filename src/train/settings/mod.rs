@@ -66,6 +66,8 @@ pub struct OptimizerSettings {
     pub epsilon: f64,
     pub epsilon_hat: bool,
     pub weight_decay: f64,
+    /// Factor on the rate for each layer further from the output.
+    pub layer_decay: f64,
     /// Regexes over names, or `role:NAME`.
     pub no_decay: Vec<String>,
 }
@@ -231,6 +233,7 @@ fn optimizer_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<OptimizerSet
         epsilon: number(get("optimizer.epsilon"))?,
         epsilon_hat: get("optimizer.epsilon_hat") == "true",
         weight_decay: number(get("optimizer.weight_decay"))?,
+        layer_decay: number(get("optimizer.layer_decay"))?,
         no_decay: list(get("optimizer.no_decay")),
     })
 }

@@ -100,7 +100,7 @@ pub const ALL: &[Setting] = &[
         "0.01",
         "",
         Kind::Float { min: 0.0, max: 1e3 },
-        "How strongly weights are pulled to zero (adamw, bert-adamw).",
+        "How strongly weights are pulled to zero (adamw, bert-adamw, lamb, adafactor).",
     ),
     expert(
         "optimizer.no_decay",
@@ -109,6 +109,14 @@ pub const ALL: &[Setting] = &[
         "",
         Kind::Patterns,
         "Parameters that do not decay: regexes over names, or roles such as role:bias, separated by commas.",
+    ),
+    expert(
+        "optimizer.layer_decay",
+        "Layer-wise decay",
+        "1",
+        "",
+        Kind::Float { min: 0.0, max: 1.0 },
+        "Factor on the learning rate for each layer further from the output; 1: all layers learn alike.",
     ),
     expert("optimizer.beta1", "β1", "0.9", "", BETA, "Decay of the mean of gradients (Adam and its relatives)."),
     expert("optimizer.beta2", "β2", "0.999", "", BETA, "Decay of the mean of squared gradients."),
@@ -128,7 +136,7 @@ pub const ALL: &[Setting] = &[
         Kind::Bool,
         "ε is added before the bias correction, as TensorFlow does (adam, adamw).",
     ),
-    expert("optimizer.momentum", "Momentum", "0", "", BETA, "Share of the last update that is kept (sgd)."),
+    expert("optimizer.momentum", "Momentum", "0", "", BETA, "Share of the last update that is kept (sgd, rmsprop)."),
     expert("optimizer.nesterov", "Nesterov", "false", "", Kind::Bool, "Look-ahead form of momentum (sgd)."),
     basic(
         "schedule.kind",
