@@ -117,8 +117,7 @@ fn beside(program: &mut Program, choice: &LoraChoice, node: &NodeKey, weight: Va
     };
     let a = constant("lora_a", first(dtype, inputs, choice, node));
     let b = constant("lora_b", Tensor::zeros(dtype, &[choice.rank, outputs]));
-    let adapter =
-        Adapter { weight: node.clone(), a, b, scale: choice.alpha / choice.rank as f64, is_transposed };
+    let adapter = Adapter { weight: node.clone(), a, b, scale: choice.alpha / choice.rank as f64, is_transposed };
     if is_plain && !products.is_empty() {
         beside_products(program, weight, &adapter, choice.dropout)?;
     } else {
@@ -150,7 +149,12 @@ fn beside_products(program: &mut Program, weight: Value, adapter: &Adapter, drop
         let narrow = b.op(MatMul { transpose_a: op.transpose_a, transpose_b: false }, &[x, adapter.a.1])?;
         let wide = make::matmul(&mut b, narrow, adapter.b.1)?;
         let scaled = make::mul_scalar(&mut b, wide, adapter.scale)?;
-        let sum = Instr { kind: add(), inputs: [plain, scaled].as_slice().into(), outputs: instr.outputs, origin: instr.origin };
+        let sum = Instr {
+            kind: add(),
+            inputs: [plain, scaled].as_slice().into(),
+            outputs: instr.outputs,
+            origin: instr.origin,
+        };
         program.instrs.push(sum);
     }
     settle(program);
@@ -164,7 +168,9 @@ fn add() -> InstrKind {
 /// A dropout instruction under a name of its own, so that it is a site like those of the file.
 fn dropped(b: &mut Builder, x: Value, adapter: &Adapter, rate: f64, site: u64) -> Result<Value, Misfit> {
     if b.program().value(x).key.is_none() {
-        return Err(Misfit::new("its input has no name in the file, so dropout before the adapter could not be switched off"));
+        return Err(Misfit::new(
+            "its input has no name in the file, so dropout before the adapter could not be switched off",
+        ));
     }
     let rate = make::scalar_like(b, x, rate);
     let out = b.op(Dropout::new(site), &[x, rate])?;

@@ -222,7 +222,14 @@ mod tests {
     use super::*;
 
     fn names(include: &[&str], exclude: &[&str]) -> Vec<String> {
-        let c = |name, role, elements, suggested| Candidate { name, is_float: true, elements, role, suggested, ..Candidate::default() };
+        let c = |name, role, elements, suggested| Candidate {
+            name,
+            is_float: true,
+            elements,
+            role,
+            suggested,
+            ..Candidate::default()
+        };
         let candidates = [
             c("a/kernel", "matmul-weight", 64, true),
             c("a/bias", "bias", 8, true),

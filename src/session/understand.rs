@@ -10,8 +10,8 @@ use crate::base::Reporter;
 use crate::graph::{Graph, NodeKey};
 use crate::lower::{self, Spelled};
 use crate::program::{Def, Program, Value};
-use crate::tensor::Tensor;
 use crate::recognize::{self, ConstantRole, DropoutSite, Layers};
+use crate::tensor::Tensor;
 use crate::train::{Parameter, Rate};
 
 use super::adapters::{self, Adapter};
@@ -141,8 +141,7 @@ impl Understood {
         let mut reporter = Reporter::default();
         let mut program = base.spelled.program.clone();
         let adapters = adapt(&base, &recipe, &mut program, &mut reporter)?;
-        let sites =
-            if adapters.is_empty() { base.sites.clone() } else { recognize::dropout::find(&program) };
+        let sites = if adapters.is_empty() { base.sites.clone() } else { recognize::dropout::find(&program) };
         let objective = objective::resolve(&base, &recipe, &mut program)?;
         let trainable = choose_trainable(&base, &recipe, &program, &adapters, &mut reporter)?;
         warn_of_idle_dropout(&base.sites, &recipe, &mut reporter);

@@ -105,7 +105,13 @@ fn update<T: Real>(c: &Coefficients, w: &mut [T], g: &[T], dims: &[usize], slots
 }
 
 /// Moves the means of rows and columns of each matrix towards those of the squared gradient.
-fn track_matrix<T: Real>(c: &Coefficients, g: &[T], (n_rows, n_columns): (usize, usize), row: &mut [T], column: &mut [T]) {
+fn track_matrix<T: Real>(
+    c: &Coefficients,
+    g: &[T],
+    (n_rows, n_columns): (usize, usize),
+    row: &mut [T],
+    column: &mut [T],
+) {
     let square = |g: T| (g.to_f64() * c.grad_scale).powi(2) + SQUARE;
     let track = |v: &mut T, mean: f64| *v = T::of(c.beta2 * v.to_f64() + c.one_minus_beta2 * mean);
     for (v, g) in row.iter_mut().zip(g.chunks(n_columns.max(1))) {

@@ -4,7 +4,7 @@
 use crate::ops::simd::Real;
 use crate::train::settings::OptimizerSettings;
 
-use super::{Coefficients, Moments, OptimizerInfo, moments, rounded, one_per_element};
+use super::{Coefficients, Moments, OptimizerInfo, moments, one_per_element, rounded};
 
 pub const INFO: OptimizerInfo = OptimizerInfo {
     kind: "bert-adamw",
