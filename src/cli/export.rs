@@ -24,7 +24,7 @@ pub struct Args {
     /// best, last, or a checkpoint's path.
     #[arg(long, default_value = "last")]
     pub checkpoint: String,
-    /// remove or keep (default: remove from a run, keep from a file).
+    /// remove or keep (default: remove from a run or a folder of weights, keep from a file).
     #[arg(long, value_name = "WHAT")]
     pub dropout_nodes: Option<String>,
     /// Do not compare outputs of the written file with ours.
@@ -41,7 +41,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         (args.options.open(&args.source)?, Vec::new(), false)
     };
     let remove_dropout = match args.dropout_nodes.as_deref() {
-        None => is_run,
+        // A folder's configuration says what is dropped in training; a graph that is built from it is for use.
+        None => is_run || session.model.imported.is_built(),
         Some("remove") => true,
         Some("keep") => false,
         Some(other) => bail!(Usage(format!("--dropout-nodes {other}: expected remove or keep"))),

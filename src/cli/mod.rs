@@ -16,6 +16,7 @@ pub mod report;
 pub mod run;
 pub mod tokenize;
 pub mod train;
+pub mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ pub enum Command {
     Tokenize(tokenize::Args),
     /// Write a model file.
     Export(export::Args),
+    /// Which arrays of a file would go to which constants of a model.
+    Weights(weights::Args),
     /// Time training steps, inference, or opening.
     Bench(bench::Args),
     /// Save a picture of the window.
@@ -102,6 +105,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Predict(a) => train::predict(&a),
         Command::Tokenize(a) => tokenize::run(&a),
         Command::Export(a) => export::run(&a),
+        Command::Weights(a) => weights::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Docs(a) => docs::run(&a),
         Command::Demo(a) => demo::run(&a),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::edits::heads::{self, HeadChoice};
 use crate::session::recipe::{EditStep, LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, StandIn};
 use crate::session::{Change, Selector, Session};
+use crate::session::weights::WeightsChoice;
 use crate::train::Preset;
 use crate::train::losses::LossOptions;
 
@@ -105,6 +106,12 @@ pub struct ModelArgs {
     /// Own learning rate or decay: SELECTOR,lr=R,lr_factor=F,decay=D; repeatable, the first that fits counts.
     #[arg(long = "group", value_name = "SELECTOR,KEY=VALUE…")]
     pub groups: Vec<String>,
+    /// Load weights by name from .safetensors, .npz, a checkpoint or another model.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Constant → array where names alone do not tell: a JSON object, or lines `constant = array`.
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    pub weights_map: Option<PathBuf>,
     /// Settings for a purpose: fine-tune.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -164,6 +171,11 @@ impl ModelArgs {
         for s in &self.stand_in {
             let (name, kind) = pair("--stand-in", s)?;
             recipe.stand_ins.insert(name.to_owned(), kind.parse::<StandIn>().map_err(Usage)?);
+        }
+        if let Some(file) = &self.weights {
+            let map = self.weights_map.as_deref().map(super::weights::read_map).transpose()?.unwrap_or_default();
+            let choice = WeightsChoice { file: file.to_string_lossy().into_owned(), map };
+            *recipe = Change::AddEdits(vec![EditStep::LoadWeights(choice)]).apply(recipe);
         }
         let steps = self.bypass.iter().map(|node| EditStep::Bypass { node: node.clone() }).collect();
         *recipe = Change::AddEdits(steps).apply(recipe);

@@ -6,6 +6,7 @@
 
 pub mod folders;
 mod foreign;
+pub mod named;
 pub mod onnx;
 pub mod source;
 pub mod tensorflow;
@@ -120,6 +121,11 @@ impl Imported {
 
     pub fn dialect(&self) -> &'static dyn Dialect {
         self.dialect
+    }
+
+    /// Whether the graph was built from a configuration, because the source holds none.
+    pub fn is_built(&self) -> bool {
+        [folders::hugging_face::HUGGING_FACE.name, folders::google::GOOGLE.name].contains(&self.format)
     }
 
     /// The original bytes, for writers.

@@ -12,6 +12,7 @@ use crate::recognize::{self, DropoutSite};
 use super::heads;
 use super::model::Model;
 use super::recipe::EditStep;
+use super::weights::{self, WeightsChoice};
 
 /// A head that the recipe's edits grafted.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ pub fn edit(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> Edite
             EditStep::BypassDropout { .. } => maker.bypass(&graph, now),
             EditStep::Bypass { node } => maker.bypass_node(&graph, node),
             EditStep::GraftHead(choice) => maker.graft(&graph, choice),
+            EditStep::LoadWeights(choice) => maker.load_weights(&graph, choice),
             EditStep::Unbake(_) | EditStep::Lora(_) => {}
         }
     }
@@ -105,6 +107,16 @@ impl Maker<'_> {
                 self.out.patch.then(patch);
             }
             Err(why) => self.left_out(format!("{why}; the step is left out"), node),
+        }
+    }
+
+    fn load_weights(&mut self, graph: &Graph, choice: &WeightsChoice) {
+        match weights::load(graph, choice) {
+            Ok((values, report)) => {
+                weights::tell(choice, &report, self.reporter);
+                values.into_iter().for_each(|(key, value)| self.out.patch.set_constant(key, value));
+            }
+            Err(why) => self.left_out(format!("no weights are loaded: {why}"), &choice.file),
         }
     }
 

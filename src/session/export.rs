@@ -105,13 +105,27 @@ fn merged(export: &Export<'_>) -> Result<Vec<(String, Tensor)>, SessionError> {
 fn write_weights(export: &Export<'_>, path: &Path) -> Result<Written, SessionError> {
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     let constants = if export.constants.is_empty() {
-        let understood = export.session.understand()?;
-        understood.parameters()?.into_iter().map(|p| (p.name, p.value)).collect()
+        all_weights(&export.session.understand()?)?
     } else {
         export.constants.clone()
     };
     io::write(path, constants.iter().map(|(n, t)| (n.as_str(), t))).map_err(|e| fail(e.to_string()))?;
     Ok(Written { constants: constants.len(), ..Written::default() })
+}
+
+/// What trains, and every other float constant with more than one element, by name.
+fn all_weights(understood: &Understood) -> Result<Vec<(String, Tensor)>, SessionError> {
+    let mut out: Vec<(String, Tensor)> = understood.parameters()?.into_iter().map(|p| (p.name, p.value)).collect();
+    let known: std::collections::HashSet<String> = out.iter().map(|(name, _)| name.clone()).collect();
+    for (id, constant) in understood.base.graph.constants() {
+        let name = understood.base.graph.node(id).key.as_str();
+        let payload = &constant.payload;
+        if payload.dtype.is_float() && payload.element_count() > 1 && !known.contains(name) {
+            let failed = |e| SessionError::Choice(format!("{name} could not be loaded: {e}"));
+            out.push((name.to_owned(), payload.load().map_err(failed)?));
+        }
+    }
+    Ok(out)
 }
 
 /// Runs the written file and the session (with the tuned constants) on the same inputs, in evaluation mode. `None`

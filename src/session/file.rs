@@ -10,7 +10,7 @@ use crate::base::files;
 
 use super::error::SessionError;
 use super::model::Model;
-use super::recipe::Recipe;
+use super::recipe::{EditStep, Recipe};
 
 pub const EXTENSION: &str = "regraft";
 const VERSION: u32 = 1;
@@ -116,7 +116,13 @@ pub fn save(path: &Path, model: &Model, recipe: &Recipe) -> Result<(), SessionEr
 
 /// The recipe's paths: relative to the session in the file, to the working folder (or absolute) in memory.
 fn data_paths(recipe: &mut Recipe) -> impl Iterator<Item = &mut String> {
-    recipe.data.iter_mut().flat_map(|d| std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer))
+    let weights = recipe.edits.iter_mut().filter_map(|e| match &mut e.step {
+        EditStep::LoadWeights(choice) => Some(&mut choice.file),
+        _ => None,
+    });
+    let data = recipe.data.iter_mut();
+    let data = data.flat_map(|d| std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer));
+    data.chain(weights)
 }
 
 fn folder(path: &Path) -> &Path {

@@ -36,6 +36,7 @@ pub mod tables;
 pub mod training;
 pub mod transfer;
 pub mod understand;
+pub mod weights;
 
 pub use change::Change;
 pub use error::SessionError;

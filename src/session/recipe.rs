@@ -13,6 +13,7 @@ use crate::graph::NodeKey;
 use crate::train::losses::LossOptions;
 
 use super::select::Selector;
+use super::weights::WeightsChoice;
 
 /// The decisions; see the fields. Defaults are what the command line does unasked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ pub enum EditStep {
     Unbake(UnbakeChoice),
     /// Low-rank adapters beside matrix weights (Hu et al. 2021); exported merged into the weights.
     Lora(LoraChoice),
+    /// Constants take the values of another file's arrays, by name.
+    LoadWeights(WeightsChoice),
 }
 
 impl EditStep {
@@ -120,6 +123,7 @@ impl EditStep {
                 let weights: Vec<String> = lora.weights.iter().map(Selector::to_string).collect();
                 ("LoRA", format!("rank {} on {}", lora.rank, weights.join(", ")))
             }
+            Self::LoadWeights(weights) => ("Load weights", weights.file.clone()),
         }
     }
 }

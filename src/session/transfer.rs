@@ -220,7 +220,7 @@ fn adjustments(out: &mut Transferred, recipe: &Recipe, model: &Model, lookup: &L
             EditStep::BypassDropout { output } => (Some(output.clone()), Some(lookup.site(output))),
             EditStep::Bypass { node } => (Some(node.clone()), Some(lookup.value(node))),
             EditStep::GraftHead(head) => (head.at.clone(), head.at.as_deref().map(|at| lookup.value(at))),
-            EditStep::Unbake(_) | EditStep::Lora(_) => (None, None),
+            EditStep::Unbake(_) | EditStep::Lora(_) | EditStep::LoadWeights(_) => (None, None),
         };
         match (name, found) {
             (Some(_), Some(Found::Other(other))) => {
@@ -229,7 +229,7 @@ fn adjustments(out: &mut Transferred, recipe: &Recipe, model: &Model, lookup: &L
                     EditStep::BypassDropout { output } => *output = other,
                     EditStep::Bypass { node } => *node = other,
                     EditStep::GraftHead(head) => head.at = Some(other),
-                    EditStep::Unbake(_) | EditStep::Lora(_) => {}
+                    EditStep::Unbake(_) | EditStep::Lora(_) | EditStep::LoadWeights(_) => {}
                 }
             }
             (Some(name), Some(Found::Nowhere(_))) => {

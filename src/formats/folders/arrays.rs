@@ -33,7 +33,7 @@ pub struct FolderArrays {
 /// The arrays beside `source`. `None` where there is neither file nor index.
 pub fn read(source: &Source) -> Option<Result<FolderArrays, String>> {
     if source.has_sibling(INDEX) {
-        return Some(sharded(source));
+        return Some(read_index(source, INDEX));
     }
     if !source.has_sibling(FILE) {
         return None;
@@ -70,28 +70,28 @@ fn add(source: &Source, name: &str, out: &mut FolderArrays) -> Result<(), String
     Ok(())
 }
 
-/// The files that `weight_map` names, in the order of their first mention.
-fn sharded(source: &Source) -> Result<FolderArrays, String> {
-    let bytes = source.sibling(INDEX).map_err(|e| format!("{INDEX} could not be opened: {e}"))?;
-    let text = bytes.read(0, bytes.len()).map_err(|e| format!("{INDEX} could not be read: {e}"))?;
-    let json: Value = serde_json::from_slice(&text).map_err(|e| format!("{INDEX} is not JSON: {e}"))?;
+/// The files that the `weight_map` of `index` (beside `source`) names, in the order of their first mention.
+pub fn read_index(source: &Source, index: &str) -> Result<FolderArrays, String> {
+    let bytes = source.sibling(index).map_err(|e| format!("{index} could not be opened: {e}"))?;
+    let text = bytes.read(0, bytes.len()).map_err(|e| format!("{index} could not be read: {e}"))?;
+    let json: Value = serde_json::from_slice(&text).map_err(|e| format!("{index} is not JSON: {e}"))?;
     let map = json.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| format!("{INDEX} has no \"weight_map\""))?;
+    let map = map.ok_or_else(|| format!("{index} has no \"weight_map\""))?;
     let mut files: Vec<&str> = Vec::new();
     let mut seen: HashMap<&str, ()> = HashMap::new();
     for (name, file) in map {
-        let file = file.as_str().ok_or_else(|| format!("{INDEX} names no file for {name}"))?;
+        let file = file.as_str().ok_or_else(|| format!("{index} names no file for {name}"))?;
         if seen.insert(file, ()).is_none() {
             files.push(file);
         }
     }
     if files.len() > MAX_SHARDS {
-        return Err(format!("{INDEX} names {} files; at most {MAX_SHARDS} are opened", files.len()));
+        return Err(format!("{index} names {} files; at most {MAX_SHARDS} are opened", files.len()));
     }
     let mut out = FolderArrays { arrays: IndexMap::new(), shards: Vec::new() };
     files.into_iter().try_for_each(|file| add(source, file, &mut out))?;
     match map.keys().find(|name| !out.arrays.contains_key(*name)) {
-        Some(name) => Err(format!("{INDEX} names {name}, which is in none of its files")),
+        Some(name) => Err(format!("{index} names {name}, which is in none of its files")),
         None => Ok(out),
     }
 }
