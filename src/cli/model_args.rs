@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::edits::heads::{self, HeadChoice};
 use crate::session::recipe::{EditStep, LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, StandIn};
-use crate::session::{Change, Selector, Session};
 use crate::session::weights::WeightsChoice;
+use crate::session::{Change, Selector, Session};
 use crate::train::Preset;
 use crate::train::losses::LossOptions;
 

@@ -48,3 +48,15 @@ pub fn name(source: &Source) -> Option<&'static str> {
         |k: &&Foreign| file.ends_with(k.ending) && start.get(k.offset..).is_some_and(|rest| rest.starts_with(k.magic));
     KINDS.iter().find(fits).map(|k| k.what)
 }
+
+/// Every kind: how it is told, and what it is.
+pub fn kinds() -> impl Iterator<Item = (String, &'static str)> {
+    KINDS.iter().map(|k| {
+        let mark = match (k.ending, k.magic) {
+            ("", magic) => format!("begins with `{}`", magic.escape_ascii().to_string().replace('`', "'")),
+            (ending, []) => format!("`{ending}`"),
+            (ending, magic) => format!("`{ending}` with `{}`", magic.escape_ascii().to_string().replace('`', "'")),
+        };
+        (mark, k.what)
+    })
+}

@@ -4,8 +4,9 @@
 //! Reading order: [`source`] (bytes), [`wire`] (protobuf fields), [`open`] here, [`tensorflow`]. Adding a format: a
 //! folder, a `mod` line, an entry in [`ALL`].
 
+pub mod about;
 pub mod folders;
-mod foreign;
+pub mod foreign;
 pub mod named;
 pub mod onnx;
 pub mod source;
@@ -93,6 +94,8 @@ pub struct Assets {
     pub labels: Vec<String>,
     /// The longest text in tokens.
     pub max_length: Option<usize>,
+    /// Bytes of the files that hold the weights, where they are not in the file itself.
+    pub bytes: u64,
 }
 
 /// A file as it was opened; never changed afterwards.
@@ -197,7 +200,7 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
     let bytes = match &read.variables {
         // The index or a shard may be the file that was named.
         Some(v) => v.bundle.len() + read.converted.as_ref().unwrap_or(&source).bytes.len(),
-        None => source.bytes.len(),
+        None => source.bytes.len() + read.assets.bytes,
     };
     let source = read.converted.unwrap_or(source);
     Ok(Imported {

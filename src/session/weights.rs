@@ -73,7 +73,8 @@ pub fn parse_map(text: &str) -> Result<IndexMap<String, String>, String> {
     }
     let mut out = IndexMap::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.trim().starts_with('#')) {
-        let (constant, array) = line.split_once('=').ok_or_else(|| format!("line {}: expected constant = array", i + 1))?;
+        let (constant, array) =
+            line.split_once('=').ok_or_else(|| format!("line {}: expected constant = array", i + 1))?;
         out.insert(constant.trim().to_owned(), array.trim().to_owned());
     }
     Ok(out)

@@ -15,6 +15,24 @@ fn the_page_of_ops_is_current() {
     assert!(committed == page, "docs/OPS.md is not what `regraft docs ops` prints; rewrite it with UPDATE=1");
 }
 
+#[test]
+fn the_page_of_formats_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FORMATS.md");
+    let page = regraft::cli::docs::formats::page();
+    for format in regraft::formats::ALL {
+        assert!(
+            page.contains(&format!("| `{}` |", format.name)),
+            "formats/about.rs says nothing about {}",
+            format.name
+        );
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == page, "docs/FORMATS.md is not what `regraft docs formats` prints; rewrite it with UPDATE=1");
+}
+
 /// Most rows of the tables name what they lead to; the rest depends on attributes that cannot be made up.
 #[test]
 fn spellings_are_probed() {

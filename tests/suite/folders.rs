@@ -9,7 +9,8 @@ use regraft::formats;
 use regraft::graph::GraphPatch;
 use regraft::session::compute::{Ask, Gradients, Mode};
 use regraft::session::recipe::{Recipe, SitePolicy, TrainableChoice};
-use regraft::session::{Selector, Session, feeds};
+use regraft::session::weights::{self, WeightsChoice};
+use regraft::session::{Change, EditStep, Selector, Session, feeds};
 use regraft::tensor::{DType, Tensor, io};
 
 fn root() -> PathBuf {
@@ -295,4 +296,106 @@ fn damaged_weights_and_configurations_do_no_harm() {
         std::fs::write(at.join(name), &good).unwrap();
     }
     assert!(formats::open(at).is_ok());
+}
+
+/// A session on a case with weights from a file, and its outputs.
+fn loaded(case: &str, choice: WeightsChoice, golden: &BTreeMap<String, BTreeMap<String, Tensor>>) -> Vec<Tensor> {
+    let mut session = session(&root().join(case));
+    assert!(session.apply(&Change::AddEdits(vec![EditStep::LoadWeights(choice)]), None));
+    let understood = session.understand().unwrap();
+    let names: Vec<String> = golden["out"].keys().cloned().collect();
+    let (fetches, _) = understood.fetches(&names).unwrap();
+    let arrays = golden["in"].iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let feeds = feeds::resolve(&understood.names().unwrap(), arrays, &mut Reporter::default()).unwrap();
+    understood.compute(&Ask { mode: Mode::Eval, fetches, feeds, ..Ask::default() }).unwrap().outputs
+}
+
+#[test]
+fn weights_load_by_name_and_leave_a_report() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, golden) = cases().into_iter().find(|(f, _)| f.ends_with("bert_sequence")).unwrap();
+    let bias = Tensor::from_slice(&[3], &[1.0f32, -2.0, 3.0]);
+    let wrong = Tensor::from_slice(&[2], &[1.0f32, 2.0]);
+    for extension in ["npz", "safetensors"] {
+        let file = out.path().join(format!("some.{extension}"));
+        io::write(&file, [("classifier.bias", &bias), ("bert.pooler.dense.bias", &wrong), ("other", &wrong)]).unwrap();
+        let graph = formats::open(&root().join("bert_sequence")).unwrap().graph;
+        let file = file.to_string_lossy().into_owned();
+        let choice = WeightsChoice { file, ..WeightsChoice::default() };
+        let (values, report) = weights::load(&graph, &choice).unwrap();
+        assert_eq!((values.len(), report.matched.len(), report.misfits.len()), (1, 1, 1));
+        assert!(report.misfits[0].why.contains("[2]") && report.misfits[0].why.contains("[8]"), "{report:?}");
+        assert_eq!(report.unused, ["other"]);
+        assert!(report.missed.len() > 30 && report.missed.iter().any(|m| m == "classifier.weight"));
+        let at = golden["out"].keys().position(|k| k == "logits").unwrap();
+        let got = loaded("bert_sequence", choice, &golden).swap_remove(at).to_f64s().unwrap();
+        let imported = formats::open(&root().join("bert_sequence")).unwrap();
+        let old = imported.graph.constant(imported.graph.node_named("classifier.bias").unwrap()).unwrap();
+        let old = old.payload.load().unwrap().to_f64s().unwrap();
+        let want = golden["out"]["logits"].to_f64s().unwrap();
+        for (i, (got, want)) in got.iter().zip(want).enumerate() {
+            let want = want - old[i % 3] + f64::from(bias.as_slice::<f32>()[i % 3]);
+            assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
+        }
+    }
+}
+
+/// PyTorch's arrays go into the graph over TensorFlow's names and the other way around, by convention and by a mapping.
+#[test]
+fn weights_of_the_other_framework_fit() {
+    let find = |name: &str| cases().into_iter().find(|(f, _)| f.ends_with(name)).unwrap().1;
+    let zeros = |name: &str, out: &Path| {
+        // The same folder without its values: what is loaded must come from the other one.
+        let imported = formats::open(&root().join(name)).unwrap();
+        let mut patch = GraphPatch::default();
+        for (id, c) in
+            imported.graph.constants().filter(|(_, c)| !c.payload.shape.is_empty() && c.payload.dtype.is_float())
+        {
+            patch.constants.insert(imported.graph.node(id).key.clone(), Tensor::zeros(DType::F32, &c.payload.shape));
+        }
+        formats::write(&imported, &patch, out).unwrap();
+    };
+    let out = tempfile::tempdir().unwrap();
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let (torch, tensorflow) = ("discriminator_predictions.dense_prediction", "discriminator_predictions/dense_1");
+    let torch_map = map(&[
+        (&format!("{torch}.weight"), &format!("{tensorflow}/kernel^T")),
+        (&format!("{torch}.bias"), &format!("{tensorflow}/bias")),
+    ]);
+    let tensorflow_map = map(&[
+        (&format!("{tensorflow}/kernel"), &format!("{torch}.weight^T")),
+        (&format!("{tensorflow}/b*"), &format!("{torch}.b*")),
+    ]);
+    for (to, from, map, golden) in [
+        ("electra_discriminator", "google_electra/electra_tiny", torch_map, find("electra_discriminator")),
+        ("google_electra", "electra_discriminator/model.safetensors", tensorflow_map, find("google_electra")),
+    ] {
+        let empty = out.path().join(to);
+        zeros(to, &empty);
+        let file = root().join(from).to_string_lossy().into_owned();
+        let choice = WeightsChoice { file, map };
+        let graph = formats::open(&empty).unwrap().graph;
+        let (_, report) = weights::load(&graph, &choice).unwrap();
+        assert_eq!((report.missed.len(), report.misfits.len(), report.unused.len()), (0, 0, 0), "{report:?}");
+        let turned = report.matched.iter().filter(|m| m.transposed).count();
+        assert!(turned > 10, "{turned}");
+        let case = empty.to_string_lossy().into_owned();
+        for ((name, want), got) in golden["out"].iter().zip(loaded(&case, choice, &golden)) {
+            let off = worst(&got, want);
+            assert!(off <= 1e-5, "{name} of {to} is {off:e} off");
+        }
+    }
+}
+
+#[test]
+fn a_missing_or_foreign_file_of_weights_is_left_out_with_a_warning() {
+    for file in ["nowhere.safetensors", "Cargo.toml"] {
+        let mut session = session(&root().join("bert_sequence"));
+        let choice = WeightsChoice { file: file.to_owned(), ..WeightsChoice::default() };
+        session.apply(&Change::AddEdits(vec![EditStep::LoadWeights(choice)]), None);
+        let understood = session.understand().unwrap();
+        let said: Vec<_> = understood.base.diagnostics.iter().filter(|d| d.code == "edit-not-applied").collect();
+        assert_eq!(said.len(), 1, "{:?}", understood.base.diagnostics);
+        assert!(said[0].message.contains(file), "{}", said[0].message);
+    }
 }

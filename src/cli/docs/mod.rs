@@ -1,6 +1,7 @@
 //! `regraft docs`: documentation that is generated from the registries.
 
 mod contract;
+pub mod formats;
 pub mod probe;
 
 use std::collections::BTreeMap;
@@ -23,11 +24,14 @@ pub struct Args {
 pub enum What {
     /// The table of ops: spellings in TensorFlow and ONNX, element types, gradient, notes.
     Ops,
+    /// The table of formats: what is opened, what is written, what a copy keeps.
+    Formats,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     match args.what {
         What::Ops => print!("{}", ops_page()),
+        What::Formats => print!("{}", formats::page()),
     }
     Ok(ExitCode::SUCCESS)
 }

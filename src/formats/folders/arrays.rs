@@ -28,6 +28,8 @@ pub struct Shard {
 pub struct FolderArrays {
     pub arrays: IndexMap<String, Payload>,
     pub shards: Vec<Shard>,
+    /// Of all files together.
+    pub bytes: u64,
 }
 
 /// The arrays beside `source`. `None` where there is neither file nor index.
@@ -38,7 +40,7 @@ pub fn read(source: &Source) -> Option<Result<FolderArrays, String>> {
     if !source.has_sibling(FILE) {
         return None;
     }
-    let mut out = FolderArrays { arrays: IndexMap::new(), shards: Vec::new() };
+    let mut out = FolderArrays { arrays: IndexMap::new(), shards: Vec::new(), bytes: 0 };
     Some(add(source, FILE, &mut out).map(|()| out))
 }
 
@@ -65,6 +67,7 @@ pub fn layout_of(bytes: &Bytes) -> Result<Layout, String> {
 fn add(source: &Source, name: &str, out: &mut FolderArrays) -> Result<(), String> {
     let bytes = source.sibling(name).map_err(|e| format!("{name} could not be opened: {e}"))?;
     let layout = layout_of(&bytes).map_err(|e| format!("{name}: {e}"))?;
+    out.bytes += bytes.len();
     out.arrays.extend(payloads(&bytes, &layout));
     out.shards.push(Shard { name: name.to_owned(), layout });
     Ok(())
@@ -88,7 +91,7 @@ pub fn read_index(source: &Source, index: &str) -> Result<FolderArrays, String> 
     if files.len() > MAX_SHARDS {
         return Err(format!("{index} names {} files; at most {MAX_SHARDS} are opened", files.len()));
     }
-    let mut out = FolderArrays { arrays: IndexMap::new(), shards: Vec::new() };
+    let mut out = FolderArrays { arrays: IndexMap::new(), shards: Vec::new(), bytes: 0 };
     files.into_iter().try_for_each(|file| add(source, file, &mut out))?;
     match map.keys().find(|name| !out.arrays.contains_key(*name)) {
         Some(name) => Err(format!("{index} names {name}, which is in none of its files")),

@@ -60,10 +60,12 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let mut net = Net::new(&weights);
     let outputs = build(&mut net, &config, scope).map_err(unsupported)?;
     report_unused(&net, report);
+    super::report_tokenizer(source, report);
     let graph = net.b.finish(&outputs);
     let assets = Assets {
         tokenizer: super::tokenizer_beside(source),
         labels: Vec::new(),
+        bytes: bundle.len(),
         max_length: config.size("max_position_embeddings").ok(),
     };
     let producer = format!("TensorFlow checkpoint {} (graph built from {})", bundle.prefix, source.name);

@@ -76,7 +76,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         Some(read) => read.map_err(unsupported)?,
         None => return Err(unsupported(without_weights(source))),
     };
-    let FolderArrays { arrays, .. } = folder;
+    let FolderArrays { arrays, bytes, .. } = folder;
     let mut weights = Weights::new(arrays, Style::Torch);
     if weights.any_starts_with(prefix) {
         prefix.clone_into(&mut weights.prefix);
@@ -84,6 +84,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let mut net = Net::new(&weights);
     let outputs = build(&mut net, &config).map_err(unsupported)?;
     report_unused(&net, report);
+    super::report_tokenizer(source, report);
     let graph = net.b.finish(&outputs);
     let producer = match config.text("transformers_version") {
         Some(version) => format!("transformers {version}"),
@@ -93,6 +94,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         tokenizer: super::tokenizer_beside(source),
         labels: config.labels(),
         max_length: super::max_length(&config, source),
+        bytes,
     };
     Ok(Read { graph, producer, assets, ..Read::built(&TENSORFLOW) })
 }

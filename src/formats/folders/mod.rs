@@ -23,7 +23,7 @@ pub mod write;
 
 use std::path::{Path, PathBuf};
 
-use crate::base::files;
+use crate::base::{Reporter, files};
 
 use super::Source;
 use super::tensorflow::bundle::prefix_of;
@@ -32,8 +32,15 @@ use config::Config;
 /// The file that describes a folder, if it is one of those that are built here. Google's names tell more than
 /// `config.json`, which many programs use.
 pub fn description(folder: &Path) -> Option<PathBuf> {
-    let names = google::CONFIGS.iter().chain([&hugging_face::CONFIG]);
-    names.map(|name| folder.join(name)).find(|file| files::exists(file))
+    let here = |name: &str| files::exists(&folder.join(name));
+    if let Some(name) = google::CONFIGS.iter().find(|n| here(n)) {
+        return Some(folder.join(name));
+    }
+    // A SavedModel may lie in a folder with a configuration, and is the model where there are no arrays.
+    let has_arrays = here(arrays::FILE) || here(arrays::INDEX);
+    let is_other = !has_arrays && here("saved_model.pb");
+    let config = folder.join(hugging_face::CONFIG);
+    (files::exists(&config) && !is_other).then_some(config)
 }
 
 /// The description beside a file of weights (`model.safetensors` that somebody opened by its own name).
@@ -56,6 +63,14 @@ const TOKENIZERS: &[&str] = &["tokenizer.json", "vocab.txt"];
 pub fn tokenizer_beside(source: &Source) -> Option<PathBuf> {
     let folder = source.folder()?;
     TOKENIZERS.iter().map(|name| folder.join(name)).find(|file| files::exists(file))
+}
+
+/// Says which tokenizer is offered.
+fn report_tokenizer(source: &Source, report: &mut Reporter) {
+    if let Some(file) = tokenizer_beside(source) {
+        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        report.info("tokenizer-beside", format!("{name} lies beside the model and can tokenize its texts"), None);
+    }
 }
 
 /// The longest text in tokens: what the tokenizer says, within the table of positions.
