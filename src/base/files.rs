@@ -225,6 +225,26 @@ pub fn create_folder_checked<E: From<io::Error>>(
     Ok(())
 }
 
+/// Writes several files that belong together into a folder: `write` fills a temporary folder inside it, `check` may refuse
+/// that, then each file gets its name, in the order of `names` (the one that makes the others visible last).
+pub fn place_checked<E: From<io::Error>>(
+    folder: &Path,
+    names: &[String],
+    write: impl FnOnce(&Path) -> Result<(), E>,
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    fs::create_dir_all(folder)?;
+    let temp = tempfile::Builder::new().prefix(".regraft-").tempdir_in(folder)?;
+    write(temp.path())?;
+    check(temp.path())?;
+    for name in names {
+        fs::rename(temp.path().join(name), folder.join(name))?;
+    }
+    sync_folder(folder);
+    Ok(())
+}
+
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(path, |out| out.write_all(bytes))
 }

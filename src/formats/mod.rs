@@ -242,9 +242,11 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     if same(path, &imported.path) {
         return Err(WriteError::SameFile(path.display().to_string()));
     }
-    let is_frozen = [tensorflow::FROZEN.name, tensorflow::TEXT.name].contains(&imported.format);
-    if !is_frozen && imported.dialect.name() == "tensorflow" && wants_frozen(path) {
-        return tensorflow::freeze::write(imported, patch, path);
+    if is_other_kind(imported, path) {
+        return match tensorflow::text_print::is_text(path) {
+            true => tensorflow::text_print::write(imported, patch, path),
+            false => tensorflow::freeze::write(imported, patch, path),
+        };
     }
     let format = ALL.iter().find(|f| f.name == imported.format);
     match format.and_then(|f| f.write) {
@@ -253,10 +255,17 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     }
 }
 
+/// Whether a model would be written to `path` as another kind of file than it was read from: frozen.
+pub fn is_other_kind(imported: &Imported, path: &Path) -> bool {
+    let is_frozen = [tensorflow::FROZEN.name, tensorflow::TEXT.name].contains(&imported.format);
+    !is_frozen && imported.dialect.name() == "tensorflow" && wants_frozen(path)
+}
+
 /// Whether a path asks for a frozen TensorFlow graph, whatever the model was read from.
 fn wants_frozen(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    name.ends_with(".pb") && name != "saved_model.pb" && !files::is_dir(path)
+    let is_graph = name.ends_with(".pb") || tensorflow::text_print::is_text(path);
+    is_graph && name != "saved_model.pb" && !files::is_dir(path)
 }
 
 fn first_bytes(source: &Source) -> String {

@@ -195,6 +195,11 @@ impl GraphPatch {
         Fact { shape, ..fact.clone() }
     }
 
+    /// Whether a library function changes.
+    pub fn touches_functions(&self, graph: &Graph) -> bool {
+        graph.functions.keys().any(|name| self.touches(&format!("{name}/")))
+    }
+
     fn touches(&self, prefix: &str) -> bool {
         let values = self.redirects.keys().map(ValueKey::as_str);
         let nodes = self.removed.iter().chain(self.waits.keys()).chain(self.constants.keys()).map(NodeKey::as_str);

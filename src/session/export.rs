@@ -54,7 +54,9 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
     let mut written =
         Written { constants: export.constants.len(), nodes_removed: patch.removed.len(), largest_difference: None };
-    if export.verify && !patch.is_empty() {
+    // Written in its own format and without changes, it is the same file.
+    let is_other_kind = formats::is_other_kind(&model.imported, path);
+    if export.verify && (!patch.is_empty() || is_other_kind) {
         written.largest_difference = compare(export, path, reporter)?;
     }
     Ok(written)
@@ -135,16 +137,26 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     let mut ours = Recipe { objective: None, ..(**session.recipe()).clone() };
     ours.data = None;
     ours.edits.clear();
-    let theirs = ours.clone();
+    let mut theirs = ours.clone();
+    let other_kind = formats::is_other_kind(&session.model.imported, path);
+    if other_kind {
+        // A frozen graph has no signatures.
+        theirs.signature = None;
+    }
     if export.remove_dropout {
         ours.dropout.default = SitePolicy::Off;
     }
     let patched = patched_model(session, &merged(export)?, reporter);
     let a = Session::new(patched, ours).understand()?;
-    let b = Session::new(Arc::new(Model::open(path)?), theirs).understand()?;
+    let b = Session::new(Arc::new(Model::open_choosing(path, theirs.signature.as_deref())?), theirs).understand()?;
     let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {
         let (fetches, _) = a.fetches(&[])?;
-        let names: Vec<String> = fetches.iter().map(|&v| a.program.describe(v)).collect();
+        // Inside a function a value has a name that only this kind of file knows; what the signature calls it stays.
+        let signature = session.model.graph().signatures.first().filter(|s| other_kind && !s.outputs.is_empty());
+        let names: Vec<String> = match signature {
+            Some(s) => s.outputs.iter().map(|(_, key)| key.as_str().to_owned()).collect(),
+            None => fetches.iter().map(|&v| a.program.describe(v)).collect(),
+        };
         let fetches = names.iter().map(|n| u.names()?.value(n)).collect::<Result<Vec<_>, _>>()?;
         u.compute(&Ask { mode: Mode::Eval, fetches, feeds: probe_feeds(u), ..Ask::default() }).map(|c| c.outputs)
     };

@@ -13,7 +13,7 @@ use crate::graph::{Graph, NodeId};
 use super::bundle::{prefix_of, table};
 use super::meta_graph::{self, MetaGraph};
 use super::variables::{self, open_bundle};
-use super::{dialect, graph_def, leftovers, locate};
+use super::{dialect, graph_def, leftovers, locate, variables_write};
 
 /// See the module doc.
 pub const CHECKPOINT: Format = Format {
@@ -22,7 +22,7 @@ pub const CHECKPOINT: Format = Format {
     extensions: &["meta", "index", "ckpt"],
     detect: |source| prefix(source).is_some(),
     read,
-    write: None,
+    write: Some(variables_write::write),
 };
 
 /// The checkpoint's prefix, as far as the file tells.

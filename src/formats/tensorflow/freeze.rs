@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::base::files;
-use crate::formats::wire;
+use crate::formats::wire::{self, Scanner};
 use crate::formats::{Imported, WriteError};
-use crate::graph::{Attr, Graph, GraphPatch, Node, NodeId, NodeKind};
+use crate::graph::{Attr, Graph, GraphPatch, Node, NodeId};
 use crate::tensor::Payload;
 
 use super::encode;
+use super::inline;
 use super::tensor_proto::code_from_dtype;
 
 /// The GraphDef version of TensorFlow 2.15; readers accept all that are as old as their own or older.
@@ -21,32 +22,77 @@ const MAX_MESSAGE: u64 = (1 << 31) - (1 << 20);
 /// Writes the imported graph with `patch` carried out as a frozen `.pb`. The result lands under `path` only after it was
 /// read back.
 pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
-    if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
-        return Err(WriteError::Patch(problem));
+    let frozen = Frozen::new(imported, patch)?;
+    files::replace_checked(path, |out| frozen.put(out), |temp| frozen.check(temp))
+}
+
+/// A graph without variables, and what of it is written.
+#[derive(Debug)]
+pub struct Frozen {
+    graph: Graph,
+    live: Vec<NodeId>,
+    /// The library's fields as they stand in the file, where functions are still called.
+    library: Vec<u8>,
+}
+
+impl Frozen {
+    pub fn new(imported: &Imported, patch: &GraphPatch) -> Result<Self, WriteError> {
+        if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
+            return Err(WriteError::Patch(problem));
+        }
+        let graph = inline::without_variables(&patch.apply(&imported.graph)).map_err(WriteError::Patch)?;
+        let live = live_nodes(&graph);
+        let calls = live.iter().map(|&n| graph.node(n)).find(|n| calls_function(n));
+        if let Some(node) = live.iter().map(|&n| graph.node(n)).find(|n| inline::takes_handle(&graph, n)) {
+            return Err(WriteError::Patch(format!(
+                "{} ({}) hands variables to a function of the file's library, which cannot be frozen yet",
+                node.key, node.op
+            )));
+        }
+        let library = match calls {
+            Some(node) if patch.touches_functions(&imported.graph) => {
+                let what = format!("{} calls a function that was changed, which cannot be frozen yet", node.key);
+                return Err(WriteError::Patch(what));
+            }
+            Some(_) => library(imported)?,
+            None => Vec::new(),
+        };
+        let total: u64 = live.iter().map(|&n| graph.node(n)).map(size).sum();
+        if total > MAX_MESSAGE {
+            return Err(WriteError::Patch(
+                "the frozen graph would be larger than 2 GB, the most that a .pb can hold".into(),
+            ));
+        }
+        Ok(Self { graph, live, library })
     }
-    let graph = patch.apply(&imported.graph);
-    let live = live_nodes(&graph);
-    if let Some(node) = live.iter().map(|&n| graph.node(n)).find(|n| calls_function(n)) {
-        return Err(WriteError::Patch(format!(
-            "{} calls a function of the file's library; graphs with such calls cannot be frozen yet",
-            node.key
-        )));
-    }
-    let total: u64 = live.iter().map(|&n| graph.node(n)).map(size).sum();
-    if total > MAX_MESSAGE {
-        return Err(WriteError::Patch(
-            "the frozen graph would be larger than 2 GB, the most that a .pb can hold".into(),
-        ));
-    }
-    let put = |mut out: &mut dyn Write| -> Result<(), WriteError> {
-        live.iter().try_for_each(|&id| put_node(&mut out, &graph, id))?;
+
+    pub fn put(&self, out: &mut dyn Write) -> Result<(), WriteError> {
+        self.live.iter().try_for_each(|&id| put_node(out, &self.graph, id))?;
+        out.write_all(&self.library)?;
         let mut versions = Vec::new();
         wire::put_number(&mut versions, 1, PRODUCER);
         let mut field = Vec::new();
         wire::put_bytes(&mut field, 4, &versions);
         Ok(out.write_all(&field)?)
-    };
-    files::replace_checked(path, |out| put(out), |temp| check(&graph, &live, temp))
+    }
+
+    /// Reads the new file back and compares it with what it should hold.
+    pub fn check(&self, temp: &Path) -> Result<(), WriteError> {
+        check(&self.graph, &self.live, temp)
+    }
+}
+
+/// The function library as the file has it.
+fn library(imported: &Imported) -> Result<Vec<u8>, WriteError> {
+    let mut s = Scanner::new(&imported.source().bytes);
+    let mut out = Vec::new();
+    s.each_field(imported.graph_span(), |s, field| {
+        if field.number == 2 {
+            out.extend(s.read(&field.span)?);
+        }
+        Ok::<_, wire::WireError>(())
+    })?;
+    Ok(out)
 }
 
 /// What the signatures' outputs (or the declared ones) need, in file order; everything where nothing is declared.
@@ -54,6 +100,10 @@ fn live_nodes(graph: &Graph) -> Vec<NodeId> {
     let ends = graph.signatures.first().map(|s| &s.outputs[..]).unwrap_or_default();
     let mut todo: Vec<NodeId> =
         ends.iter().filter_map(|(_, key)| Some(graph.value(graph.value_named(key.as_str())?).producer)).collect();
+    if !todo.is_empty() {
+        // Placeholders stay, so that the frozen graph takes the same feeds.
+        todo.extend(graph.placeholders().map(|v| graph.value(v).producer));
+    }
     let mut is_live = vec![todo.is_empty(); graph.nodes.len()];
     while let Some(id) = todo.pop() {
         if std::mem::replace(&mut is_live[id.idx()], true) {
@@ -63,12 +113,10 @@ fn live_nodes(graph: &Graph) -> Vec<NodeId> {
         // A constant stands for itself: what initialised or guarded it is not needed.
         if node.constant.is_none() {
             todo.extend(node.present_inputs().map(|v| graph.value(v).producer));
-            todo.extend(&node.control_inputs);
+            todo.extend(node.control_inputs.iter().filter(|n| graph.node(**n).leftover.is_none()));
         }
     }
-    // Placeholders stay, so that the frozen graph takes the same feeds.
-    let stays = |id: &NodeId| is_live[id.idx()] || graph.node(*id).kind == NodeKind::Placeholder;
-    graph.node_ids().filter(stays).collect()
+    graph.node_ids().filter(|id| is_live[id.idx()]).collect()
 }
 
 fn calls_function(node: &Node) -> bool {
@@ -89,12 +137,7 @@ fn put_node(out: &mut dyn Write, graph: &Graph, id: NodeId) -> Result<(), WriteE
     let node = graph.node(id);
     let mut message = Vec::new();
     wire::put_bytes(&mut message, 1, node.key.as_str().as_bytes());
-    let reads_variable = matches!(node.op.as_str(), "ReadVariableOp");
-    let op = match (&node.constant, reads_variable) {
-        (Some(_), _) => "Const",
-        (None, true) => "Identity",
-        (None, false) => node.op.as_str(),
-    };
+    let op = if node.constant.is_some() { "Const" } else { node.op.as_str() };
     wire::put_bytes(&mut message, 2, op.as_bytes());
     if let Some(constant) = &node.constant {
         wire::put_bytes(&mut message, 4, node.device.as_bytes());
@@ -104,7 +147,7 @@ fn put_node(out: &mut dyn Write, graph: &Graph, id: NodeId) -> Result<(), WriteE
         let key = graph.value(v).key.as_str();
         wire::put_bytes(&mut message, 3, key.strip_suffix(":0").unwrap_or(key).as_bytes());
     }
-    for n in &node.control_inputs {
+    for n in node.control_inputs.iter().filter(|n| graph.node(**n).leftover.is_none()) {
         wire::put_bytes(&mut message, 3, format!("^{}", graph.node(*n).key).as_bytes());
     }
     wire::put_bytes(&mut message, 4, node.device.as_bytes());
@@ -113,7 +156,6 @@ fn put_node(out: &mut dyn Write, graph: &Graph, id: NodeId) -> Result<(), WriteE
             // Colocation with a node that may be gone would make TensorFlow refuse the graph.
             continue;
         }
-        let name = if reads_variable && name == "dtype" { "T" } else { name };
         encode::put_attr(&mut message, name, &encode::attr(value));
     }
     let mut header = Vec::new();

@@ -13,6 +13,7 @@ pub mod freeze;
 pub mod function_def;
 pub mod graph_def;
 mod leftovers;
+mod inline;
 pub mod locate;
 pub mod meta_graph;
 pub mod node_def;
@@ -21,7 +22,9 @@ pub mod rules;
 pub mod saved_model;
 pub mod tensor_proto;
 pub mod text;
+pub mod text_print;
 pub mod variables;
+mod variables_write;
 pub mod write;
 
 use crate::base::Reporter;

@@ -17,7 +17,7 @@ use crate::formats::{Assets, Format, OpenError, Read};
 use super::checkpoint::{finish, producer};
 use super::meta_graph::{self, MetaGraph, RawSignature};
 use super::variables::{self, open_bundle};
-use super::{dialect, graph_def};
+use super::{dialect, graph_def, variables_write};
 
 /// See the module doc.
 pub const SAVED_MODEL: Format = Format {
@@ -26,7 +26,7 @@ pub const SAVED_MODEL: Format = Format {
     extensions: &[],
     detect: is_saved_model,
     read,
-    write: None,
+    write: Some(variables_write::write),
 };
 
 /// Where the variables lie, relative to `saved_model.pb`.

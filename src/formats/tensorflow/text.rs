@@ -19,7 +19,7 @@ pub struct TextError {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Bytes,
     Number,
     Boolean,
@@ -31,9 +31,9 @@ enum Kind {
 }
 
 /// Name, field number, kind.
-type Field = (&'static str, u32, Kind);
+pub(super) type Field = (&'static str, u32, Kind);
 
-const GRAPH: &[Field] = &[
+pub(super) const GRAPH: &[Field] = &[
     ("node", 1, Message(|| NODE)),
     ("library", 2, Message(|| LIBRARY)),
     ("version", 3, Number),
@@ -123,7 +123,7 @@ const ARG: &[Field] = &[
 ];
 
 /// TensorFlow's element types by code (types.proto).
-const TYPES: &[&str] = &[
+pub(super) const TYPES: &[&str] = &[
     "INVALID",
     "FLOAT",
     "DOUBLE",

@@ -6,10 +6,10 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::formats::wire::{self, Field, Scanner, WireError};
+use crate::formats::wire::{self, Content, Field, Scanner, WireError};
 use crate::formats::{Imported, Source, WriteError};
 use crate::graph::patch::converted;
-use crate::graph::{Graph, GraphPatch, Node, NodeKey, ValueKey};
+use crate::graph::{ConstantOrigin, Graph, GraphPatch, Node, NodeKey, ValueKey};
 use crate::tensor::{PartialShape, Tensor};
 
 use super::encode;
@@ -28,29 +28,66 @@ enum Kind {
 
 /// Carries out `patch` on the file's bytes. The result lands under `path` only after it was read back.
 pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
-    let changes = Changes::find(imported, patch)?;
-    let write = |mut out: &mut dyn Write| -> Result<(), WriteError> {
-        let mut copier =
-            Copier { out: &mut out, source: imported.source(), scanner: Scanner::new(&imported.source().bytes) };
-        let all = imported.graph_span();
-        copier.copy(0..all.start)?;
-        copier.message(all.clone(), Kind::GraphDef, &changes)?;
-        for node in &patch.resolved_added() {
-            let bytes = encode::node(node);
-            let mut header = Vec::new();
-            wire::put_header(&mut header, 1, bytes.len() as u64);
-            copier.out.write_all(&header)?;
-            copier.out.write_all(&bytes)?;
-        }
-        copier.copy(all.end..imported.source().bytes.len())
-    };
+    if super::text_print::is_text(path) {
+        return super::text_print::write(imported, patch, path);
+    }
+    let write = |out: &mut dyn Write| put_graph(imported, patch, out).map(|_| ());
     crate::base::files::replace_checked(path, |out| write(out), |temp| check(imported, patch, temp))
 }
 
+/// The graph's message with `patch` carried out, without the messages around it; false where it is as it was.
+pub(super) fn put_graph(imported: &Imported, patch: &GraphPatch, mut out: &mut dyn Write) -> Result<bool, WriteError> {
+    let changes = Changes::find(imported, patch)?;
+    let mut copier =
+        Copier { out: &mut out, source: imported.source(), scanner: Scanner::new(&imported.source().bytes) };
+    copier.message(imported.graph_span(), Kind::GraphDef, &changes)?;
+    for node in &patch.resolved_added() {
+        let bytes = encode::node(node);
+        let mut header = Vec::new();
+        wire::put_header(&mut header, 1, bytes.len() as u64);
+        copier.out.write_all(&header)?;
+        copier.out.write_all(&bytes)?;
+    }
+    Ok(!changes.0.is_empty() || !patch.added.is_empty())
+}
+
+/// The whole file with `patch` carried out on its graph, which lies inside other messages; `None` where nothing changes.
+pub(super) fn patched_file(imported: &Imported, patch: &GraphPatch) -> Result<Option<Vec<u8>>, WriteError> {
+    let mut graph = Vec::new();
+    if !put_graph(imported, patch, &mut graph)? {
+        return Ok(None);
+    }
+    let mut s = Scanner::new(&imported.source().bytes);
+    let all = s.all();
+    let span = imported.graph_span();
+    if span == all {
+        return Ok(Some(graph));
+    }
+    Ok(Some(spliced(&mut s, all, &span, &graph)?))
+}
+
+/// A message in which the field that fills `target`, at whatever depth, has other content; lengths around it fit again.
+fn spliced(s: &mut Scanner<'_>, message: Range<u64>, target: &Range<u64>, new: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut out = Vec::with_capacity((message.end - message.start) as usize + new.len());
+    s.each_field(message, |s, field| {
+        match &field.content {
+            Content::Bytes(range) if range == target => wire::put_bytes(&mut out, field.number, new),
+            Content::Bytes(range) if range.start <= target.start && target.end <= range.end => {
+                let inner = spliced(s, range.clone(), target, new)?;
+                wire::put_bytes(&mut out, field.number, &inner);
+            }
+            _ => out.extend(s.read(&field.span)?),
+        }
+        Ok::<_, WireError>(())
+    })?;
+    Ok(out)
+}
+
 /// Reads the new file back and compares it with what it should hold.
-fn check(imported: &Imported, patch: &GraphPatch, temp: &Path) -> Result<(), WriteError> {
+pub(super) fn check(imported: &Imported, patch: &GraphPatch, temp: &Path) -> Result<(), WriteError> {
     let bad = |what: String| WriteError::ReadBack(what);
-    let written = crate::formats::open(temp).map_err(|e| bad(e.to_string()))?;
+    let choice = imported.source().choice.as_deref();
+    let written = crate::formats::open_choosing(temp, choice).map_err(|e| bad(e.to_string()))?;
     let expected = patch.apply(&imported.graph);
     if written.graph.nodes.len() != expected.nodes.len() {
         return Err(bad(format!("{} nodes instead of {}", written.graph.nodes.len(), expected.nodes.len())));
@@ -166,6 +203,10 @@ impl Changes {
 /// The value to write, where it differs from what the file holds.
 fn new_constant(node: &Node, patch: &GraphPatch) -> Result<Option<Tensor>, WriteError> {
     let (Some(tensor), Some(constant)) = (patch.constants.get(&node.key), &node.constant) else { return Ok(None) };
+    if matches!(constant.origin, ConstantOrigin::Variable { .. }) {
+        // Its value lies in the checkpoint.
+        return Ok(None);
+    }
     let dtype = constant.payload.dtype;
     let tensor = converted(tensor, dtype)
         .ok_or_else(|| WriteError::Patch(format!("the constant {} is {dtype}, which cannot be written", node.key)))?;
