@@ -8,9 +8,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use crate::graph::{
-    Attr, Constant, ConstantOrigin, Fact, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, ValueKey,
-};
+use crate::graph::{Attr, Constant, ConstantOrigin, Fact, Graph, Node, NodeId, NodeKey, NodeKind, ValueId, ValueKey};
 use crate::lower::{Dialect, Structure};
 use crate::tensor::{DType, PartialShape, Payload, Tensor};
 
@@ -45,9 +43,16 @@ struct Body<'g> {
 
 /// What a new node was made of.
 enum Made {
-    Copy { body: usize, node: NodeId },
+    Copy {
+        body: usize,
+        node: NodeId,
+    },
     /// Gives the results of a body that was put in place of a call.
-    Call { body: usize, node: NodeId, callee: usize },
+    Call {
+        body: usize,
+        node: NodeId,
+        callee: usize,
+    },
     /// Has no inputs.
     Plain,
 }
@@ -175,7 +180,9 @@ fn copied(node: &Node, key: &str) -> Node {
     // Attribute of the handle's op → that of the tensor's op.
     let (op, renamed): (&str, &[(&str, &str)]) = match node.op.as_str() {
         "ReadVariableOp" => ("Identity", &[("dtype", "T")]),
-        "ResourceGather" => ("GatherV2", &[("dtype", "Tparams"), ("Tindices", "Tindices"), ("batch_dims", "batch_dims")]),
+        "ResourceGather" => {
+            ("GatherV2", &[("dtype", "Tparams"), ("Tindices", "Tindices"), ("batch_dims", "batch_dims")])
+        }
         "ResourceGatherNd" => ("GatherNd", &[("dtype", "Tparams"), ("Tindices", "Tindices")]),
         "VariableShape" => ("Shape", &[("out_type", "out_type")]),
         _ => return out,

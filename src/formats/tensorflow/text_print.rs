@@ -97,8 +97,12 @@ fn put_field(
             let text = escaped(&s.read(range)?);
             line(out, &format!("\"{text}\""));
         }
-        (Kind::Float, Content::Fixed32(bits)) => line(out, &float(f64::from(f32::from_bits(*bits)), f32::from_bits(*bits).to_string())),
-        (Kind::Double, Content::Fixed64(bits)) => line(out, &float(f64::from_bits(*bits), f64::from_bits(*bits).to_string())),
+        (Kind::Float, Content::Fixed32(bits)) => {
+            line(out, &float(f64::from(f32::from_bits(*bits)), f32::from_bits(*bits).to_string()))
+        }
+        (Kind::Double, Content::Fixed64(bits)) => {
+            line(out, &float(f64::from_bits(*bits), f64::from_bits(*bits).to_string()))
+        }
         (Kind::Float, Content::Bytes(range)) => {
             for c in s.read(range)?.as_chunks::<4>().0 {
                 let v = f32::from_le_bytes(*c);

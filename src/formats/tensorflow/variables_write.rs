@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::base::files;
 use crate::formats::source::Bytes;
 use crate::formats::{Imported, WriteError};
-use crate::graph::patch::converted;
 use crate::graph::GraphPatch;
+use crate::graph::patch::converted;
 
 use super::bundle::write::{Changes, copy};
 use super::bundle::{Bundle, prefix_of};
@@ -77,7 +77,8 @@ fn put_graph_file(imported: &Imported, patch: &GraphPatch, path: &Path) -> Resul
 
 fn checkpoint(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
     let variables = imported.variables();
-    let variables = variables.ok_or_else(|| WriteError::Patch("its checkpoint is missing; there are no values".into()))?;
+    let variables =
+        variables.ok_or_else(|| WriteError::Patch("its checkpoint is missing; there are no values".into()))?;
     let bundle = &variables.bundle;
     let text = path.to_string_lossy();
     // A folder keeps the prefix that the checkpoint has.
