@@ -36,7 +36,7 @@ const DEFAULT_SIGNATURE: &str = "serving_default";
 /// What TF1-Hub calls it.
 const HUB_SIGNATURE: &str = "default";
 
-/// A version number, then messages 2 alone.
+/// A version number, then messages 2 alone. ONNX begins alike, with its producer's name, but goes on with other numbers.
 fn is_saved_model(source: &Source) -> bool {
     let mut s = Scanner::new(&source.bytes);
     let (mut at, end) = (0, source.bytes.len());
@@ -44,11 +44,15 @@ fn is_saved_model(source: &Source) -> bool {
     if !matches!(first, Ok(Some(f)) if f.number == 1 && matches!(f.content, Content::Varint(0..=16))) {
         return false;
     }
-    match s.field(&mut at, end) {
-        Ok(Some(f)) => f.number == 2 && matches!(f.content, Content::Bytes(_)),
-        // Cut off within the meta graph: its name tells.
-        Err(_) => source.name == "saved_model.pb",
-        Ok(None) => false,
+    let mut graphs = 0;
+    loop {
+        match s.field(&mut at, end) {
+            Ok(Some(f)) if f.number == 2 && matches!(f.content, Content::Bytes(_)) => graphs += 1,
+            Ok(Some(_)) => return false,
+            Ok(None) => return graphs > 0,
+            // Cut off within a meta graph: its name tells.
+            Err(_) => return source.name == "saved_model.pb",
+        }
     }
 }
 
