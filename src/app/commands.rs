@@ -6,6 +6,7 @@ use crate::base::{Severity, files};
 use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, Recipe, Selector, SitePolicy, TrainableChoice};
 use crate::ui::canvas::Wants;
+use crate::ui::canvas::export::PictureKind;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::ThemeChoice;
 use crate::ui::dialogs::Dialog;
@@ -41,7 +42,9 @@ impl App {
             Command::SetLearningRate(rate) => self.set_learning_rate(rate),
             Command::CancelJob(id) => self.jobs.cancel(id),
             Command::CopyText(text) => ctx.copy_text(text),
-            Command::SaveText { suggested, text } => self.pick(Picked::SaveText, Some((suggested, text))),
+            Command::SaveText { suggested, text } => self.pick(Picked::SaveFile, Some((suggested, text.into_bytes()))),
+            Command::SaveFile { suggested, bytes } => self.pick(Picked::SaveFile, Some((suggested, bytes))),
+            Command::Say(text) => self.say(Severity::Error, text),
             Command::SaveTo(path) => self.save_session(path),
             Command::ForgetRecent(path) => {
                 self.preferences.recent.retain(|p| *p != path);
@@ -98,6 +101,9 @@ impl App {
             Action::ResetLayout => self.layout = layout::default_tree(),
             Action::FitGraph => self.graph_wants(Wants::Fit),
             Action::ZoomToSelection => self.graph_wants(Wants::ZoomToSelection),
+            Action::SaveGraphPng => self.graph_wants(Wants::Picture(PictureKind::Png)),
+            Action::SaveGraphSvg => self.graph_wants(Wants::Picture(PictureKind::Svg)),
+            Action::MeasureTimes => self.measure_times(),
             Action::ToggleMotion => {
                 self.preferences.has_motion = !self.preferences.has_motion;
                 self.apply_preferences(ctx);
@@ -238,9 +244,9 @@ impl App {
         layout::show(&mut self.layout, "data");
     }
 
-    /// Writes a text file that the user asked for.
-    pub(super) fn write_text(&mut self, path: &std::path::Path, text: &str) {
-        match files::replace(path, text.as_bytes()) {
+    /// Writes a file that the user asked for.
+    pub(super) fn write_file(&mut self, path: &std::path::Path, bytes: &[u8]) {
+        match files::replace(path, bytes) {
             Ok(()) => self.say(Severity::Info, format!("Written: {}", path.display())),
             Err(e) => self.say(Severity::Error, format!("Could not write: {e}; {}", path.display())),
         }

@@ -41,7 +41,7 @@ pub enum Picked {
     Data,
     Export,
     SaveSession,
-    SaveText,
+    SaveFile,
 }
 
 /// What jobs bring back.
@@ -52,11 +52,13 @@ pub enum Outcome {
     Exported(Result<String, String>),
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),
+    Timed(Box<Result<crate::ui::ctx::NodeTimes, String>>),
     Predicted(Box<Result<Vec<crate::ui::run_view::Prediction>, String>>),
     Picked {
         what: Picked,
         path: Option<PathBuf>,
-        text: Option<String>,
+        /// What to write there.
+        bytes: Option<Vec<u8>>,
     },
     /// No dialog could be shown.
     NoDialog(Picked),

@@ -27,21 +27,22 @@ impl App {
                 Outcome::Exported(result) => self.take_exported(result),
                 Outcome::Started(result) => self.take_started(*result),
                 Outcome::Predicted(result) => self.take_predicted(*result),
-                Outcome::Picked { what, path: Some(path), text } => self.use_picked(what, path, text),
+                Outcome::Timed(result) => self.take_times(*result),
+                Outcome::Picked { what, path: Some(path), bytes } => self.use_picked(what, path, bytes),
                 Outcome::Picked { .. } => {}
                 Outcome::NoDialog(what) => self.type_path_instead(what),
             }
         }
     }
 
-    /// Asks for a path with the system's dialog, off this thread. `text` is a suggested name and what to write.
-    pub(super) fn pick(&mut self, what: Picked, text: Option<(String, String)>) {
+    /// Asks for a path with the system's dialog, off this thread. `file` is a suggested name and what to write.
+    pub(super) fn pick(&mut self, what: Picked, file: Option<(String, Vec<u8>)>) {
         let folder = self.open.as_ref().and_then(|o| o.path.parent()).map(std::path::Path::to_owned);
         let has_display_server = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() || !cfg!(target_os = "linux");
         if !has_display_server {
             // Without a session bus there is no portal that could show a dialog.
-            match text {
-                Some((name, text)) => self.write_text(&folder.unwrap_or_default().join(name), &text),
+            match file {
+                Some((name, bytes)) => self.write_file(&folder.unwrap_or_default().join(name), &bytes),
                 None => self.type_path_instead(what),
             }
             return;
@@ -51,19 +52,19 @@ impl App {
             if let Some(folder) = folder {
                 dialog = dialog.set_directory(folder);
             }
-            let (name, text) = text.unzip();
+            let (name, bytes) = file.unzip();
             let path = match what {
                 Picked::Open => dialog.add_filter("Models and sessions", &["pb", "onnx", "regraft"]).pick_file(),
                 Picked::Data => dialog.add_filter("Tables and arrays", &["tsv", "csv", "jsonl", "npz"]).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
-                Picked::SaveText => dialog.set_file_name(name.unwrap_or_default()).save_file(),
+                Picked::SaveFile => dialog.set_file_name(name.unwrap_or_default()).save_file(),
             };
-            Outcome::Picked { what, path, text }
+            Outcome::Picked { what, path, bytes }
         });
     }
 
-    fn use_picked(&mut self, what: Picked, path: PathBuf, text: Option<String>) {
+    fn use_picked(&mut self, what: Picked, path: PathBuf, bytes: Option<Vec<u8>>) {
         match what {
             Picked::Open => self.commands.send(Command::Open(path)),
             Picked::Data => self.commands.send(Command::UseData(path)),
@@ -71,9 +72,9 @@ impl App {
             Picked::Export => {
                 self.state.drafts.insert("export-path".to_owned(), path.to_string_lossy().into_owned());
             }
-            Picked::SaveText => {
-                if let Some(text) = text {
-                    self.write_text(&path, &text);
+            Picked::SaveFile => {
+                if let Some(bytes) = bytes {
+                    self.write_file(&path, &bytes);
                 }
             }
         }
@@ -85,7 +86,7 @@ impl App {
             Picked::Data => ("Pick data", PathUse::Data),
             Picked::SaveSession => ("Save the session", PathUse::SaveSession),
             // The export panel has a field for its path.
-            Picked::Export | Picked::SaveText => return,
+            Picked::Export | Picked::SaveFile => return,
         };
         let path = match (&self.open, what) {
             (Some(o), Picked::SaveSession) => o.path.with_extension("regraft").to_string_lossy().into_owned(),

@@ -10,6 +10,7 @@ pub mod native;
 pub mod preferences;
 pub mod screenshot;
 pub mod shell;
+mod times;
 pub mod training;
 pub mod welcome;
 pub mod work;

@@ -83,13 +83,8 @@ pub fn take(request: Request) -> Result<()> {
 
 /// Writes a picture as PNG.
 pub fn save_png(image: &egui::ColorImage, path: &Path) -> Result<()> {
-    let pixels: Vec<u8> = image.pixels.iter().flat_map(|p| [p.r(), p.g(), p.b()]).collect();
-    let [w, h] = image.size;
-    let picture = image::RgbImage::from_raw(w as u32, h as u32, pixels).context("the picture has an odd size")?;
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Png)?;
-    files::replace(path, bytes.get_ref())
-        .with_context(|| format!("the picture could not be written to {}", path.display()))
+    let bytes = crate::ui::raster::png(image).map_err(anyhow::Error::msg)?;
+    files::replace(path, &bytes).with_context(|| format!("the picture could not be written to {}", path.display()))
 }
 
 /// The app, and what waits for it to come to rest.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Reporter, Severity};
 use crate::data::{ArrayFeeds, Table};
 use crate::session::{Session, run, tables, training};
-use crate::train::{Delivery, EndReason, TrainCommand, TrainEvent, Trainer};
+use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
 use crate::ui::run_view::{Mark, MarkKind, Moment, Prediction, RunState, RunView};
 
@@ -174,18 +174,23 @@ fn start(session: &Session, opened: &Path, classes: Vec<String>, ctx: egui::Cont
         threads: None,
     };
     let mut reporter = Reporter::default();
-    let data = session.recipe().data.as_ref().map(|d| d.train.clone()).unwrap_or_default();
-    let job = if data.ends_with(".npz") {
-        let arrays = ArrayFeeds::open(Path::new(&data)).map_err(|e| e.to_string())?;
-        training::on_arrays(session, arrays, start, &mut reporter)
-    } else {
-        tables::job(session, start, &mut reporter)
-    };
-    let job = job.map_err(|e| e.to_string())?;
+    let job = job(session, start, &mut reporter)?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
     Ok(Training { trainer, folder, epochs, classes, clock: Clock::new(), warnings: warnings.collect() })
+}
+
+/// The run that the session's data and settings describe: on a table of texts, or on arrays.
+pub(super) fn job(session: &Session, start: training::Start, reporter: &mut Reporter) -> Result<Job, String> {
+    let data = session.recipe().data.as_ref().map(|d| d.train.clone()).unwrap_or_default();
+    let job = if data.ends_with(".npz") {
+        let arrays = ArrayFeeds::open(Path::new(&data)).map_err(|e| e.to_string())?;
+        training::on_arrays(session, arrays, start, reporter)
+    } else {
+        tables::job(session, start, reporter)
+    };
+    job.map_err(|e| e.to_string())
 }
 
 /// The validation table's rows with what the run's last checkpoint says about them.

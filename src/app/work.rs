@@ -9,21 +9,26 @@ use crate::graph::Graph;
 use crate::session::export::{self, Export};
 use crate::session::understand::Base;
 use crate::session::{
-    Change, EditStep, History, Model, Overview, Recipe, Session, StandIn, Understood, demo, file, run,
+    Change, EditStep, GraphDiff, History, Model, Recipe, Session, StandIn, Understood, demo, file, run,
 };
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
-use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
+use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
 use crate::ui::describe::describe;
 
 use super::App;
 use super::jobs::Outcome;
+
+/// Nodes on the ways of all lost gradients together that are written out.
+const MAX_PATH_NODES: usize = 100_000;
 
 /// What the window keeps of the session besides its history.
 #[derive(Debug)]
 pub struct Held {
     pub model: Arc<Model>,
     pub understood: Arc<Understood>,
+    /// The file without edits.
+    pub file: Arc<Base>,
 }
 
 /// What follows from a model and a recipe, as the window shows it.
@@ -31,7 +36,9 @@ pub struct Held {
 pub struct Derived {
     model: Arc<Model>,
     understood: Arc<Understood>,
-    overview: Overview,
+    /// The file without edits, for what they change.
+    file: Arc<Base>,
+    rows: Rows,
     gradients: Gradients,
     recipe: Arc<Recipe>,
     /// Set where a file was opened; `None` where only the recipe changed.
@@ -72,9 +79,9 @@ impl App {
         let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
         open.is_refreshing = true;
         let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
-        let base = held.understood.base.clone();
+        let known = [held.understood.base.clone(), held.file.clone()];
         self.jobs.start("Updating", move |_, _| {
-            let derived = derive(model, recipe, Some(base), None);
+            let derived = derive(model, recipe, &known, None);
             Outcome::Derived(Box::new(derived.map_err(|e| e.to_string())))
         });
         self.refresh_data();
@@ -89,17 +96,16 @@ impl App {
             // The last good state stays.
             Err(e) => return self.say(Severity::Error, e),
         };
-        self.session = Some(Held { model: derived.model, understood: derived.understood });
+        self.session = Some(Held { model: derived.model, understood: derived.understood, file: derived.file });
         let Some(opened) = derived.opened else {
             if let Some(open) = &mut self.open {
-                open.index = Arc::new(crate::ui::index::Index::new(&derived.overview));
-                open.overview = Arc::new(derived.overview);
+                open.set_rows(derived.rows);
                 open.gradients = Some(Arc::new(derived.gradients));
             }
             return;
         };
         let history = History::new((*derived.recipe).clone());
-        let mut open = Open::new(&opened.path, Arc::new(derived.overview), history);
+        let mut open = Open::from_rows(&opened.path, derived.rows, history);
         open.session_path = opened.session_path;
         open.gradients = Some(Arc::new(derived.gradients));
         open.form = Arc::new(form());
@@ -162,7 +168,7 @@ fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionErr
     let session = Session::open(path)?;
     let session_path = session.path().map(Path::to_owned);
     let opened = Opened { path: session.model.imported.path.clone(), session_path, trains };
-    derive(session.model.clone(), session.recipe().clone(), None, Some(opened))
+    derive(session.model.clone(), session.recipe().clone(), &[], Some(opened))
 }
 
 fn open_demo(folder: &Path) -> Result<Derived, String> {
@@ -175,20 +181,26 @@ fn open_demo(folder: &Path) -> Result<Derived, String> {
     open(&session, true).map_err(|e| e.to_string())
 }
 
+/// `known` are graphs of this model that were understood before; one that serves the recipe is not made again.
 fn derive(
     model: Arc<Model>,
     recipe: Arc<Recipe>,
-    base: Option<Arc<Base>>,
+    known: &[Arc<Base>],
     opened: Option<Opened>,
 ) -> Result<Derived, crate::session::SessionError> {
-    let base = match base.filter(|b| b.serves(&recipe)) {
-        Some(base) => base,
-        None => Arc::new(Base::new(model.clone(), &recipe)?),
+    let base_for = |recipe: &Recipe| match known.iter().find(|b| b.serves(recipe)) {
+        Some(base) => Ok(base.clone()),
+        None => Base::new(model.clone(), recipe).map(Arc::new),
     };
-    let understood = Arc::new(Understood::new(base, recipe.clone())?);
+    let base = base_for(&recipe)?;
+    let unedited = Recipe { edits: Vec::new(), ..(*recipe).clone() };
+    let file = if base.serves(&unedited) { base.clone() } else { base_for(&unedited)? };
+    let understood = Arc::new(Understood::new(base.clone(), recipe.clone())?);
     let overview = understood.overview(&Session::new(model.clone(), (*recipe).clone()))?;
+    let diff = (!Arc::ptr_eq(&base, &file)).then(|| GraphDiff::between(&file.graph, &base.graph, &file.sites));
+    let rows = Rows::new(overview, diff.as_ref());
     let gradients = gradients(understood.report());
-    Ok(Derived { model, understood, overview, gradients, recipe, opened })
+    Ok(Derived { model, understood, file, rows, gradients, recipe, opened })
 }
 
 fn describe_constant(graph: &Graph, name: &str) -> Result<crate::ui::ctx::Described, String> {
@@ -201,11 +213,23 @@ fn describe_constant(graph: &Graph, name: &str) -> Result<crate::ui::ctx::Descri
 /// The report of `autodiff` as rows, cures as changes of the recipe.
 fn gradients(report: &GradReport) -> Gradients {
     let names = |nodes: &[crate::graph::NodeKey]| nodes.iter().map(|n| n.as_str().to_owned()).collect();
+    // Ways are written out only where they explain something (the canvas finds the others itself), and only until they
+    // are many: all weights of a deep graph that is blocked near its end would need the square of its size.
+    let mut room = MAX_PATH_NODES;
+    let mut path = |c: &crate::autodiff::ConstantVerdict| {
+        if c.verdict == crate::autodiff::Verdict::Flows {
+            return Vec::new();
+        }
+        let path = report.path(c);
+        let shown = if path.len() <= room { &path[..] } else { &path[path.len().saturating_sub(1)..] };
+        room -= shown.len().min(room - 1);
+        names(shown)
+    };
     let constants = report.constants.iter().map(|c| GradientRow {
         name: c.name.clone(),
         verdict: c.verdict.name().to_owned(),
         why: c.why.clone(),
-        path: names(&c.path),
+        path: path(c),
     });
     let blockers = report.blockers().map(|b| Blocker {
         node: b.node.as_str().to_owned(),

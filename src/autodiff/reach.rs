@@ -78,8 +78,8 @@ pub struct ConstantVerdict {
     pub name: String,
     pub verdict: Verdict,
     pub why: Option<String>,
-    /// Graph nodes from the constant to the objective, or to the node where the gradient ends.
-    pub path: Vec<NodeKey>,
+    /// First node on the way; [`GradReport::path`] walks it.
+    step: Option<u32>,
     pub cures: Vec<Cure>,
 }
 
@@ -90,8 +90,6 @@ pub struct NodeVerdict {
     pub op: &'static str,
     pub verdict: Verdict,
     pub why: Option<String>,
-    /// From the node to the objective, or to where the gradient ends.
-    pub path: Vec<NodeKey>,
     /// Constants whose gradient ends here.
     pub blocks: Vec<String>,
     pub cures: Vec<Cure>,
@@ -117,6 +115,9 @@ pub struct GradReport {
     /// What must be fed, bypassed or replaced before anything can be computed at all; in program order.
     pub uncomputable: Vec<Uncomputable>,
     values: Vec<(Verdict, Option<String>)>,
+    /// The ways of all constants share their ends, so they are kept as steps: written out, a deep graph with many
+    /// constants would need the square of its size.
+    steps: Vec<Step>,
 }
 
 impl GradReport {
@@ -128,6 +129,17 @@ impl GradReport {
     /// The verdict about a value of the program itself (not of its blocks), with the reason.
     pub fn value_verdict(&self, v: Value) -> (Verdict, Option<&str>) {
         self.values.get(v.idx()).map_or((Verdict::OffPath, None), |(verdict, why)| (*verdict, why.as_deref()))
+    }
+
+    /// Graph nodes from a constant of this report to the objective, or to the node where its gradient ends.
+    pub fn path(&self, constant: &ConstantVerdict) -> Vec<NodeKey> {
+        let mut path: Vec<NodeKey> = Vec::new();
+        for node in walk_steps(&self.steps, constant.step) {
+            if path.last() != Some(node) {
+                path.push(node.clone());
+            }
+        }
+        path
     }
 
     /// Nodes at which the gradient of some constant ends.
@@ -158,9 +170,10 @@ pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradRepo
         report.constants.push(walk.constant(program, v, &news[v.idx()]));
     }
     report.nodes = std::mem::take(&mut walk.nodes);
-    for (constant, end) in report.constants.iter().map(|c| (c, c.path.last())) {
-        let is_lost = !matches!(constant.verdict, Verdict::Flows | Verdict::OffPath);
-        if let Some(node) = end.filter(|_| is_lost).and_then(|n| report.nodes.get_mut(n)) {
+    report.steps = std::mem::take(&mut walk.steps);
+    for constant in report.constants.iter().filter(|c| !matches!(c.verdict, Verdict::Flows | Verdict::OffPath)) {
+        let end = walk_steps(&report.steps, constant.step).last();
+        if let Some(node) = end.and_then(|n| report.nodes.get_mut(n)) {
             node.blocks.push(constant.name.clone());
             for cure in constant.cures.iter().filter(|c| !node.cures.contains(c)).collect::<Vec<_>>() {
                 node.cures.push(cure.clone());
@@ -245,10 +258,15 @@ struct End {
     cures: Vec<Cure>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Step {
     node: Option<NodeKey>,
     next: Option<u32>,
+}
+
+/// The graph nodes of a way, from its first step on.
+fn walk_steps(steps: &[Step], first: Option<u32>) -> impl Iterator<Item = &NodeKey> {
+    std::iter::successors(first, |&i| steps.get(i as usize)?.next).filter_map(|i| steps.get(i as usize)?.node.as_ref())
 }
 
 #[derive(Debug, Default)]
@@ -385,19 +403,6 @@ impl Walk {
         News { verdict, arrives: false, step: self.step(instr, None), end }
     }
 
-    fn path(&self, news: &News) -> Vec<NodeKey> {
-        let mut path: Vec<NodeKey> = Vec::new();
-        let mut at = news.step;
-        while let Some(i) = at {
-            let step = &self.steps[i as usize];
-            if let Some(node) = step.node.as_ref().filter(|n| path.last() != Some(n)) {
-                path.push(node.clone());
-            }
-            at = step.next;
-        }
-        path
-    }
-
     fn reason(&self, news: &News) -> Option<String> {
         match news.verdict {
             Verdict::Flows => None,
@@ -423,7 +428,7 @@ impl Walk {
         if !program.fact(v).dtype.is_float() && verdict != Verdict::OffPath {
             (verdict, why) = (Verdict::NotFloat, Some(format!("it is {}", program.fact(v).describe())));
         }
-        ConstantVerdict { value: v, node, name, verdict, why, path: self.path(news), cures: self.cures(news) }
+        ConstantVerdict { value: v, node, name, verdict, why, step: news.step, cures: self.cures(news) }
     }
 
     /// Verdicts of the nodes that a program's instructions come from.
@@ -473,7 +478,6 @@ impl Walk {
             op: program.instrs[members[0]].name(),
             verdict,
             why: self.reason(decisive),
-            path: self.path(decisive),
             blocks: Vec::new(),
             cures: self.cures(decisive),
         }

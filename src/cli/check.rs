@@ -46,7 +46,7 @@ fn document(understood: &Understood, reached: usize) -> Json {
         .map(|c| {
             json!({
                 "name": c.name, "verdict": c.verdict.name(), "benign": c.verdict == Verdict::Stopped { benign: true }, "why": c.why,
-                "path": c.path.iter().map(|n| n.as_str()).collect::<Vec<_>>(), "cure": c.cures.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "path": grad.path(c).iter().map(|n| n.as_str()).collect::<Vec<_>>(), "cure": c.cures.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -94,8 +94,9 @@ fn text(understood: &Understood, reached: usize) -> String {
         if let Some(why) = &c.why {
             out += &format!("  {why}\n");
         }
-        if !c.path.is_empty() {
-            out += &format!("  path: {}\n", c.path.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" → "));
+        let path = grad.path(c);
+        if !path.is_empty() {
+            out += &format!("  path: {}\n", path.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" → "));
         }
     }
     out

@@ -10,6 +10,7 @@ pub mod bench_plan;
 pub mod change;
 pub mod compute;
 pub mod demo;
+pub mod diff;
 pub mod edits;
 pub mod error;
 pub mod export;
@@ -39,6 +40,7 @@ pub mod understand;
 pub mod weights;
 
 pub use change::Change;
+pub use diff::GraphDiff;
 pub use error::SessionError;
 pub use history::History;
 pub use model::Model;

@@ -138,15 +138,7 @@ impl Understood {
     }
 
     fn site_rows(&self) -> Vec<SiteRow> {
-        let rows = self.base.sites.iter().map(|s| SiteRow {
-            output: s.output_key.as_str().to_owned(),
-            input: s.input_key.as_str().to_owned(),
-            rate: s.rate,
-            variant: s.variant.to_owned(),
-            predicate: s.predicate.as_ref().and_then(|p| Some(p.key.as_ref()?.as_str().to_owned())),
-            nodes: s.nodes.iter().map(|n| n.as_str().to_owned()).collect(),
-        });
-        rows.collect()
+        self.base.sites.iter().map(super::diff::site_row).collect()
     }
 }
 

@@ -1,8 +1,11 @@
 //! A [`Step`] that runs a specialised, differentiated [`Program`] on the engine: what a factory usually makes.
 
+use indexmap::IndexMap;
+
 use crate::engine::{
     Bindings, Blame, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite,
 };
+use crate::graph::NodeKey;
 use crate::program::{Program, Random, Value, View};
 use crate::tensor::Tensor;
 
@@ -63,13 +66,23 @@ impl ProgramStep {
         feeds: &[(String, Tensor)],
         parameters: &[Tensor],
     ) -> Result<Vec<(&'static str, f64)>, StepError> {
+        let profile = self.profiled(space, feeds, parameters)?;
+        Ok(profile.shares().into_iter().map(|(kind, _, share)| (kind, share)).collect())
+    }
+
+    fn profiled(
+        &self,
+        space: &mut Workspace,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+    ) -> Result<Profile, StepError> {
         let feeds = self.ordered(feeds)?;
         let parameters = needed(&self.given.parameters, parameters);
         let bind = Bindings { feeds: &feeds, params: &parameters, random: Random::default() };
         let mut profile = Profile::default();
         let control = Control { cancel: None, profile: Some(&mut profile) };
         self.executable.run(space, &bind, control).map_err(step_error)?;
-        Ok(profile.shares().into_iter().map(|(kind, _, share)| (kind, share)).collect())
+        Ok(profile)
     }
 
     /// The batch's arrays in the order of the program's feeds.
@@ -134,6 +147,21 @@ impl Step for ProgramStep {
 
     fn memory_bytes(&self) -> usize {
         self.executable.arena_bytes().unwrap_or(0)
+    }
+
+    fn seconds_by_node(
+        &mut self,
+        space: &mut Workspace,
+        feeds: &[(String, Tensor)],
+        parameters: &[Tensor],
+    ) -> Result<Vec<(Option<String>, f64)>, StepError> {
+        let profile = self.profiled(space, feeds, parameters)?;
+        let mut by_node: IndexMap<Option<&str>, f64> = IndexMap::new();
+        for (i, seconds) in profile.seconds_by_instr().iter().enumerate().filter(|(_, s)| **s > 0.0) {
+            let origin = self.given.program.instrs.get(i).and_then(|instr| instr.origin.as_ref());
+            *by_node.entry(origin.map(NodeKey::as_str)).or_default() += seconds;
+        }
+        Ok(by_node.into_iter().map(|(n, s)| (n.map(str::to_owned), s)).collect())
     }
 
     fn first_non_finite(

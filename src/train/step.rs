@@ -82,6 +82,17 @@ pub trait Step: Debug + Send {
         0
     }
 
+    /// Runs once under the profiler: seconds by graph node, `None` for what belongs to no node. Fused work counts for
+    /// the last of its nodes. Empty where an implementation cannot tell.
+    fn seconds_by_node(
+        &mut self,
+        _space: &mut Workspace,
+        _feeds: &[(String, Tensor)],
+        _parameters: &[Tensor],
+    ) -> Result<Vec<(Option<String>, f64)>, StepError> {
+        Ok(Vec::new())
+    }
+
     /// Runs again and says in words which node's result is the first that is not finite, if one is.
     fn first_non_finite(
         &mut self,

@@ -49,6 +49,13 @@ pub enum Command {
         suggested: String,
         text: String,
     },
+    /// A file of bytes (a picture); asks where it goes.
+    SaveFile {
+        suggested: String,
+        bytes: Vec<u8>,
+    },
+    /// Something that went wrong, in words.
+    Say(String),
     SaveTo(PathBuf),
     ForgetRecent(PathBuf),
     CloseDialog,
@@ -133,6 +140,8 @@ pub enum Action {
     ResetLayout,
     FitGraph,
     ZoomToSelection,
+    SaveGraphPng,
+    SaveGraphSvg,
     ToggleMotion,
     TrainSuggested,
     TrainAllFloat,
@@ -151,6 +160,7 @@ pub enum Action {
     StopAndKeep,
     StopAndDiscard,
     SaveCheckpoint,
+    MeasureTimes,
     About,
     Shortcuts,
 }
@@ -198,6 +208,8 @@ impl Action {
         Self::ResetLayout,
         Self::FitGraph,
         Self::ZoomToSelection,
+        Self::SaveGraphPng,
+        Self::SaveGraphSvg,
         Self::ToggleMotion,
         Self::TrainSuggested,
         Self::TrainAllFloat,
@@ -216,6 +228,7 @@ impl Action {
         Self::StopAndKeep,
         Self::StopAndDiscard,
         Self::SaveCheckpoint,
+        Self::MeasureTimes,
         Self::About,
         Self::Shortcuts,
     ];
@@ -311,6 +324,8 @@ impl Action {
             Self::ZoomToSelection => {
                 row(View, icons::FOCUS, "Zoom to the selection", "On the graph", Some((Modifiers::NONE, Key::Z)))
             }
+            Self::SaveGraphPng => row(View, icons::GRAPH, "Graph as PNG…", "All that is unfolded, as a picture", None),
+            Self::SaveGraphSvg => row(View, icons::GRAPH, "Graph as SVG…", "All that is unfolded, as a drawing", None),
             Self::ToggleMotion => row(View, icons::PLAY, "Animations", "Switches motion on or off", None),
             Self::TrainSuggested => row(
                 Model,
@@ -361,6 +376,13 @@ impl Action {
             Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", None),
             Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard", "Ends and forgets the run", None),
             Self::SaveCheckpoint => row(Train, icons::SAVE, "Checkpoint now", "After the step in progress", None),
+            Self::MeasureTimes => row(
+                Train,
+                icons::GAUGE,
+                "Measure time per node",
+                "Runs two training steps on the data, changes nothing, and colours the graph by time",
+                None,
+            ),
             Self::Shortcuts => row(Help, icons::COMMAND, "Keyboard shortcuts", "", Some((Modifiers::NONE, Key::F1))),
             Self::About => row(Help, icons::INFO, "About Regraft", "", None),
         }
@@ -378,7 +400,9 @@ impl Action {
                 | Self::ThemeSystem
                 | Self::ZoomIn
                 | Self::ResetLayout
+                | Self::SaveGraphPng
                 | Self::ToggleMotion
+                | Self::MeasureTimes
                 | Self::TrainSelection
                 | Self::OnlyBiases
                 | Self::DropoutOff

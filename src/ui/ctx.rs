@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::Severity;
-use crate::session::{Change, History, Overview, Recipe};
+use crate::session::{Change, GraphDiff, History, Overview, Recipe};
 
+use super::canvas::shown::Shown;
 use super::command::{Action, Command, Sender};
 use super::index::Index;
 use super::run_view::RunView;
@@ -57,6 +58,8 @@ impl Ctx<'_> {
             A::Save | A::SaveAs | A::Export | A::Find | A::SelectAll | A::CopyNames | A::CopyRecipe => open,
             A::PasteRecipe | A::SelectBack | A::SelectForward | A::FitGraph | A::ZoomToSelection => open,
             A::TrainSuggested | A::TrainAllFloat | A::FreezeAll | A::TrainSelection | A::FreezeSelection => open,
+            A::SaveGraphPng | A::SaveGraphSvg => open,
+            A::MeasureTimes => self.open.is_some_and(|o| o.recipe().data.is_some()) && !running,
             A::OnlySelection | A::OnlyBiases | A::OnlyNorms => open,
             A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => {
                 self.open.is_some_and(|o| !o.overview.dropout.is_empty())
@@ -73,6 +76,11 @@ pub struct Open {
     pub session_path: Option<PathBuf>,
     pub overview: Arc<Overview>,
     pub index: Arc<Index>,
+    /// The rows for the canvas, with what edits added and rewired; and the same with what they took out of the file.
+    pub shown: Arc<Shown>,
+    pub with_removed: Option<Arc<Shown>>,
+    /// Where the time of a training step goes, once it was measured.
+    pub times: Option<Arc<NodeTimes>>,
     pub history: History,
     /// The recipe as it was last saved.
     pub saved: Arc<Recipe>,
@@ -89,10 +97,20 @@ pub struct Open {
 
 impl Open {
     pub fn new(path: &Path, overview: Arc<Overview>, history: History) -> Self {
+        let index = Arc::new(Index::new(&overview));
+        Self::from_rows(path, Rows::plain(overview, index), history)
+    }
+
+    /// From rows that a job worked out.
+    pub fn from_rows(path: &Path, rows: Rows, history: History) -> Self {
+        let Rows { overview, index, shown, with_removed } = rows;
         Self {
             path: path.to_owned(),
             session_path: None,
-            index: Arc::new(Index::new(&overview)),
+            index,
+            shown,
+            with_removed,
+            times: None,
             overview,
             saved: history.recipe().clone(),
             history,
@@ -102,6 +120,12 @@ impl Open {
             data: None,
             form: Arc::default(),
         }
+    }
+
+    /// Newer rows of the same model.
+    pub fn set_rows(&mut self, rows: Rows) {
+        let Rows { overview, index, shown, with_removed } = rows;
+        (self.overview, self.index, self.shown, self.with_removed) = (overview, index, shown, with_removed);
     }
 
     pub fn recipe(&self) -> &Recipe {
@@ -150,6 +174,40 @@ impl Open {
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
     }
+}
+
+/// An overview with what is looked up in it, made off the window's thread.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    pub overview: Arc<Overview>,
+    pub index: Arc<Index>,
+    pub shown: Arc<Shown>,
+    pub with_removed: Option<Arc<Shown>>,
+}
+
+impl Rows {
+    pub fn plain(overview: Arc<Overview>, index: Arc<Index>) -> Self {
+        let shown = Arc::new(Shown::plain(overview.clone(), index.clone()));
+        Self { overview, index, shown, with_removed: None }
+    }
+
+    /// `diff` is what edits changed in the file's graph; `None` where there are none.
+    pub fn new(overview: Overview, diff: Option<&GraphDiff>) -> Self {
+        let index = Arc::new(Index::new(&overview));
+        let overview = Arc::new(overview);
+        let Some(diff) = diff.filter(|d| !d.is_empty()) else { return Self::plain(overview, index) };
+        let with_removed = Shown::with_removed(&overview, diff).map(Arc::new);
+        let shown = Arc::new(Shown::edited(overview.clone(), index.clone(), diff));
+        Self { overview, index, shown, with_removed }
+    }
+}
+
+/// Seconds of one training step by the graph's nodes; a fused step counts for the last of its nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeTimes {
+    pub seconds: Vec<(String, f64)>,
+    /// Of the whole step, with what belongs to no node.
+    pub total: f64,
 }
 
 /// One line of the problems panel.

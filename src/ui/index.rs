@@ -82,9 +82,14 @@ impl Index {
 
     /// All nodes that lead to `node` (`forward` false) or that it leads to (`forward` true), itself included.
     pub fn trace(&self, node: usize, forward: bool) -> Vec<usize> {
+        self.trace_all(&[node], forward)
+    }
+
+    /// As [`Index::trace`], from several nodes.
+    pub fn trace_all(&self, nodes: &[usize], forward: bool) -> Vec<usize> {
         let next = if forward { &self.readers } else { &self.inputs };
         let mut seen = vec![false; next.len()];
-        let mut todo = vec![node];
+        let mut todo = nodes.to_vec();
         let mut out = Vec::new();
         while let Some(n) = todo.pop() {
             if !std::mem::replace(&mut seen[n], true) {

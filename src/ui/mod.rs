@@ -12,6 +12,7 @@ pub mod describe;
 pub mod dialogs;
 pub mod index;
 pub mod panels;
+pub mod raster;
 pub mod run_view;
 #[cfg(test)]
 pub mod sample;
@@ -20,6 +21,7 @@ pub mod series;
 pub mod state;
 pub mod text;
 pub mod theme;
+pub mod vector;
 pub mod weights;
 pub mod widgets;
 

@@ -1,64 +1,79 @@
 //! What the colours of cards say: the choice, its legend, and the family of an op.
 
-use egui::{Color32, Sense, Ui, vec2};
-
-use crate::ui::ctx::Ctx;
-use crate::ui::widgets;
+use crate::ui::ctx::Open;
+use crate::ui::run_view::RunView;
 
 /// What the colours of cards say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorMode {
     #[default]
     Kind,
+    Role,
     Trainable,
     Gradient,
+    /// Measured while a run goes on.
+    Norm,
+    Ratio,
+    /// Share of a training step, from the last profile.
+    Time,
+    Memory,
 }
 
 impl ColorMode {
-    const ALL: [Self; 3] = [Self::Kind, Self::Trainable, Self::Gradient];
+    pub const ALL: [Self; 8] =
+        [Self::Kind, Self::Role, Self::Trainable, Self::Gradient, Self::Norm, Self::Ratio, Self::Time, Self::Memory];
 
-    fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Kind => "Colour by kind",
+            Self::Role => "Colour by role",
             Self::Trainable => "Colour by what trains",
             Self::Gradient => "Colour by gradient",
+            Self::Norm => "Colour by gradient norm",
+            Self::Ratio => "Colour by update ratio",
+            Self::Time => "Colour by time",
+            Self::Memory => "Colour by memory",
+        }
+    }
+
+    /// What the number of a card is, where the mode has numbers.
+    pub fn quantity(self) -> Option<&'static str> {
+        match self {
+            Self::Norm => Some("gradient norm"),
+            Self::Ratio => Some("update / weight"),
+            Self::Time => Some("share of the step"),
+            Self::Memory => Some("bytes of outputs"),
+            _ => None,
+        }
+    }
+
+    /// What to do where nothing was measured yet; `None` where there is something to show.
+    pub fn missing(self, open: &Open, run: Option<&RunView>) -> Option<&'static str> {
+        let has_weights = run.is_some_and(|r| !r.weights.is_empty());
+        match self {
+            Self::Norm | Self::Ratio if !has_weights => Some("Measured while a run goes on: start training"),
+            Self::Time if open.times.is_none() => Some("Not measured yet: Train > Measure time per node"),
+            _ => None,
         }
     }
 }
 
-/// The choice of colours with its legend.
-pub fn color_mode_ui(ui: &mut Ui, ctx: &Ctx<'_>, mode: &mut ColorMode) {
-    egui::ComboBox::from_id_salt("color-mode")
-        .width(150.0)
-        .selected_text(mode.title())
-        .show_ui(ui, |ui| {
-            for m in ColorMode::ALL {
-                ui.selectable_value(mode, m, m.title());
-            }
-        })
-        .response
-        .accessible_name("Colours of the graph");
-    let t = ctx.tokens;
-    let entries: Vec<(&str, Color32)> = match mode {
-        ColorMode::Kind => FAMILIES.iter().enumerate().map(|(i, f)| (*f, t.families[i])).collect(),
-        ColorMode::Trainable => vec![("trains", t.trainable), ("frozen", t.frozen)],
-        ColorMode::Gradient => {
-            vec![("flows", t.flows), ("zero or stopped", t.zero), ("blocked", t.blocked), ("off path", t.frozen)]
-        }
-    };
-    let room = ui.available_width();
-    let mut used = 0.0;
-    for (name, color) in entries {
-        used += name.chars().count() as f32 * 6.0 + 24.0;
-        if used > room {
-            break;
-        }
-        let (rect, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
-        ui.painter().rect_filled(rect, 2.0, color);
-        ui.spacing_mut().item_spacing.x = 4.0;
-        widgets::caption(ui, name);
-        ui.add_space(4.0);
-    }
+/// Roles of constants in the order of the series colours.
+pub const ROLES: [&str; 7] =
+    ["matrix weight", "filter", "embedding", "bias", "norm scale", "norm statistic", "mask, scalar or shape"];
+
+/// The colour of a role, as an index into [`ROLES`].
+pub fn role(role: &str) -> Option<usize> {
+    Some(match role {
+        "matmul-weight" => 0,
+        "conv-filter" => 1,
+        "embedding" => 2,
+        "bias" | "norm-shift" => 3,
+        "norm-scale" => 4,
+        "norm-statistic" => 5,
+        "mask" | "scalar" | "shape" => 6,
+        _ => return None,
+    })
 }
 
 pub const FAMILIES: [&str; 10] = [

@@ -9,6 +9,8 @@ use crate::ui::index::Index;
 use crate::ui::text;
 
 use super::layered::layered;
+use super::layout::{Item, Layout, Placed, Wire};
+use super::shown::Shown;
 
 /// Room of an open scope around its content, and for its title.
 const PAD: f32 = 16.0;
@@ -18,49 +20,6 @@ const N_AUTO: usize = 48;
 /// Chips that a card shows; the rest is a count.
 pub const MAX_CHIPS: usize = 3;
 pub const CHIP_HEIGHT: f32 = 18.0;
-
-/// What a card or box stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Item {
-    Node(usize),
-    Scope(usize),
-    Site(usize),
-}
-
-/// A card or box in its place.
-#[derive(Clone, Debug)]
-pub struct Placed {
-    pub item: Item,
-    pub min: [f32; 2],
-    pub size: [f32; 2],
-    /// An open scope; its content is placed too, later in the list.
-    pub is_open: bool,
-    /// Constants that are drawn as chips, as indices into the overview's constants.
-    pub chips: Vec<usize>,
-    pub parent: Option<usize>,
-}
-
-/// A bundle of edges between two shown things.
-#[derive(Clone, Debug)]
-pub struct Wire {
-    /// Indices of placed things.
-    pub from: usize,
-    pub to: usize,
-    pub points: Vec<[f32; 2]>,
-    pub n: usize,
-    /// What flows, for the tooltip: shape of the one value, or how many.
-    pub label: String,
-}
-
-/// Everything placed, parents before children.
-#[derive(Clone, Debug, Default)]
-pub struct Layout {
-    pub placed: Vec<Placed>,
-    pub wires: Vec<Wire>,
-    pub size: [f32; 2],
-    /// For each node the placed thing that shows it (a closed scope, a site, the reader of a constant).
-    pub shown_by: Vec<Option<usize>>,
-}
 
 /// What a layout depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +63,21 @@ fn hidden(overview: &Overview, index: &Index) -> Vec<bool> {
     (0..overview.nodes.len()).map(|n| constant_behind(overview, index, n).is_some()).collect()
 }
 
+/// For each scope how many drawn nodes are inside, at any depth.
+fn drawn_inside(index: &Index, hidden: &[bool]) -> Vec<usize> {
+    let mut out = vec![0; index.scopes.all.len()];
+    for (n, _) in hidden.iter().enumerate().filter(|(_, h)| !**h) {
+        out[index.scopes.of_node[n]] += 1;
+    }
+    // Scopes are made after their parents, so going backwards meets every child first.
+    for s in (1..out.len()).rev() {
+        if let Some(p) = index.scopes.all[s].parent {
+            out[p] += out[s];
+        }
+    }
+    out
+}
+
 /// The constant that a node holds or only passes on.
 pub fn constant_behind(overview: &Overview, index: &Index, mut node: usize) -> Option<usize> {
     for _ in 0..4 {
@@ -118,10 +92,38 @@ pub fn constant_behind(overview: &Overview, index: &Index, mut node: usize) -> O
     None
 }
 
+/// The same view of other rows: scopes by their names, sites by their outputs. Scopes that are new stay closed, but for
+/// those that edits put in.
+pub fn carried_over(view: &View, from: &Shown, to: &Shown) -> View {
+    let (old, new) = (&from.index.scopes, &to.index.scopes);
+    let open = view.open.iter().filter_map(|&s| new.named(&old.all.get(s)?.name)).collect();
+    let site = |&s: &usize| {
+        let output = &from.overview.dropout.get(s)?.output;
+        to.overview.dropout.iter().position(|d| d.output == *output)
+    };
+    View { open, expanded_sites: view.expanded_sites.iter().filter_map(site).collect() }
+}
+
+/// Opens whatever hides a node.
+pub fn reveal(view: &mut View, shown: &Shown, node: usize) {
+    let node = match constant_behind(&shown.overview, &shown.index, node) {
+        Some(_) => shown.index.readers[node].first().copied().unwrap_or(node),
+        None => node,
+    };
+    let mut at = shown.index.scopes.of_node.get(node).copied();
+    while let Some(s) = at {
+        view.open.insert(s);
+        at = shown.index.scopes.all[s].parent;
+    }
+}
+
 /// Lays the graph out as `view` wants it; `None` when cancelled.
-pub fn layout(overview: &Overview, index: &Index, view: &View, cancel: &CancelToken) -> Option<Layout> {
-    let mut b = Build::new(overview, index, view);
+pub fn layout(shown: &Shown, view: &View, cancel: &CancelToken) -> Option<Layout> {
+    let mut b = Build::new(shown, view);
     b.assign();
+    if cancel.is_cancelled() {
+        return None;
+    }
     b.connect();
     b.measure(cancel)?;
     Some(b.place())
@@ -129,6 +131,7 @@ pub fn layout(overview: &Overview, index: &Index, view: &View, cancel: &CancelTo
 
 /// A container's content while building: 0 is the root.
 struct Build<'a> {
+    shown: &'a Shown,
     overview: &'a Overview,
     index: &'a Index,
     view: &'a View,
@@ -142,20 +145,44 @@ struct Build<'a> {
     at: Vec<[f32; 2]>,
     chips: Vec<Vec<usize>>,
     by_item: HashMap<Item, usize>,
+    depth: Vec<usize>,
+    /// Scope → the item that stands for it: itself, or the closed one around it.
+    by_scope: Vec<Option<usize>>,
+    /// Drawn nodes inside each scope, at any depth.
+    drawn_inside: Vec<usize>,
+    /// Site → the scope that its card stands in.
+    scope_of_site: HashMap<usize, usize>,
     /// Node → the item that shows it.
     shows: Vec<Option<usize>>,
-    /// Edges by container: (from, to) → number and one label.
-    edges: BTreeMap<usize, BTreeMap<(usize, usize), (usize, String)>>,
+    /// Edges by container: (from, to) → what they have in common.
+    edges: BTreeMap<usize, BTreeMap<(usize, usize), Bundle>>,
     bends: BTreeMap<usize, Vec<Vec<[f32; 2]>>>,
 }
 
+/// Edges that are drawn as one wire.
+#[derive(Clone, Debug, Default)]
+struct Bundle {
+    n: usize,
+    label: String,
+    n_lost: usize,
+    n_gained: usize,
+}
+
 impl<'a> Build<'a> {
-    fn new(overview: &'a Overview, index: &'a Index, view: &'a View) -> Self {
+    fn new(shown: &'a Shown, view: &'a View) -> Self {
+        let (overview, index): (&Overview, &Index) = (&shown.overview, &shown.index);
+        let hidden = hidden(overview, index);
+        let drawn_inside = drawn_inside(index, &hidden);
         let mut b = Self {
+            shown,
             overview,
             index,
             view,
-            hidden: hidden(overview, index),
+            hidden,
+            depth: Vec::new(),
+            by_scope: vec![None; index.scopes.all.len()],
+            drawn_inside,
+            scope_of_site: HashMap::new(),
             items: Vec::new(),
             parent: Vec::new(),
             children: Vec::new(),
@@ -177,6 +204,7 @@ impl<'a> Build<'a> {
         }
         let i = self.items.len();
         self.items.push(item);
+        self.depth.push(parent.map_or(0, |p| self.depth[p] + 1));
         self.parent.push(parent);
         self.children.push(Vec::new());
         self.size.push([0.0; 2]);
@@ -191,31 +219,45 @@ impl<'a> Build<'a> {
 
     /// The item of a scope, which is made with its parents; a closed one stands for everything inside.
     fn scope_item(&mut self, scope: usize) -> usize {
+        if let Some(i) = self.by_scope[scope] {
+            return i;
+        }
         let mut chain = vec![scope];
         while let Some(p) = self.index.scopes.all[chain[chain.len() - 1]].parent {
             chain.push(p);
         }
         let mut at = 0;
         for s in chain.into_iter().rev().skip(1) {
-            if !self.is_open(at) {
-                break;
+            if self.is_open(at) {
+                at = self.item(Item::Scope(s), Some(at));
             }
-            at = self.item(Item::Scope(s), Some(at));
+            self.by_scope[s] = Some(at);
         }
+        self.by_scope[scope] = Some(at);
         at
     }
 
     /// Where a site's card stands: beside what surrounds all of it, so that scopes that hold nothing else do not show.
-    fn site_scope(&self, site: usize, member: usize) -> usize {
-        let output = self.index.node_of_value(&self.overview.dropout[site].output).unwrap_or(member);
+    fn site_scope(&mut self, site: usize, member: usize) -> usize {
+        if let Some(&s) = self.scope_of_site.get(&site) {
+            return s;
+        }
+        let row = &self.overview.dropout[site];
         let scopes = &self.index.scopes;
-        let mut at = scopes.of_node[output];
-        let holds_only_members = |s: usize| {
-            scopes.nodes_inside(s).iter().all(|n| self.hidden[*n] || self.index.site_of.get(n) == Some(&site))
-        };
+        let mut members_inside: HashMap<usize, usize> = HashMap::new();
+        for n in row.nodes.iter().filter_map(|n| self.index.node(n)).filter(|&n| !self.hidden[n]) {
+            let mut at = Some(scopes.of_node[n]);
+            while let Some(s) = at {
+                *members_inside.entry(s).or_default() += 1;
+                at = scopes.all[s].parent;
+            }
+        }
+        let mut at = scopes.of_node[self.index.node_of_value(&row.output).unwrap_or(member)];
+        let holds_only_members = |s: usize| members_inside.get(&s) == Some(&self.drawn_inside[s]);
         while let Some(parent) = scopes.all[at].parent.filter(|_| holds_only_members(at)) {
             at = parent;
         }
+        self.scope_of_site.insert(site, at);
         at
     }
 
@@ -262,9 +304,13 @@ impl<'a> Build<'a> {
                 let Some(from) = self.shows[source] else { continue };
                 if let Some((container, a, b)) = self.lift(from, to) {
                     let out = self.overview.nodes[source].outputs.first();
-                    let label = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
-                    let e = self.edges.entry(container).or_default().entry((a, b)).or_insert((0, label));
-                    e.0 += 1;
+                    let e = self.edges.entry(container).or_default().entry((a, b)).or_default();
+                    if e.n == 0 {
+                        e.label = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
+                    }
+                    e.n += 1;
+                    e.n_lost += usize::from(self.shown.lost.contains(&(source, n)));
+                    e.n_gained += usize::from(self.shown.gained.contains(&(source, n)));
                 }
             }
         }
@@ -277,18 +323,20 @@ impl<'a> Build<'a> {
 
     /// The container of both and its direct children that hold them; `None` where one holds the other.
     fn lift(&self, from: usize, to: usize) -> Option<(usize, usize, usize)> {
-        let path = |mut i: usize| {
-            let mut out = vec![i];
-            while let Some(p) = self.parent[i] {
-                out.push(p);
-                i = p;
-            }
-            out.reverse();
-            out
-        };
-        let (a, b) = (path(from), path(to));
-        let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-        (same < a.len() && same < b.len()).then(|| (a[same - 1], a[same], b[same]))
+        let (mut a, mut b) = (from, to);
+        while self.depth[a] > self.depth[b] {
+            a = self.parent[a]?;
+        }
+        while self.depth[b] > self.depth[a] {
+            b = self.parent[b]?;
+        }
+        if a == b {
+            return None;
+        }
+        while self.parent[a] != self.parent[b] {
+            (a, b) = (self.parent[a]?, self.parent[b]?);
+        }
+        Some((self.parent[a]?, a, b))
     }
 
     /// Sizes and inner positions, innermost first.
@@ -365,17 +413,27 @@ impl<'a> Build<'a> {
         }
         for (&container, edges) in &self.edges {
             let bends = self.bends.get(&container);
-            for (k, (&(a, b), (n, label))) in edges.iter().enumerate() {
+            for (k, (&(a, b), bundle)) in edges.iter().enumerate() {
                 let [x, y] = min[container];
                 let start = [min[a][0] + self.size[a][0] / 2.0, min[a][1] + self.size[a][1]];
                 let end = [min[b][0] + self.size[b][0] / 2.0, min[b][1]];
                 let middle = bends.and_then(|b| b.get(k)).into_iter().flatten().map(|p| [p[0] + x, p[1] + y]);
                 let points = std::iter::once(start).chain(middle).chain([end]).collect();
-                let label = if *n == 1 { label.clone() } else { format!("{n} values") };
-                out.wires.push(Wire { from: placed_at[a], to: placed_at[b], points, n: *n, label });
+                let n = bundle.n;
+                out.wires.push(Wire {
+                    from: placed_at[a],
+                    to: placed_at[b],
+                    points,
+                    n,
+                    label: if n == 1 { bundle.label.clone() } else { format!("{n} values") },
+                    is_stub: false,
+                    is_lost: bundle.n_lost == n,
+                    is_gained: bundle.n_gained > 0,
+                });
             }
         }
         out.shown_by = self.shows.iter().map(|s| s.filter(|&i| i != 0).map(|i| placed_at[i])).collect();
+        out.index();
         out
     }
 }
@@ -385,16 +443,21 @@ mod tests {
     use super::*;
     use crate::ui::sample;
 
+    fn shown() -> (std::sync::Arc<Overview>, std::sync::Arc<Index>, Shown) {
+        let o = std::sync::Arc::new(sample::overview());
+        let index = std::sync::Arc::new(Index::new(&o));
+        (o.clone(), index.clone(), Shown::plain(o, index))
+    }
+
     fn contains(outer: &Placed, inner: &Placed) -> bool {
         (0..2).all(|k| outer.min[k] <= inner.min[k] && inner.min[k] + inner.size[k] <= outer.min[k] + outer.size[k])
     }
 
     #[test]
     fn open_scopes_hold_their_content_and_constants_are_chips() {
-        let o = sample::overview();
-        let index = Index::new(&o);
+        let (o, index, shown) = shown();
         let view = default_view(&o, &index);
-        let l = layout(&o, &index, &view, &CancelToken::default()).unwrap();
+        let l = layout(&shown, &view, &CancelToken::default()).unwrap();
         for p in &l.placed {
             if let Some(parent) = p.parent {
                 assert!(contains(&l.placed[parent], p), "{p:?}");
@@ -411,10 +474,9 @@ mod tests {
 
     #[test]
     fn a_closed_scope_stands_for_everything_inside() {
-        let o = sample::overview();
-        let index = Index::new(&o);
+        let (_, index, shown) = shown();
         let view = View { open: BTreeSet::from([0]), ..View::default() };
-        let l = layout(&o, &index, &view, &CancelToken::default()).unwrap();
+        let l = layout(&shown, &view, &CancelToken::default()).unwrap();
         let encoder = index.scopes.named("encoder").unwrap();
         let at = l.placed.iter().position(|p| p.item == Item::Scope(encoder)).unwrap();
         assert!(!l.placed[at].is_open);

@@ -1,54 +1,103 @@
-//! The graph as a picture: pan, zoom, fold, select. The layout is made in a job; drawing touches only what is visible.
+//! The graph as a picture: pan, zoom, fold, select, trace. The layout is made in a job; drawing touches only what is
+//! visible.
+//!
+//! Reading order: [`shown`] (rows to draw), [`fold`] and [`layered`] (places), [`layout`] and [`grid`] (the result and
+//! how to search it), [`style`] and [`look`] (what is worked out once), [`draw`] with `cards`, `wires` and `far`,
+//! `act` (pointer and keys), `overlay` (what lies over the picture), [`export`].
 
-mod color;
-mod draw;
+mod act;
+mod camera;
+mod cards;
+pub mod color;
+pub mod draw;
+pub mod export;
+mod far;
 pub mod fold;
+pub mod grid;
+pub mod keys;
 pub mod layered;
+pub mod layout;
+pub mod look;
 mod minimap;
+pub mod motion;
+mod overlay;
+pub mod path;
+pub mod shown;
+pub mod style;
+mod toolbar;
+mod wires;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use egui::{Pos2, Rect, Sense, Ui, Vec2, pos2, vec2};
+use egui::{Sense, Ui, vec2};
 
 use super::background::Background;
 use super::ctx::{Ctx, Open};
-use super::selection::{How, Target};
-use super::theme::{self, icons};
-use super::{Command, UiState, widgets};
-use fold::{Item, Layout, View};
+use super::{UiState, widgets};
+use camera::{Camera, Goal};
+use draw::Look;
+use export::{Picture, PictureKind};
+use fold::View;
+use layout::{Item, Layout};
+use look::{LookKey, Trace};
+use motion::Motion;
+use shown::Shown;
+use style::{StyleKey, Styles};
 
 pub use color::ColorMode;
 
-const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.02..=2.5;
-
 #[derive(Debug, Default)]
 pub struct CanvasState {
-    /// What is unfolded; chosen by itself for a new model.
-    view: Option<(usize, View)>,
-    layout: Option<(LayoutKey, Arc<Layout>)>,
-    job: Option<(LayoutKey, Background<Option<Layout>>)>,
-    /// Screen = (world - center) × zoom + middle of the canvas.
+    /// The model that `view` is about; another one starts anew.
+    model: Option<PathBuf>,
+    /// What is unfolded, and the rows that its numbers mean; chosen by itself for a new model.
+    view: View,
+    shown: Option<Arc<Shown>>,
+    laid: Option<Laid>,
+    job: Option<Job>,
+    halt: Option<Halt>,
     camera: Option<Camera>,
     goal: Option<Goal>,
+    motion: Option<Motion>,
+    /// What was clicked to fold, so that it can stay in its place.
+    anchor: Option<Item>,
+    styles: Option<(StyleKey, Arc<Styles>)>,
+    look: Option<(LookKey, Arc<Look>)>,
+    trace: Option<Trace>,
+    menu_for: Option<usize>,
+    picture: Option<Background<Result<Picture, String>>>,
     pub color_mode: ColorMode,
+    /// Leaves out what edits took from the file.
+    pub hides_removed: bool,
+    /// Shapes are written on wires.
+    pub has_labels: bool,
     pub wants: Wants,
     seen_revision: u64,
 }
 
-type LayoutKey = (usize, View);
-
-#[derive(Clone, Copy, Debug)]
-struct Camera {
-    center: [f32; 2],
-    zoom: f32,
+/// A layout with the rows and the view that it is of.
+#[derive(Clone, Debug)]
+struct Laid {
+    shown: Arc<Shown>,
+    view: View,
+    layout: Arc<Layout>,
 }
 
-/// Where the camera is going.
-#[derive(Clone, Copy, Debug)]
-struct Goal {
-    from: Camera,
-    to: Camera,
+/// A layout in the making.
+#[derive(Debug)]
+struct Job {
+    shown: Arc<Shown>,
+    view: View,
     started: f64,
+    work: Background<Option<Layout>>,
+}
+
+/// Why no layout is being made though one is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    Cancelled,
+    Failed,
 }
 
 /// What a command asked of the canvas; done as soon as a layout is there.
@@ -58,274 +107,187 @@ pub enum Wants {
     Nothing,
     Fit,
     ZoomToSelection,
-}
-
-impl Camera {
-    fn to_screen(self, middle: Pos2, p: [f32; 2]) -> Pos2 {
-        pos2((p[0] - self.center[0]) * self.zoom + middle.x, (p[1] - self.center[1]) * self.zoom + middle.y)
-    }
-
-    fn to_world(self, middle: Pos2, p: Pos2) -> [f32; 2] {
-        [(p.x - middle.x) / self.zoom + self.center[0], (p.y - middle.y) / self.zoom + self.center[1]]
-    }
-
-    /// Shows a world rectangle with a margin.
-    fn fitting(min: [f32; 2], size: [f32; 2], canvas: Vec2, max_zoom: f32) -> Self {
-        let zoom = (canvas.x / (size[0] + 80.0)).min(canvas.y / (size[1] + 80.0)).min(max_zoom);
-        Self {
-            center: [min[0] + size[0] / 2.0, min[1] + size[1] / 2.0],
-            zoom: zoom.clamp(*ZOOM_RANGE.start(), *ZOOM_RANGE.end()),
-        }
-    }
+    /// Unfolds whatever hides the selection, and goes there.
+    Reveal,
+    Picture(PictureKind),
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
-    toolbar_ui(ui, ctx, open, state);
+    toolbar::ui(ui, ctx, open, state);
     let (rect, response) = ui.allocate_exact_size(ui.available_size().max(vec2(40.0, 40.0)), Sense::click_and_drag());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Canvas, true, "Graph canvas"));
-    prepare(ui, open, &mut state.canvas);
     ui.painter().rect_filled(rect, 0.0, ctx.tokens.window);
-    let Some((_, layout)) = state.canvas.layout.clone() else {
-        ui.put(Rect::from_center_size(rect.center(), vec2(160.0, 40.0)), |ui: &mut Ui| {
-            ui.horizontal(|ui| {
-                ui.spinner();
-                ui.label("Laying out the graph");
-            })
-            .response
-        });
-        return;
-    };
-    move_camera(ui, rect, &response, ctx, open, &layout, state);
-    let Some(camera) = state.canvas.camera else { return };
-    let scene = draw::Scene { ctx, open, layout: &layout, camera, rect, state };
-    let hit = scene.draw(ui, &response);
-    if let Some(i) = hit {
-        clicked(ui, ctx, open, &layout, i, &response, state);
-    } else if response.clicked() {
-        state.selection.clear();
+    if open.overview.nodes.is_empty() {
+        return overlay::empty_ui(ui, rect);
     }
-    if state.canvas.layout.as_ref().is_some_and(|(k, _)| state.canvas.view.as_ref() != Some(k)) {
-        ui.painter().text(
-            rect.left_bottom() + vec2(12.0, -12.0),
-            egui::Align2::LEFT_BOTTOM,
-            "Laying out…",
-            egui::FontId::proportional(theme::CAPTION),
-            ctx.tokens.text_secondary,
-        );
+    prepare(ui, open, &mut state.canvas);
+    take_picture(ctx, &mut state.canvas);
+    let Some(laid) = state.canvas.laid.clone() else {
+        return overlay::waiting_ui(ui, rect, &mut state.canvas);
+    };
+    act::commands(ctx, open, &laid, state);
+    act::move_camera(ui, rect, &response, ctx, &laid, state);
+    let Some(camera) = state.canvas.camera else { return };
+    let styles = styles(ctx, open, &laid, &mut state.canvas);
+    let look = look(open, &laid, state);
+    let now = ui.input(|i| i.time);
+    let motion = state.canvas.motion.take();
+    let pointer = response.hover_pos().filter(|p| rect.contains(*p) && response.contains_pointer());
+    let mut scene = draw::Scene {
+        tokens: ctx.tokens,
+        shown: &laid.shown,
+        layout: &laid.layout,
+        styles: &styles,
+        look: &look,
+        hovered: None,
+        hovered_wire: None,
+        camera,
+        rect,
+        motion: motion.as_ref().map(|m| (m, m.progress(now))),
+        has_labels: state.canvas.has_labels,
+    };
+    let visible = scene.visible();
+    scene.hovered = pointer.and_then(|p| scene.hit(&visible, p));
+    let is_ground = scene.hovered.is_none_or(|h| laid.layout.placed[h].is_open);
+    if camera.zoom >= draw::CARD_ZOOM && motion.is_none() && is_ground {
+        scene.hovered_wire = pointer.and_then(|p| scene.wire_at(p));
+    }
+    scene.draw(&ui.painter_at(rect), &visible);
+    overlay::names(ui, &scene, &visible);
+    overlay::tooltips(ui, &scene, &response);
+    let is_moving = scene.motion.is_some_and(|(_, t)| t < 1.0);
+    act::clicks(ui, ctx, &scene, &response, state);
+    act::keys(ui, ctx, &scene, &response, state);
+    overlay::legend(ui, &scene, open);
+    minimap::ui(ui, &scene, &mut state.canvas);
+    overlay::cures_ui(ui, ctx, open, &scene, state.selection.focus());
+    overlay::progress_ui(ui, rect, &mut state.canvas);
+    if is_moving && ctx.settings.has_motion {
+        state.canvas.motion = motion;
+        ui.ctx().request_repaint();
     }
 }
 
 /// Starts a layout where what is shown has changed, and takes a finished one.
 fn prepare(ui: &Ui, open: &Open, state: &mut CanvasState) {
-    let model = Arc::as_ptr(&open.index) as usize;
-    if state.view.as_ref().is_none_or(|(m, _)| *m != model) {
-        // A refreshed overview of the same model keeps what is unfolded, since scopes keep their order.
-        let same_shape = state.layout.as_ref().is_some_and(|(_, l)| l.shown_by.len() == open.overview.nodes.len());
-        let view = match state.view.take() {
-            Some((_, view)) if same_shape => view,
-            _ => {
-                state.camera = None;
-                fold::default_view(&open.overview, &open.index)
-            }
-        };
-        state.view = Some((model, view));
+    let shown = match &open.with_removed {
+        Some(merged) if !state.hides_removed => merged,
+        _ => &open.shown,
+    };
+    let is_same_rows = state.shown.as_ref().is_some_and(|s| Arc::ptr_eq(s, shown));
+    if state.model.as_ref() != Some(&open.path) {
+        let kept = (state.color_mode, state.hides_removed, state.has_labels, state.wants);
+        *state = CanvasState::default();
+        (state.color_mode, state.hides_removed, state.has_labels, state.wants) = kept;
+        state.model = Some(open.path.clone());
+        state.view = fold::default_view(&shown.overview, &shown.index);
+    } else if !is_same_rows && let Some(old) = &state.shown {
+        state.view = fold::carried_over(&state.view, old, shown);
     }
-    let Some(key) = state.view.clone() else { return };
-    if let Some((job_key, job)) = &mut state.job
-        && let Some(result) = job.poll()
-    {
-        if let Some(layout) = result {
-            state.layout = Some((job_key.clone(), Arc::new(layout)));
-        }
-        state.job = None;
-    }
-    let is_wanted = state.layout.as_ref().is_none_or(|(k, _)| *k != key);
-    let is_running = state.job.as_ref().is_some_and(|(k, _)| *k == key);
-    if is_wanted && !is_running {
-        let (overview, index, view) = (open.overview.clone(), open.index.clone(), key.1.clone());
-        let ctx = ui.ctx().clone();
-        let job = Background::spawn(
-            "layout",
-            move || ctx.request_repaint(),
-            move |cancel| fold::layout(&overview, &index, &view, cancel),
-        );
-        state.job = Some((key, job));
-    }
-}
-
-fn move_camera(
-    ui: &Ui,
-    rect: Rect,
-    response: &egui::Response,
-    ctx: &Ctx<'_>,
-    open: &Open,
-    layout: &Layout,
-    state: &mut UiState,
-) {
+    state.shown = Some(shown.clone());
     let now = ui.input(|i| i.time);
-    let canvas = &mut state.canvas;
-    if canvas.camera.is_none() {
-        // The first look: as much as is readable, from the top.
-        let mut camera = Camera::fitting([0.0; 2], layout.size, rect.size(), 1.0);
-        if camera.zoom < 0.75 {
-            camera.zoom = (rect.width() / (layout.size[0] + 80.0)).clamp(0.6, 1.0);
-            camera.center[1] = rect.height() / 2.0 / camera.zoom - 24.0;
-        }
-        canvas.camera = Some(camera);
+    take_layout(state, now);
+    let is_it = |s: &Arc<Shown>, v: &View| Arc::ptr_eq(s, shown) && *v == state.view;
+    let is_there = state.laid.as_ref().is_some_and(|l| is_it(&l.shown, &l.view));
+    let is_running = state.job.as_ref().is_some_and(|j| is_it(&j.shown, &j.view));
+    if is_there || is_running || state.halt.is_some() {
+        return;
     }
-    let Some(mut camera) = canvas.camera else { return };
-    let focus_moved = canvas.seen_revision != state.selection.revision();
-    canvas.seen_revision = state.selection.revision();
-    let goal = match std::mem::take(&mut canvas.wants) {
-        Wants::Fit => Some(Camera::fitting([0.0; 2], layout.size, rect.size(), 1.0)),
-        Wants::ZoomToSelection => focus_rect(open, layout, state.selection.focus())
-            .map(|(min, size)| Camera::fitting(min, size, rect.size(), 1.0)),
-        Wants::Nothing if focus_moved => focus_rect(open, layout, state.selection.focus()).and_then(|(min, size)| {
-            let shown = Rect::from_min_size(camera.to_screen(rect.center(), min), vec2(size[0], size[1]) * camera.zoom);
-            let center = [min[0] + size[0] / 2.0, min[1] + size[1] / 2.0];
-            (!rect.shrink(24.0).intersects(shown)).then_some(Camera { center, zoom: camera.zoom })
-        }),
-        Wants::Nothing => None,
+    let (rows, view) = (shown.clone(), state.view.clone());
+    let waker = ui.ctx().clone();
+    let work =
+        Background::spawn("layout", move || waker.request_repaint(), move |cancel| fold::layout(&rows, &view, cancel));
+    state.job = Some(Job { shown: shown.clone(), view: state.view.clone(), started: now, work });
+}
+
+fn take_layout(state: &mut CanvasState, now: f64) {
+    let Some(job) = &mut state.job else { return };
+    let Some(result) = job.work.poll() else {
+        if job.work.is_lost() {
+            state.job = None;
+            state.halt = Some(Halt::Failed);
+        }
+        return;
     };
-    if let Some(to) = goal {
-        canvas.goal = Some(Goal { from: camera, to, started: now });
+    let Some(job) = state.job.take() else { return };
+    let Some(layout) = result.map(Arc::new) else { return };
+    let anchor = state.anchor.take();
+    if let (Some(old), Some(camera)) = (&state.laid, &mut state.camera) {
+        // Numbers of scopes mean the same things only within the same rows.
+        state.motion =
+            Arc::ptr_eq(&old.shown, &job.shown).then(|| Motion::new(&old.layout, layout.clone(), anchor, camera, now));
+        state.goal = None;
     }
-    if let Some(goal) = canvas.goal {
-        let t = if ctx.settings.has_motion { ((now - goal.started) / 0.16).clamp(0.0, 1.0) as f32 } else { 1.0 };
-        let ease = 1.0 - (1.0 - t).powi(3);
-        let mix = |a: f32, b: f32| a + (b - a) * ease;
-        camera = Camera {
-            center: [mix(goal.from.center[0], goal.to.center[0]), mix(goal.from.center[1], goal.to.center[1])],
-            zoom: mix(goal.from.zoom, goal.to.zoom),
-        };
-        if t >= 1.0 {
-            canvas.goal = None;
-        }
-        ui.ctx().request_repaint();
-    }
-    if response.dragged() {
-        let d = response.drag_delta();
-        camera.center = [camera.center[0] - d.x / camera.zoom, camera.center[1] - d.y / camera.zoom];
-        canvas.goal = None;
-    }
-    if let Some(pointer) = response.hover_pos().filter(|_| response.contains_pointer()) {
-        let (scroll, pinch) = ui.input(|i| (i.smooth_scroll_delta(), i.zoom_delta()));
-        let factor = pinch * (scroll.y * 0.003).exp();
-        if (factor - 1.0).abs() > 1e-4 {
-            let fixed = camera.to_world(rect.center(), pointer);
-            camera.zoom = (camera.zoom * factor).clamp(*ZOOM_RANGE.start(), *ZOOM_RANGE.end());
-            let moved = camera.to_world(rect.center(), pointer);
-            camera.center = [camera.center[0] + fixed[0] - moved[0], camera.center[1] + fixed[1] - moved[1]];
-            canvas.goal = None;
-        }
-    }
-    canvas.camera = Some(camera);
+    state.laid = Some(Laid { shown: job.shown, view: job.view, layout });
 }
 
-/// The rectangle of what shows a target.
-fn focus_rect(open: &Open, layout: &Layout, focus: Option<&Target>) -> Option<([f32; 2], [f32; 2])> {
-    let i = placed_of(open, layout, focus?)?;
-    Some((layout.placed[i].min, layout.placed[i].size))
-}
-
-/// The placed thing that shows a target.
-fn placed_of(open: &Open, layout: &Layout, target: &Target) -> Option<usize> {
-    match target {
-        Target::Node(n) => layout.shown_by.get(open.index.node_of_value(n)?).copied().flatten(),
-        Target::Site(s) => {
-            let site = open.overview.dropout.iter().position(|d| d.output == *s)?;
-            layout
-                .placed
-                .iter()
-                .position(|p| p.item == Item::Site(site))
-                .or_else(|| layout.shown_by.get(open.index.node_of_value(s)?).copied().flatten())
-        }
-        Target::Scope(s) => {
-            let scope = open.index.scopes.named(s)?;
-            layout.placed.iter().position(|p| p.item == Item::Scope(scope))
+fn styles(ctx: &Ctx<'_>, open: &Open, laid: &Laid, state: &mut CanvasState) -> Arc<Styles> {
+    let key = StyleKey::new(open, ctx.run, &laid.shown, &laid.layout, state.color_mode, ctx.tokens);
+    match &state.styles {
+        Some((old, styles)) if *old == key => styles.clone(),
+        _ => {
+            let styles = Styles::new(open, ctx.run, &laid.shown, &laid.layout, state.color_mode, ctx.tokens);
+            let styles = Arc::new(styles);
+            state.styles = Some((key, styles.clone()));
+            styles
         }
     }
 }
 
-fn clicked(
-    ui: &Ui,
-    ctx: &Ctx<'_>,
-    open: &Open,
-    layout: &Layout,
-    i: usize,
-    response: &egui::Response,
-    state: &mut UiState,
-) {
-    let target = match layout.placed[i].item {
-        Item::Node(n) => Target::Node(open.overview.nodes[n].name.clone()),
-        Item::Site(s) => Target::Site(open.overview.dropout[s].output.clone()),
-        Item::Scope(s) => Target::Scope(open.index.scopes.all[s].name.clone()),
-    };
-    if response.double_clicked() {
-        toggle(layout.placed[i].item, state);
-    } else if response.clicked() {
-        let how = if ui.input(|i| i.modifiers.command) { How::Toggle } else { How::Replace };
-        ctx.send(Command::Select(target, how));
+fn look(open: &Open, laid: &Laid, state: &mut UiState) -> Arc<Look> {
+    let key = LookKey::new(&laid.layout, open, &state.selection, state.canvas.trace);
+    if state.canvas.look.as_ref().is_none_or(|(old, _)| *old != key) {
+        let look = Look::new(open, &laid.shown, &laid.layout, &state.selection, state.canvas.trace);
+        state.canvas.look = Some((key, Arc::new(look)));
     }
+    state.canvas.look.as_ref().map(|(_, l)| l.clone()).unwrap_or_default()
 }
 
-/// Opens or closes a scope or a dropout site.
-fn toggle(item: Item, state: &mut UiState) {
-    let Some((_, view)) = &mut state.canvas.view else { return };
-    let (set, key) = match item {
-        Item::Scope(s) => (&mut view.open, s),
-        Item::Site(s) => (&mut view.expanded_sites, s),
-        Item::Node(_) => return,
-    };
-    if !set.remove(&key) {
-        set.insert(key);
+/// A picture that is finished goes where the user says.
+fn take_picture(ctx: &Ctx<'_>, state: &mut CanvasState) {
+    let Some(job) = &mut state.picture else { return };
+    match job.poll() {
+        Some(Ok(picture)) => ctx.send(picture.into_command()),
+        Some(Err(e)) => ctx.send(super::Command::Say(e)),
+        None if job.is_lost() => ctx.send(super::Command::Say("Drawing the picture ended by a bug.".to_owned())),
+        None => return,
     }
-}
-
-fn toolbar_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
-    ui.horizontal(|ui| {
-        let can_back = state.selection.can_go_back();
-        let can_forward = state.selection.can_go_forward();
-        if widgets::icon_button_enabled(ui, can_back, icons::BACK, "Back").clicked() {
-            ctx.act(super::Action::SelectBack);
-        }
-        if widgets::icon_button_enabled(ui, can_forward, icons::FORWARD, "Forward").clicked() {
-            ctx.act(super::Action::SelectForward);
-        }
-        if widgets::icon_button(ui, icons::FIT, "Fit the graph").clicked() {
-            state.canvas.wants = Wants::Fit;
-        }
-        if widgets::icon_button(ui, icons::FOCUS, "Zoom to the selection").clicked() {
-            state.canvas.wants = Wants::ZoomToSelection;
-        }
-        if widgets::icon_button(ui, icons::PLUS, "Unfold one level").clicked() {
-            unfold(open, state);
-        }
-        if widgets::icon_button(ui, icons::MINUS, "Fold all").clicked()
-            && let Some((_, view)) = &mut state.canvas.view
-        {
-            view.open = std::collections::BTreeSet::from([0]);
-            view.expanded_sites.clear();
-            state.canvas.wants = Wants::Fit;
-        }
-        ui.separator();
-        color::color_mode_ui(ui, ctx, &mut state.canvas.color_mode);
-    });
-}
-
-/// Opens every closed scope that is shown.
-fn unfold(open: &Open, state: &mut UiState) {
-    let Some((_, view)) = &mut state.canvas.view else { return };
-    let scopes = &open.index.scopes;
-    let closed: Vec<usize> = (1..scopes.all.len())
-        .filter(|s| !view.open.contains(s) && scopes.all[*s].parent.is_some_and(|p| p == 0 || view.open.contains(&p)))
-        .collect();
-    view.open.extend(closed);
+    state.picture = None;
 }
 
 impl CanvasState {
-    /// A layout is still being made.
+    /// A layout or picture is still being made, or something moves.
     pub fn is_busy(&self) -> bool {
-        self.job.is_some() || self.goal.is_some()
+        self.job.is_some() || self.goal.is_some() || self.motion.is_some() || self.picture.is_some()
     }
+
+    /// Moves the view by a distance on the screen, as dragging does.
+    pub fn pan(&mut self, by: egui::Vec2) {
+        if let Some(camera) = &mut self.camera {
+            camera.pan(by);
+        }
+    }
+
+    /// Sets the zoom, as the wheel does.
+    pub fn set_zoom(&mut self, zoom: f32) {
+        if let Some(camera) = &mut self.camera {
+            camera.zoom = zoom.clamp(*camera::ZOOM_RANGE.start(), *camera::ZOOM_RANGE.end());
+        }
+    }
+
+    /// Opens every scope.
+    pub fn unfold_all(&mut self, open: &Open) {
+        self.view.open = (0..open.index.scopes.all.len()).collect();
+    }
+
+    /// The number of cards and boxes in the layout, and of wires.
+    pub fn size(&self) -> (usize, usize) {
+        self.laid.as_ref().map_or((0, 0), |l| (l.layout.placed.len(), l.layout.wires.len()))
+    }
+}
+
+/// What the empty graph panel and the tool bar share.
+fn busy_label(ui: &mut Ui, words: &str) {
+    ui.spinner();
+    widgets::caption(ui, words);
 }

@@ -160,7 +160,8 @@ fn the_report_says_what_becomes_of_each_constant() {
     let report = report(&program, &program.outputs, &wrt);
     let verdicts: Vec<Verdict> = report.constants.iter().map(|c| c.verdict).collect();
     assert_eq!(verdicts, [Verdict::Blocked, Verdict::Flows, Verdict::Zero]);
-    let path: Vec<&str> = report.constants[0].path.iter().map(NodeKey::as_str).collect();
+    let path = report.path(&report.constants[0]);
+    let path: Vec<&str> = path.iter().map(NodeKey::as_str).collect();
     assert_eq!(path, ["strange"]);
     assert_eq!(report.nodes[&NodeKey::new("strange")].blocks, ["lost"]);
     assert_eq!(report.nodes[&NodeKey::new("round")].verdict, Verdict::Zero);

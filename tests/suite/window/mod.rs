@@ -99,6 +99,6 @@ impl Window {
         let primitives = self.harness.ctx.tessellate(output.shapes.clone(), output.pixels_per_point);
         let size = [(self.size.x * self.scale) as usize, (self.size.y * self.scale) as usize];
         let ground = regraft::ui::theme::Tokens::of(&self.harness.ctx.global_style().visuals).window;
-        raster::draw(&primitives, &self.textures, size, self.scale, ground)
+        raster::draw(&primitives, &self.textures.0.borrow(), size, self.scale, ground)
     }
 }

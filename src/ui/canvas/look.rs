@@ -1,0 +1,141 @@
+//! What stands out for the selection: focus, chips, the way of a gradient, a trace. Worked out when one of them changes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::ui::ctx::{Gradients, Open};
+use crate::ui::selection::{Selection, Target};
+
+use super::draw::Look;
+use super::fold::constant_behind;
+use super::layout::{Item, Layout};
+use super::path;
+use super::shown::Shown;
+
+/// Which way a trace goes from the selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Everything that the selection is computed from.
+    Needs,
+    /// Everything that reads it, directly or not.
+    Feeds,
+}
+
+/// What a [`Look`] depends on; held, so that equal addresses mean equal content.
+#[derive(Clone, Debug)]
+pub struct LookKey {
+    layout: Arc<Layout>,
+    gradients: Option<Arc<Gradients>>,
+    revision: u64,
+    trace: Option<Trace>,
+}
+
+impl LookKey {
+    pub fn new(layout: &Arc<Layout>, open: &Open, selection: &Selection, trace: Option<Trace>) -> Self {
+        Self { layout: layout.clone(), gradients: open.gradients.clone(), revision: selection.revision(), trace }
+    }
+}
+
+impl PartialEq for LookKey {
+    fn eq(&self, o: &Self) -> bool {
+        let gradients = |k: &Self| k.gradients.as_ref().map(|g| Arc::as_ptr(g) as usize);
+        Arc::ptr_eq(&self.layout, &o.layout)
+            && gradients(self) == gradients(o)
+            && (self.revision, self.trace) == (o.revision, o.trace)
+    }
+}
+
+/// The node that a target stands for: a site is its output.
+pub fn node_of(shown: &Shown, target: &Target) -> Option<usize> {
+    match target {
+        Target::Node(n) | Target::Site(n) => shown.index.node_of_value(n),
+        Target::Scope(_) => None,
+    }
+}
+
+/// The placed thing that shows a target.
+pub fn placed_of(shown: &Shown, layout: &Layout, target: &Target) -> Option<usize> {
+    let item = match target {
+        Target::Node(_) => None,
+        Target::Site(s) => shown.overview.dropout.iter().position(|d| d.output == *s).map(Item::Site),
+        Target::Scope(s) => shown.index.scopes.named(s).map(Item::Scope),
+    };
+    let own = item.and_then(|i| layout.by_item.get(&i).copied());
+    own.or_else(|| match target {
+        // Inside a closed scope: the innermost box around it that is shown.
+        Target::Scope(s) => {
+            let mut at = shown.index.scopes.named(s);
+            while let Some(scope) = at {
+                if let Some(&i) = layout.by_item.get(&Item::Scope(scope)) {
+                    return Some(i);
+                }
+                at = shown.index.scopes.all[scope].parent;
+            }
+            None
+        }
+        _ => layout.shown_by.get(node_of(shown, target)?).copied().flatten(),
+    })
+}
+
+impl Look {
+    pub fn new(open: &Open, shown: &Shown, layout: &Layout, selection: &Selection, trace: Option<Trace>) -> Self {
+        let focus_target = selection.focus();
+        let focus = focus_target.and_then(|t| placed_of(shown, layout, t));
+        let mut look = Self { focus, ..Self::default() };
+        for name in selection.nodes() {
+            let Some(n) = shown.index.node_of_value(name) else { continue };
+            look.selected.extend(layout.shown_by.get(n).copied().flatten());
+            look.chips.extend(constant_behind(&shown.overview, &shown.index, n));
+        }
+        // A selected box is framed by its focus; what it merely holds is not selected.
+        look.selected.retain(|&i| matches!(layout.placed[i].item, Item::Node(_) | Item::Site(_)));
+        if let Some(node) = focus_target.and_then(|t| node_of(shown, t)) {
+            look.light_ways(open, shown, layout, node);
+        }
+        if let (Some(trace), Some(target)) = (trace, focus_target) {
+            look.kept = Some(kept(shown, layout, target, trace));
+        }
+        look
+    }
+
+    fn light_ways(&mut self, open: &Open, shown: &Shown, layout: &Layout, node: usize) {
+        let at = |n: usize| layout.shown_by.get(n).copied().flatten();
+        for way in path::ways(&shown.overview, &shown.index, open.gradients.as_deref(), node) {
+            let mut steps: Vec<usize> = way.nodes.iter().filter_map(|&n| at(n)).collect();
+            steps.dedup();
+            self.on_way.extend(&steps);
+            for pair in steps.windows(2) {
+                let wire = layout.lift(pair[0], pair[1]).and_then(|(a, b)| layout.wire_between(a, b));
+                self.way_wires.extend(wire);
+                self.inner_wires(layout, pair[0], pair[1]);
+            }
+            self.stops.extend(way.stops_at.and_then(at));
+        }
+    }
+
+    /// A step between boxes ends at a card inside them; frame those boxes' edges too.
+    fn inner_wires(&mut self, layout: &Layout, from: usize, to: usize) {
+        let Some((a, b)) = layout.lift(from, to) else { return };
+        let inside = |i: usize, end: usize| layout.holders(i).take_while(|&h| h != end).skip(1).collect::<Vec<_>>();
+        self.on_way.extend(inside(from, a));
+        self.on_way.extend(inside(to, b));
+    }
+}
+
+/// For each placed thing whether a trace keeps it; boxes are kept with anything inside them.
+fn kept(shown: &Shown, layout: &Layout, target: &Target, trace: Trace) -> Vec<bool> {
+    let from: Vec<usize> = match target {
+        Target::Scope(s) => shown.index.scopes.named(s).map(|s| shown.index.scopes.nodes_inside(s)).unwrap_or_default(),
+        _ => node_of(shown, target).into_iter().collect(),
+    };
+    let mut kept = vec![false; layout.placed.len()];
+    let mut seen: HashSet<usize> = HashSet::new();
+    for n in shown.index.trace_all(&from, trace == Trace::Feeds) {
+        if let Some(at) = layout.shown_by.get(n).copied().flatten()
+            && seen.insert(at)
+        {
+            layout.holders(at).for_each(|i| kept[i] = true);
+        }
+    }
+    kept
+}

@@ -1,0 +1,169 @@
+//! Wires: curves between cards, stubs where whole ones would cross everything, dashes for what edits took out.
+
+use egui::{Align2, Color32, Painter, Pos2, Rect, Shape, Stroke, epaint::PathShape, pos2, vec2};
+
+use crate::ui::theme::{self, tokens};
+
+use super::draw::{SMALLEST_TEXT, Scene, Visible};
+use super::layout::Wire;
+
+/// Pieces of a curve between two bends.
+const N_PIECES: usize = 8;
+/// Length of a stub, in world units.
+const STUB: f32 = 22.0;
+const LABEL_ZOOM: f32 = 0.7;
+
+impl Scene<'_> {
+    pub(super) fn draw_wires(&self, painter: &Painter, visible: &Visible) {
+        let mut shapes = Vec::new();
+        let mut lit = Vec::new();
+        for &i in &visible.wires {
+            let i = i as usize;
+            let w = &self.layout.wires[i];
+            let points = self.wire_points(w);
+            if !Rect::from_points(&points).expand(8.0).intersects(self.rect) {
+                continue;
+            }
+            let stroke = self.wire_stroke(i);
+            let is_lit = self.is_lit(i);
+            let out = if is_lit { &mut lit } else { &mut shapes };
+            if w.is_stub && !is_lit {
+                stub(&points, self.camera.zoom, stroke, out);
+            } else {
+                self.whole(w, &points, stroke, out);
+            }
+            if (self.has_labels || is_lit) && self.camera.zoom >= LABEL_ZOOM && self.motion.is_none() {
+                self.label(painter, w, &points, &mut lit);
+            }
+        }
+        painter.extend(shapes);
+        painter.extend(lit);
+    }
+
+    pub(super) fn is_lit(&self, i: usize) -> bool {
+        let w = &self.layout.wires[i];
+        let is_way = self.look.way_wires.contains(&i);
+        let touches = |p: Option<usize>| p.is_some_and(|p| p == w.from || p == w.to);
+        is_way || self.hovered_wire == Some(i) || (self.look.way_wires.is_empty() && touches(self.look.focus))
+    }
+
+    pub(super) fn wire_stroke(&self, i: usize) -> Stroke {
+        let t = self.tokens;
+        let w = &self.layout.wires[i];
+        let z = self.camera.zoom;
+        if self.is_lit(i) {
+            return Stroke::new(2.5 * z.clamp(0.6, 1.0), t.accent);
+        }
+        let color = match (w.is_lost, w.is_gained) {
+            (true, _) => t.bypassed,
+            (_, true) => t.grafted,
+            _ => tokens::mix(t.stroke_strong, t.text, 0.12),
+        };
+        let opacity = self.opacity(w.from).min(self.opacity(w.to));
+        let fade = self.motion.map_or(1.0, |(_, progress)| progress);
+        Stroke::new((1.25 * z).clamp(0.7, 1.5), tokens::faded(color, opacity * fade))
+    }
+
+    /// Ends and bends on the screen; while folding, straight between where the ends are now.
+    pub(super) fn wire_points(&self, w: &Wire) -> Vec<Pos2> {
+        if self.motion.is_some() {
+            return vec![self.screen(w.from).center_bottom(), self.screen(w.to).center_top()];
+        }
+        w.points.iter().map(|&p| self.point(p)).collect()
+    }
+
+    fn whole(&self, w: &Wire, points: &[Pos2], stroke: Stroke, out: &mut Vec<Shape>) {
+        let line = curve(points);
+        if w.is_lost {
+            out.extend(Shape::dashed_line(&line, stroke, 5.0, 4.0));
+        } else {
+            out.push(PathShape::line(line, stroke).into());
+        }
+        if let [.., end] = points {
+            out.push(arrow(*end, 4.0 * self.camera.zoom, stroke.color));
+        }
+    }
+
+    /// The shape that flows, on the middle of the wire.
+    fn label(&self, painter: &Painter, w: &Wire, points: &[Pos2], out: &mut Vec<Shape>) {
+        let size = self.font(9.5).max(SMALLEST_TEXT + 0.5);
+        let middle = points.len() / 2;
+        let at = if points.len() % 2 == 1 {
+            points[middle]
+        } else {
+            points[middle - 1] + (points[middle] - points[middle - 1]) / 2.0
+        };
+        if w.label.is_empty() || !self.rect.contains(at) {
+            return;
+        }
+        let galley = painter.layout_no_wrap(w.label.clone(), theme::mono(size), self.tokens.text_secondary);
+        let r = Align2::CENTER_CENTER.anchor_size(at, galley.size());
+        out.push(Shape::rect_filled(r.expand2(vec2(3.0, 1.0)), 2.0, tokens::faded(self.tokens.panel, 0.9)));
+        out.push(Shape::galley(r.min, galley, self.tokens.text_secondary));
+    }
+
+    /// The wire nearest to a point, if one is near.
+    pub fn wire_at(&self, at: Pos2) -> Option<usize> {
+        let reach = 6.0 / self.camera.zoom;
+        let [x, y] = self.camera.to_world(self.rect.center(), at);
+        let near = self.layout.wire_grid.within([x - reach, y - reach], [x + reach, y + reach]);
+        let distance = |i: usize| {
+            let w = &self.layout.wires[i];
+            let points = curve(&self.wire_points(w));
+            let ends = if w.is_stub { STUB * self.camera.zoom } else { f32::INFINITY };
+            let (a, b) = (points.first().copied().unwrap_or(at), points.last().copied().unwrap_or(at));
+            if a.distance(at).min(b.distance(at)) > ends {
+                return f32::INFINITY;
+            }
+            points.windows(2).map(|s| distance(at, s[0], s[1])).fold(f32::INFINITY, f32::min)
+        };
+        let nearest = near.into_iter().map(|i| (distance(i as usize), i as usize)).min_by(|a, b| a.0.total_cmp(&b.0));
+        nearest.filter(|(d, _)| *d < 6.0).map(|(_, i)| i)
+    }
+}
+
+/// Leaves and arrives vertically; straight where it hardly moves sideways.
+fn curve(points: &[Pos2]) -> Vec<Pos2> {
+    let mut out = Vec::with_capacity(points.len() * N_PIECES);
+    out.extend(points.first());
+    for pair in points.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        if (a.x - b.x).abs() >= 1.0 {
+            let bend = vec2(0.0, ((b.y - a.y) * 0.5).clamp(-60.0, 60.0));
+            let (c, d) = (a + bend, b - bend);
+            for k in 1..N_PIECES {
+                let t = k as f32 / N_PIECES as f32;
+                let u = 1.0 - t;
+                let mix = |f: fn(Pos2) -> f32| {
+                    u * u * u * f(a) + 3.0 * u * u * t * f(c) + 3.0 * u * t * t * f(d) + t * t * t * f(b)
+                };
+                out.push(pos2(mix(|p| p.x), mix(|p| p.y)));
+            }
+        }
+        out.push(b);
+    }
+    out
+}
+
+fn arrow(end: Pos2, s: f32, color: Color32) -> Shape {
+    let tip = vec![end, end + vec2(-s, -1.6 * s), end + vec2(s, -1.6 * s)];
+    Shape::convex_polygon(tip, color, Stroke::NONE)
+}
+
+/// Only the two ends, each with a small ring that says: it goes on.
+fn stub(points: &[Pos2], zoom: f32, stroke: Stroke, out: &mut Vec<Shape>) {
+    let [start, .., end] = points else { return };
+    let length = vec2(0.0, STUB * zoom);
+    let ring = 3.0 * zoom;
+    for (from, to) in [(*start, *start + length), (*end, *end - length)] {
+        out.push(Shape::line_segment([from, to], stroke));
+        out.push(Shape::circle_stroke(to, ring, stroke));
+    }
+    out.push(arrow(*end, 4.0 * zoom, stroke.color));
+}
+
+fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {
+    let ab = b - a;
+    let t = if ab.length_sq() > 0.0 { ((p - a).dot(ab) / ab.length_sq()).clamp(0.0, 1.0) } else { 0.0 };
+    (p - (a + ab * t)).length()
+}
