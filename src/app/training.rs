@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::{Reporter, Severity};
-use crate::data::{ArrayFeeds, Table};
+use crate::data::Table;
 use crate::session::{Session, run, tables, training};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
@@ -181,23 +181,16 @@ fn start(session: &Session, opened: &Path, classes: Vec<String>, ctx: egui::Cont
     Ok(Training { trainer, folder, epochs, classes, clock: Clock::new(), warnings: warnings.collect() })
 }
 
-/// The run that the session's data and settings describe: on a table of texts, or on arrays.
+/// The run that the session's data and settings describe.
 pub(super) fn job(session: &Session, start: training::Start, reporter: &mut Reporter) -> Result<Job, String> {
-    let data = session.recipe().data.as_ref().map(|d| d.train.clone()).unwrap_or_default();
-    let job = if data.ends_with(".npz") {
-        let arrays = ArrayFeeds::open(Path::new(&data)).map_err(|e| e.to_string())?;
-        training::on_arrays(session, arrays, start, reporter)
-    } else {
-        tables::job(session, start, reporter)
-    };
-    job.map_err(|e| e.to_string())
+    tables::job(session, start, reporter).map_err(|e| e.to_string())
 }
 
 /// The validation table's rows with what the run's last checkpoint says about them.
 fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, String> {
     let run = run::Run::open(folder, "last").map_err(|e| e.to_string())?;
     let path = Path::new(validation);
-    let said = tables::predict(&run, path, None).map_err(|e| e.to_string())?;
+    let said = tables::predict(&run, path, None, &mut Reporter::default()).map_err(|e| e.to_string())?;
     let table = Table::open(path, true).map_err(|e| e.to_string())?;
     let data = run.session.recipe().data.clone().unwrap_or_default();
     let column = |name: &str| table.columns().iter().position(|c| c == name);

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::base::Reporter;
 use crate::session::export::{self, Export};
-use crate::session::{Session, run};
+use crate::session::{Session, beside, run};
 
 use super::model_args::ModelArgs;
 use super::report::{self, Usage};
@@ -53,6 +53,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     report::diagnostics(reporter.diagnostics());
     let written = written?;
     println!("{}: {} tuned constants, {} nodes removed", args.to.display(), written.constants, written.nodes_removed);
+    if let Some(run_folder) = is_run.then_some(&args.source) {
+        let mut reporter = Reporter::default();
+        let files = beside::write_for_run(run_folder, &session, &args.to, &mut reporter);
+        report::diagnostics(reporter.diagnostics());
+        for file in files? {
+            println!("beside it: {}", file.display());
+        }
+    }
     if let Some(d) = written.largest_difference {
         println!("largest difference of the outputs after reading it back: {d:e}");
     }

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod model_args;
 pub mod report;
 pub mod run;
+pub mod score;
 pub mod tokenize;
 pub mod train;
 pub mod weights;
@@ -50,9 +51,9 @@ pub enum Command {
     /// Train, on a table of texts or on arrays.
     Train(Box<train::TrainArgs>),
     /// Evaluate a run on labelled data.
-    Eval(Box<train::EvalArgs>),
+    Eval(Box<score::EvalArgs>),
     /// Apply a tuned model to new data.
-    Predict(Box<train::PredictArgs>),
+    Predict(Box<score::PredictArgs>),
     /// Show what texts become.
     Tokenize(tokenize::Args),
     /// Write a model file.
@@ -101,8 +102,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::Run(a) => run::run(&a),
         Command::Grad(a) => grad::run(&a),
         Command::Train(a) => train::train(&a),
-        Command::Eval(a) => train::eval(&a),
-        Command::Predict(a) => train::predict(&a),
+        Command::Eval(a) => score::eval(&a),
+        Command::Predict(a) => score::predict(&a),
         Command::Tokenize(a) => tokenize::run(&a),
         Command::Export(a) => export::run(&a),
         Command::Weights(a) => weights::run(&a),

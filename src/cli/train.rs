@@ -1,4 +1,4 @@
-//! `regraft train`, `eval` and `predict`: runs, and what they are good for.
+//! `regraft train`: runs on data sets and on arrays.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::base::{Reporter, files};
 use crate::data::ArrayFeeds;
-use crate::session::recipe::{DataChoice, Recipe};
+use crate::session::recipe::Recipe;
 use crate::session::{Session, run, tables, training};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 
@@ -48,10 +48,11 @@ pub struct TrainArgs {
 /// Where a table is and what its columns mean.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DataArgs {
-    /// Table of examples (.csv, .tsv, .jsonl).
+    /// Examples: a table (.csv, .tsv, .jsonl), labelled sequences (.conll), arrays (.npz, .npy, IDX), or a folder with a
+    /// folder of pictures per class.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// Table for the evaluation after each epoch.
+    /// Data of the same kind for the evaluation after each epoch.
     #[arg(long, value_name = "FILE", conflicts_with = "split")]
     pub validation: Option<PathBuf>,
     /// Fraction of the table that is kept for evaluation.
@@ -60,9 +61,12 @@ pub struct DataArgs {
     /// Column with the text, or two for pairs: A or A,B.
     #[arg(long, value_name = "COLUMN[,COLUMN]")]
     pub text: Option<String>,
-    /// Column with the label.
+    /// Column with the label; several for numbers or marks: A,B; for arrays the name of an array or file.
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
+    /// The classes in their order, one a line (or a JSON list).
+    #[arg(long, value_name = "FILE")]
+    pub label_list: Option<PathBuf>,
     /// vocab.txt or tokenizer.json.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
@@ -78,45 +82,6 @@ pub struct DataArgs {
     /// What metrics and predictions read.
     #[arg(long, value_name = "VALUE")]
     pub logits: Option<String>,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub struct EvalArgs {
-    /// Folder of a run, or a session.
-    pub run: PathBuf,
-    /// Labelled table; without it the run's own validation data.
-    #[arg(long, value_name = "FILE")]
-    pub data: Option<PathBuf>,
-    /// best, last, or a checkpoint's path.
-    #[arg(long, default_value = "last")]
-    pub checkpoint: String,
-    /// Threads that compute (default: all cores).
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// One JSON document.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub struct PredictArgs {
-    /// Folder of a run.
-    pub run: PathBuf,
-    /// Table of new examples.
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// best, last, or a checkpoint's path.
-    #[arg(long, default_value = "last")]
-    pub checkpoint: String,
-    /// Where predictions go (.csv); without it standard output.
-    #[arg(long, value_name = "FILE")]
-    pub to: Option<PathBuf>,
-    /// Threads that compute (default: all cores).
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// One JSON line per row.
-    #[arg(long)]
-    pub json: bool,
 }
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
@@ -189,7 +154,15 @@ fn change(args: &TrainArgs, recipe: &mut Recipe) -> Result<()> {
 fn choose_data(args: &DataArgs, recipe: &mut Recipe) -> Result<()> {
     let text = |p: &PathBuf| p.to_string_lossy().into_owned();
     let Some(path) = &args.data else { return Ok(()) };
-    let mut data = DataChoice { train: text(path), ..recipe.data.clone().unwrap_or_default() };
+    recipe.data.get_or_insert_default().train = text(path);
+    describe_data(args, recipe)
+}
+
+/// What the options say about columns, tokenizer and predictions.
+pub fn describe_data(args: &DataArgs, recipe: &mut Recipe) -> Result<()> {
+    let text = |p: &PathBuf| p.to_string_lossy().into_owned();
+    let mut data = recipe.data.clone().unwrap_or_default();
+    data.labels = args.label_list.as_ref().map(text).or(data.labels);
     data.validation = args.validation.as_ref().map(text).or(data.validation);
     if let Some(columns) = &args.text {
         data.text = columns.split(',').map(|c| c.trim().to_owned()).collect();
@@ -279,36 +252,4 @@ impl Lines {
             TrainEvent::End { step, elapsed_secs, .. } => println!("ended after {step} steps, {elapsed_secs:.1} s"),
         }
     }
-}
-
-pub fn eval(args: &EvalArgs) -> Result<ExitCode> {
-    let run = run::Run::open(&args.run, &args.checkpoint)?;
-    let report = tables::evaluate(&run, args.data.as_deref(), args.threads)?;
-    if args.json {
-        println!("{}", serde_json::json!({"loss": report.loss, "metrics": report.metrics}));
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("loss {:.6}", report.loss);
-    for (name, value) in &report.metrics {
-        println!("{name} {value:.6}");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
-    let run = run::Run::open(&args.run, &args.checkpoint)?;
-    let rows = tables::predict(&run, &args.data, args.threads)?;
-    if args.json {
-        for row in &rows {
-            println!("{}", serde_json::to_string(row)?);
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let table = tables::to_csv(&rows)?;
-    match &args.to {
-        Some(path) => files::replace(path, table.as_bytes())
-            .with_context(|| format!("{} could not be written", path.display()))?,
-        None => print!("{table}"),
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -38,27 +38,42 @@ impl PadTo {
     }
 }
 
-/// Batches of an epoch as lists of rows; a pure function of rows, options and epoch.
+/// Batches of an epoch as lists of rows; a pure function of rows, options and epoch. Rows are kept as 32-bit numbers, so
+/// that a million of them cost a few megabytes.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
-    rows: Vec<usize>,
+    rows: Vec<u32>,
     batch: usize,
     drop_last: bool,
     shuffle: bool,
     buckets: bool,
     seed: u64,
     /// The epoch that was asked for last.
-    made: Option<(usize, Vec<Vec<usize>>)>,
+    made: Option<Made>,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    epoch: usize,
+    rows: Vec<u32>,
+    /// Which slice of `rows` each batch is; empty where they stand in order.
+    batches: Vec<u32>,
 }
 
 impl Order {
     pub(super) fn new(rows: Vec<usize>, options: &BatchOptions) -> Self {
         let BatchOptions { drop_last, shuffle, buckets, seed, .. } = *options;
+        let rows = rows.into_iter().map(|r| r as u32).collect();
         Self { rows, batch: options.batch.max(1), drop_last, shuffle, buckets, seed, made: None }
     }
 
-    pub(super) fn rows(&self) -> &[usize] {
-        &self.rows
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows in the order of the file.
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rows.iter().map(|&r| r as usize)
     }
 
     pub(super) fn n_batches(&self) -> usize {
@@ -71,7 +86,7 @@ impl Order {
     }
 
     pub(super) fn stale(&self, epoch: usize) -> bool {
-        self.made.as_ref().is_none_or(|(e, _)| *e != self.key(epoch))
+        self.made.as_ref().is_none_or(|m| m.epoch != self.key(epoch))
     }
 
     pub(super) fn wants_lengths(&self) -> bool {
@@ -79,29 +94,36 @@ impl Order {
     }
 
     /// Makes an epoch's order; `lengths` by row where buckets are wanted.
-    pub(super) fn make(&mut self, epoch: usize, lengths: &[usize]) {
+    pub(super) fn make(&mut self, epoch: usize, lengths: &[u32]) {
         let epoch = self.key(epoch);
         let mut rows = self.rows.clone();
         let mut numbers = Numbers::new(self.seed, epoch as u64);
         if self.shuffle {
             numbers.shuffle(&mut rows);
         }
+        let mut batches = Vec::new();
         if self.buckets {
             // Sorted within windows only, so that batches still mix and the order still changes with the epoch.
-            let length = |row: &usize| std::cmp::Reverse(lengths.get(*row).copied().unwrap_or(0));
+            let length = |row: &u32| std::cmp::Reverse(lengths.get(*row as usize).copied().unwrap_or(0));
             rows.chunks_mut(self.batch * 50).for_each(|w| w.sort_by_key(length));
+            if self.shuffle {
+                // The last, short batch stays last.
+                batches = (0..(rows.len() / self.batch) as u32).collect();
+                numbers.shuffle(&mut batches);
+            }
         }
-        let mut batches: Vec<Vec<usize>> = rows.chunks(self.batch).map(<[usize]>::to_vec).collect();
-        let last = batches.pop_if(|b| b.len() < self.batch);
-        if self.buckets && self.shuffle {
-            numbers.shuffle(&mut batches);
-        }
-        batches.extend(last.filter(|_| !self.drop_last));
-        self.made = Some((epoch, batches));
+        self.made = Some(Made { epoch, rows, batches });
     }
 
-    pub(super) fn batch(&self, index: usize) -> Option<&[usize]> {
-        Some(self.made.as_ref()?.1.get(index)?)
+    pub(super) fn batch(&self, index: usize) -> Option<Vec<usize>> {
+        let made = self.made.as_ref()?;
+        if index >= self.n_batches() {
+            return None;
+        }
+        let slice = made.batches.get(index).map_or(index, |&b| b as usize);
+        let start = slice * self.batch;
+        let end = (start + self.batch).min(made.rows.len());
+        Some(made.rows.get(start..end)?.iter().map(|&r| r as usize).collect())
     }
 }
 

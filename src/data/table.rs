@@ -50,6 +50,9 @@ pub struct Table {
     first_skipped: Vec<String>,
 }
 
+/// Bytes that are read at once where all rows are walked.
+const BLOCK: usize = 1 << 20;
+
 /// A row longer than this is a missing quote, not a text.
 const MAX_ROW_BYTES: usize = 64 << 20;
 
@@ -133,18 +136,34 @@ impl Table {
 
     /// The fields of a row, in the order of the columns.
     pub fn row(&self, row: usize) -> Result<Vec<String>, DataError> {
-        let place = self.rows.get(row).ok_or_else(|| self.wrong(format!("there is no row {row}")))?;
+        let place = self.place(row)?;
         let mut bytes = vec![0; place.len as usize];
+        self.read_at(&mut bytes, place.start)?;
+        self.fields(&bytes, place)
+    }
+
+    fn place(&self, row: usize) -> Result<Place, DataError> {
+        self.rows.get(row).copied().ok_or_else(|| self.wrong(format!("there is no row {row}")))
+    }
+
+    fn read_at(&self, bytes: &mut [u8], start: u64) -> Result<(), DataError> {
         self.file
-            .read_exact_at(&mut bytes, place.start)
-            .map_err(|_| self.wrong("the file has become shorter since it was opened"))?;
+            .read_exact_at(bytes, start)
+            .map_err(|_| self.wrong("the file has become shorter since it was opened; start again"))
+    }
+
+    fn fields(&self, bytes: &[u8], place: Place) -> Result<Vec<String>, DataError> {
         let line = u64::from(place.line);
-        let text = String::from_utf8(bytes).map_err(|_| self.line_error(line, "the row is not UTF-8"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.line_error(line, "the row is not UTF-8"))?;
         match self.format {
             Format::Tsv => Ok(text.split('\t').map(str::to_owned).collect()),
-            Format::JsonLines => self.json_row(&text, line),
+            Format::JsonLines => self.json_row(text, line),
+            // Without a quote every comma separates; the record's own line end is not part of the last field.
+            Format::Csv if !text.contains('"') => {
+                Ok(text.trim_end_matches(['\n', '\r']).split(',').map(str::to_owned).collect())
+            }
             Format::Csv => {
-                let mut reader = csv_reader(text.as_bytes());
+                let mut reader = csv_reader(text.as_bytes(), text.len());
                 let mut record = csv::StringRecord::new();
                 reader.read_record(&mut record).map_err(|e| self.line_error(line, e.to_string()))?;
                 Ok(record.iter().map(str::to_owned).collect())
@@ -165,14 +184,39 @@ impl Table {
             .collect()
     }
 
-    /// One column of all rows, streamed through `f`.
+    /// One column of all rows in order, streamed through `f` in large reads.
     pub fn for_each(
         &self,
         column: usize,
         mut f: impl FnMut(usize, &str) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
+        let mut block: Vec<u8> = Vec::new();
+        let mut block_start = 0u64;
         for row in 0..self.rows.len() {
-            let fields = self.row(row)?;
+            let place = self.place(row)?;
+            let end = place.start + u64::from(place.len);
+            if row == 0 || end > block_start + block.len() as u64 {
+                block_start = place.start;
+                let wanted = (place.len as usize).max(BLOCK) as u64;
+                block.resize(wanted.min(self.file.len().saturating_sub(block_start)) as usize, 0);
+                self.read_at(&mut block, block_start)?;
+            }
+            let at = (place.start - block_start) as usize;
+            let bytes = block.get(at..at + place.len as usize);
+            let bytes = bytes.ok_or_else(|| self.wrong("the file has become shorter since it was opened"))?;
+            let text = std::str::from_utf8(bytes).unwrap_or_default();
+            if self.format == Format::Tsv {
+                // Only the one field is looked at, because this walks all rows.
+                let field = text.split('\t').nth(column);
+                f(row, field.ok_or_else(|| self.row_error(row, "the row has too few fields"))?)?;
+                continue;
+            }
+            if self.format == Format::Csv && !text.contains('"') {
+                let field = text.trim_end_matches(['\n', '\r']).split(',').nth(column);
+                f(row, field.ok_or_else(|| self.row_error(row, "the row has too few fields"))?)?;
+                continue;
+            }
+            let fields = self.fields(bytes, place)?;
             let field = fields.get(column).ok_or_else(|| self.row_error(row, "the row has too few fields"))?;
             f(row, field)?;
         }
@@ -274,7 +318,7 @@ impl Table {
     }
 
     fn index_csv(&mut self, skip: bool) -> Result<(), DataError> {
-        let mut reader = csv_reader(self.open_stream()?);
+        let mut reader = csv_reader(self.open_stream()?, 1 << 16);
         let mut record = csv::ByteRecord::new();
         loop {
             let (start, line) = (reader.position().byte(), reader.position().line());
@@ -308,8 +352,9 @@ impl Table {
     }
 }
 
-fn csv_reader<R: Read>(input: R) -> csv::Reader<R> {
-    csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input)
+fn csv_reader<R: Read>(input: R, buffer: usize) -> csv::Reader<R> {
+    let mut builder = csv::ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).buffer_capacity(buffer.max(1)).from_reader(input)
 }
 
 #[cfg(test)]

@@ -4,215 +4,170 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::tensor::{DType, PartialShape, Tensor};
+use crate::tensor::Tensor;
 
-use super::labels::LabelVocabulary;
+use super::feed::{Feature, FeedSpec};
 use super::order::{BatchOptions, Order, fill_up, no_batch};
 use super::source::{Batch, BatchSource, DataError};
 use super::table::Table;
+use super::targets::Targets;
 use super::tokenizer::{Encoded, Tokenizer};
 
-/// What a placeholder is filled with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Feature {
-    InputIds,
-    InputMask,
-    SegmentIds,
-    Label,
-    /// A column of numbers.
-    Column(String),
-}
-
-impl Feature {
-    /// As `--map` writes them; anything else is a column.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "input_ids" => Self::InputIds,
-            "input_mask" => Self::InputMask,
-            "segment_ids" => Self::SegmentIds,
-            "label" => Self::Label,
-            column => Self::Column(column.to_owned()),
-        }
-    }
-}
-
-/// One placeholder and what fills it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FeedSpec {
-    pub name: String,
-    pub feature: Feature,
-    pub dtype: DType,
-    /// As the graph states it; decides whether a label is an index, a column or one-hot.
-    pub shape: PartialShape,
-}
-
-/// Columns of the table that hold text and labels.
-#[derive(Clone, Debug, Default)]
-pub struct Columns {
-    /// One, or two for pairs.
+/// What a table becomes.
+#[derive(Debug)]
+pub struct TextParts {
+    pub table: Arc<Table>,
+    /// Columns that hold text: none, one, or two for pairs.
     pub text: Vec<String>,
-    pub label: Option<String>,
+    /// Labels of all rows.
+    pub targets: Arc<Targets>,
+    pub tokenizer: Option<Arc<Tokenizer>>,
+}
+
+/// Ids and segments of one text, 5 bytes a token.
+#[derive(Debug)]
+struct Kept {
+    ids: Box<[u32]>,
+    segments: Box<[u8]>,
 }
 
 /// See the module doc.
 pub struct TextBatches {
-    table: Arc<Table>,
-    tokenizer: Option<Arc<Tokenizer>>,
+    parts: TextParts,
     text: Vec<usize>,
-    /// Class of every row of the table.
-    classes: Option<Vec<u32>>,
-    n_classes: usize,
     /// Column index of each numeric feature, in the order of `feeds`.
     numeric: Vec<Option<usize>>,
     feeds: Vec<FeedSpec>,
     order: Order,
     options: BatchOptions,
-    cache: Vec<Option<Arc<Encoded>>>,
+    cache: Vec<Option<Arc<Kept>>>,
     cached_tokens: usize,
+    /// Lengths by row, where batches are made of texts of similar length.
+    lengths: Vec<u32>,
 }
 
-/// Encoded texts are kept up to this many tokens in all (about 100 bytes each), then tokenized anew each time.
-const MAX_CACHED_TOKENS: usize = 4 << 20;
+/// Encoded texts are kept up to this many tokens in all (5 bytes each), then tokenized anew each time.
+const MAX_CACHED_TOKENS: usize = 8 << 20;
 
 impl fmt::Debug for TextBatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} rows of {}, {:?}", self.order.rows().len(), self.table.path().display(), self.options)
+        write!(f, "{} rows of a table, {:?}", self.order.len(), self.options)
     }
 }
 
 impl TextBatches {
-    /// `rows` are the rows of the table that belong to this split; `labels` numbers the classes.
+    /// `rows` are those of this split. Errors: columns that are not there, a placeholder that nothing can fill.
     pub fn new(
-        table: Arc<Table>,
+        parts: TextParts,
         rows: Vec<usize>,
-        columns: &Columns,
-        labels: Option<&LabelVocabulary>,
-        tokenizer: Option<Arc<Tokenizer>>,
         feeds: Vec<FeedSpec>,
         options: BatchOptions,
     ) -> Result<Self, DataError> {
-        let text = columns.text.iter().map(|c| table.column(c)).collect::<Result<Vec<_>, _>>()?;
-        let wants_text =
-            feeds.iter().find(|f| matches!(f.feature, Feature::InputIds | Feature::InputMask | Feature::SegmentIds));
-        if let Some(f) = wants_text {
-            if tokenizer.is_none() {
+        let table = &parts.table;
+        let text = parts.text.iter().map(|c| table.column(c)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(f) = feeds.iter().find(|f| f.feature.is_text()) {
+            if parts.tokenizer.is_none() {
                 return Err(DataError::Other(format!("'{}' needs a tokenizer (--tokenizer vocab.txt)", f.name)));
             }
             if text.is_empty() || text.len() > 2 {
-                return Err(DataError::Other("one text column is needed, or two for pairs (--text)".to_owned()));
+                return Err(DataError::Other(format!(
+                    "one text column is needed, or two for pairs (--text COLUMN); the columns are {}",
+                    table.columns().join(", ")
+                )));
             }
         }
-        let classes = match (&columns.label, labels) {
-            (Some(column), Some(labels)) => Some(labels.indices(&table, table.column(column)?)?),
-            _ => None,
+        let column = |f: &FeedSpec| match &f.feature {
+            Feature::Column(c) => table.column(c).map(Some),
+            Feature::Label if parts.targets.is_none() => {
+                Err(DataError::Other(format!("'{}' is filled with labels, but no label column is chosen (--label)", f.name)))
+            }
+            Feature::Image => Err(DataError::Other(format!("'{}' wants pictures, this is a table", f.name))),
+            _ => Ok(None),
         };
-        let numeric = feeds
-            .iter()
-            .map(|f| match &f.feature {
-                Feature::Column(c) => table.column(c).map(Some),
-                Feature::Label if classes.is_none() => Err(DataError::Other(format!(
-                    "'{}' is filled with labels, but no label column is chosen (--label)",
-                    f.name
-                ))),
-                _ => Ok(None),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let numeric = feeds.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let n_rows = table.len();
+        let has_text = parts.tokenizer.is_some() && !text.is_empty();
         Ok(Self {
-            n_classes: labels.map_or(0, LabelVocabulary::len),
-            table,
-            tokenizer,
             text,
-            classes,
             numeric,
             feeds,
             order: Order::new(rows, &options),
             options: BatchOptions { batch: options.batch.max(1), ..options },
-            cache: vec![None; n_rows],
+            cache: if has_text { vec![None; n_rows] } else { Vec::new() },
             cached_tokens: 0,
+            lengths: Vec::new(),
+            parts,
         })
     }
 
-    /// Lengths in tokens of the first `n` texts, before cutting: what a maximal length is chosen from.
-    pub fn lengths(&self, n: usize) -> Result<Vec<usize>, DataError> {
-        self.order.rows().iter().take(n).map(|&row| Ok(self.tokenize(row, None)?.input_ids.len())).collect()
-    }
-
     fn tokenize(&self, row: usize, max_length: Option<usize>) -> Result<Encoded, DataError> {
-        let Some(tokenizer) = &self.tokenizer else { return Ok(Encoded::default()) };
-        let fields = self.table.row(row)?;
-        let field = |c: usize| fields.get(c).map(String::as_str).unwrap_or_default();
-        let a = self.text.first().map(|&c| field(c)).unwrap_or_default();
-        let b = self.text.get(1).map(|&c| field(c));
-        tokenizer.encode(a, b, max_length).map_err(|e| self.table.row_error(row, e.to_string()))
+        let Some(tokenizer) = &self.parts.tokenizer else { return Ok(Encoded::default()) };
+        encode_row(&self.parts.table, tokenizer, &self.text, row, max_length)
     }
 
-    fn encoded(&mut self, row: usize) -> Result<Arc<Encoded>, DataError> {
-        if let Some(e) = &self.cache[row] {
+    fn encoded(&mut self, row: usize) -> Result<Arc<Kept>, DataError> {
+        if let Some(Some(e)) = self.cache.get(row) {
             return Ok(e.clone());
         }
-        let mut e = self.tokenize(row, Some(self.options.max_length))?;
-        // Only ids are needed from here on.
-        e.tokens = Vec::new();
-        let e = Arc::new(e);
-        if self.cached_tokens < MAX_CACHED_TOKENS {
-            self.cached_tokens += e.input_ids.len();
-            self.cache[row] = Some(e.clone());
+        let e = self.tokenize(row, Some(self.options.max_length))?;
+        let segments = e.segment_ids.iter().map(|&s| s as u8).collect();
+        let kept = Arc::new(Kept { ids: e.input_ids.into_boxed_slice(), segments });
+        if self.cached_tokens < MAX_CACHED_TOKENS
+            && let Some(place) = self.cache.get_mut(row)
+        {
+            self.cached_tokens += kept.ids.len();
+            *place = Some(kept.clone());
         }
-        Ok(e)
+        Ok(kept)
     }
 
     /// The rows of a batch.
     fn rows_of(&mut self, epoch: usize, index: usize) -> Result<Vec<usize>, DataError> {
         if self.order.stale(epoch) {
-            let mut lengths = Vec::new();
-            if self.order.wants_lengths() {
-                lengths = vec![0; self.table.len()];
-                for row in self.order.rows().to_vec() {
-                    lengths[row] = self.encoded(row)?.input_ids.len();
+            if self.order.wants_lengths() && self.lengths.is_empty() && !self.text.is_empty() {
+                self.lengths = vec![0; self.parts.table.len()];
+                for row in self.order.rows().collect::<Vec<_>>() {
+                    self.lengths[row] = self.encoded(row)?.ids.len() as u32;
                 }
             }
-            self.order.make(epoch, &lengths);
+            self.order.make(epoch, &self.lengths);
         }
-        self.order.batch(index).map(<[usize]>::to_vec).ok_or_else(|| no_batch(epoch, index))
+        self.order.batch(index).ok_or_else(|| no_batch(epoch, index))
     }
 
     fn assemble(&mut self, mut rows: Vec<usize>) -> Result<Batch, DataError> {
         let n_examples = rows.len();
         fill_up(&mut rows, &self.options);
-        let texts = if self.tokenizer.is_some() && !self.text.is_empty() {
+        let has_text = self.parts.tokenizer.is_some() && !self.text.is_empty();
+        let texts = if has_text {
             rows.iter().map(|&r| self.encoded(r)).collect::<Result<Vec<_>, _>>()?
         } else {
             Vec::new()
         };
-        let longest = texts.iter().map(|e| e.input_ids.len()).max().unwrap_or(0);
+        let longest = texts.iter().map(|e| e.ids.len()).max().unwrap_or(0);
         let length = self.options.pad.length(longest, self.options.max_length);
         let feeds = (0..self.feeds.len())
             .map(|i| Ok((self.feeds[i].name.clone(), self.feed(i, &rows, &texts, length)?)))
             .collect::<Result<Vec<_>, DataError>>()?;
-        let labels = self.classes.as_ref().map(|c| {
-            let values: Vec<i64> = rows.iter().map(|&r| i64::from(c[r])).collect();
-            Tensor::from_slice(&[values.len()], &values)
-        });
+        let labels = self.parts.targets.of_rows(&rows);
         Ok(Batch { feeds, n_examples, labels, rows })
     }
 
-    fn feed(&self, i: usize, rows: &[usize], texts: &[Arc<Encoded>], length: usize) -> Result<Tensor, DataError> {
+    fn feed(&self, i: usize, rows: &[usize], texts: &[Arc<Kept>], length: usize) -> Result<Tensor, DataError> {
         let spec = &self.feeds[i];
-        let pad = self.tokenizer.as_ref().map_or(0, |t| t.pad_id());
-        let sequence = |get: fn(&Encoded) -> &[u32], fill: u32| {
+        let pad = self.parts.tokenizer.as_ref().map_or(0, |t| t.pad_id());
+        let sequence = |get: &dyn Fn(&Kept, usize) -> u32, fill: u32| {
             let values = texts.iter().flat_map(|e| {
-                let ids = get(e);
-                let n = ids.len().min(length);
-                ids[..n].iter().copied().chain(std::iter::repeat_n(fill, length - n)).map(f64::from)
+                let n = e.ids.len();
+                (0..length).map(move |k| if k < n { get(e, k) } else { fill }).map(f64::from)
             });
             Tensor::from_f64s(spec.dtype, &[rows.len(), length], values)
         };
         Ok(match &spec.feature {
-            Feature::InputIds => sequence(|e| &e.input_ids, pad),
-            Feature::InputMask => sequence(|e| &e.input_mask, 0),
-            Feature::SegmentIds => sequence(|e| &e.segment_ids, 0),
-            Feature::Label => self.label(spec, rows),
+            Feature::InputIds => sequence(&|e, k| e.ids[k], pad),
+            Feature::InputMask => sequence(&|_, _| 1, 0),
+            Feature::SegmentIds => sequence(&|e, k| u32::from(e.segments[k]), 0),
+            Feature::Label | Feature::Image => self.parts.targets.feed(spec, rows),
             Feature::Column(name) => {
                 let column = self.numeric[i].unwrap_or_default();
                 let values = rows.iter().map(|&row| self.number(row, column, name)).collect::<Result<Vec<f64>, _>>()?;
@@ -223,28 +178,26 @@ impl TextBatches {
     }
 
     fn number(&self, row: usize, column: usize, name: &str) -> Result<f64, DataError> {
-        let fields = self.table.row(row)?;
+        let fields = self.parts.table.row(row)?;
         let text = fields.get(column).map(String::as_str).unwrap_or_default().trim();
-        text.parse().map_err(|_| self.table.row_error(row, format!("'{text}' in column '{name}' is not a number")))
+        let wrong = || self.parts.table.row_error(row, format!("'{text}' in column '{name}' is not a number"));
+        text.parse().map_err(|_| wrong())
     }
+}
 
-    /// Class indices `[n]` or `[n, 1]`, or one-hot rows `[n, classes]`, as the placeholder's shape says.
-    fn label(&self, spec: &FeedSpec, rows: &[usize]) -> Tensor {
-        let class = |r: usize| self.classes.as_ref().map_or(0, |c| c[r]);
-        let n = rows.len();
-        match (spec.shape.rank(), spec.shape.dim(1)) {
-            (Some(2), Some(1)) => Tensor::from_f64s(spec.dtype, &[n, 1], rows.iter().map(|&r| f64::from(class(r)))),
-            (Some(2), width) => {
-                let width = width.unwrap_or(self.n_classes).max(1);
-                let hot = rows.iter().flat_map(|&r| {
-                    let hit = class(r) as usize;
-                    (0..width).map(move |c| f64::from(u8::from(c == hit)))
-                });
-                Tensor::from_f64s(spec.dtype, &[n, width], hot)
-            }
-            _ => Tensor::from_f64s(spec.dtype, &[n], rows.iter().map(|&r| f64::from(class(r)))),
-        }
-    }
+/// The tokens of one row of a table: one text, or a pair.
+pub(super) fn encode_row(
+    table: &Table,
+    tokenizer: &Tokenizer,
+    columns: &[usize],
+    row: usize,
+    max_length: Option<usize>,
+) -> Result<Encoded, DataError> {
+    let fields = table.row(row)?;
+    let field = |c: usize| fields.get(c).map(String::as_str).unwrap_or_default();
+    let a = columns.first().map(|&c| field(c)).unwrap_or_default();
+    let b = columns.get(1).map(|&c| field(c));
+    tokenizer.encode(a, b, max_length).map_err(|e| table.row_error(row, e.to_string()))
 }
 
 impl BatchSource for TextBatches {
@@ -258,6 +211,6 @@ impl BatchSource for TextBatches {
     }
 
     fn n_examples(&self) -> Option<usize> {
-        Some(self.order.rows().len())
+        Some(self.order.len())
     }
 }

@@ -121,7 +121,9 @@ fn data_paths(recipe: &mut Recipe) -> impl Iterator<Item = &mut String> {
         _ => None,
     });
     let data = recipe.data.iter_mut();
-    let data = data.flat_map(|d| std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer));
+    let data = data.flat_map(|d| {
+        std::iter::once(&mut d.train).chain(&mut d.validation).chain(&mut d.tokenizer).chain(&mut d.labels)
+    });
     data.chain(weights)
 }
 

@@ -7,6 +7,7 @@
 
 pub mod adapters;
 pub mod bench_plan;
+pub mod beside;
 pub mod change;
 pub mod compute;
 pub mod demo;
@@ -19,16 +20,20 @@ pub mod file;
 pub mod heads;
 pub mod history;
 pub mod job;
+pub mod lengths;
+mod mapping;
 pub mod model;
 pub mod names;
 pub mod objective;
 pub mod overview;
 pub mod prove;
+pub mod plan;
 pub mod query;
 pub mod recipe;
 pub mod report_rows;
 pub mod run;
 pub mod runs;
+pub mod scoring;
 pub mod select;
 #[allow(clippy::module_inception)] // the session itself, in the layer of that name
 pub mod session;

@@ -24,8 +24,19 @@ pub struct ObjectiveValues {
     pub logits: Option<Value>,
     /// The feed that holds the labels, where the objective tells.
     pub labels: Option<Value>,
+    /// The loss that was put on an output.
+    pub attached: Option<AttachedLoss>,
     /// Whether the recipe chose it (else it is guessed).
     pub is_chosen: bool,
+}
+
+/// A loss that is not in the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttachedLoss {
+    /// One of [`losses::ALL`].
+    pub kind: &'static str,
+    /// Labels with this value count for nothing.
+    pub ignore: i64,
 }
 
 impl ObjectiveValues {
@@ -124,6 +135,7 @@ fn attach(
         name,
         logits: Some(on),
         labels: Some(attached.labels),
+        attached: Some(AttachedLoss { kind: info.kind, ignore: ask.ignore }),
         is_chosen: true,
     })
 }

@@ -330,13 +330,17 @@ fn default_ignore_label() -> i64 {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataChoice {
-    /// Path of the training table or `.npz` of feeds, relative to the session file.
+    /// Path of the training data (table, labelled sequences, arrays, image folder), relative to the session file.
     pub train: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<String>,
+    /// File with the classes in their order, one a line; without it they are counted in the training data and sorted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
     /// Columns that hold text (one, or two for pairs).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<String>,
+    /// Column with the label, several separated by commas (numbers, or marks of 0 and 1), or the name of an array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -344,7 +348,7 @@ pub struct DataChoice {
     /// Lower-casing where the tokenizer file does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lower: Option<bool>,
-    /// Placeholder → feature (`input_ids`, `input_mask`, `segment_ids`, `label`, or a column).
+    /// Placeholder → feature (`input_ids`, `input_mask`, `segment_ids`, `image`, `label`, or a column or array).
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub map: IndexMap<String, String>,
     /// What metrics and predictions read where it cannot be guessed.

@@ -1,6 +1,6 @@
 //! A whole data set through a model: loss and metrics, or the predictions themselves. Dropout is absent here.
 
-use crate::data::BatchSource;
+use crate::data::{Batch, BatchSource};
 use crate::program::Random;
 use crate::tensor::Tensor;
 
@@ -9,6 +9,14 @@ use super::metrics::{Collector, Report, Task};
 use super::protocol::Sample;
 use super::samples::Samples;
 use super::step::Phase;
+
+/// What an evaluation gives.
+#[derive(Clone, Debug, Default)]
+pub struct Scores {
+    /// Mean over examples.
+    pub loss: f64,
+    pub report: Report,
+}
 
 /// Loss (mean over examples) and metrics in [`Phase::Eval`].
 ///
@@ -20,8 +28,8 @@ pub fn evaluate(
     source: &mut dyn BatchSource,
     task: &Task,
     seed: u64,
-) -> Result<(f64, Report), String> {
-    evaluate_with_samples(executables, parameters, source, task, seed, 0).map(|(loss, report, _)| (loss, report))
+) -> Result<Scores, String> {
+    evaluate_each(executables, parameters, source, task, seed, |_, _| {})
 }
 
 /// As [`evaluate`], with up to `n_samples` examples that cost most.
@@ -32,8 +40,25 @@ pub(super) fn evaluate_with_samples(
     task: &Task,
     seed: u64,
     n_samples: usize,
-) -> Result<(f64, Report, Vec<Sample>), String> {
+) -> Result<(Scores, Vec<Sample>), String> {
     let mut samples = Samples::new(task, n_samples);
+    let scores = evaluate_each(executables, parameters, source, task, seed, |batch, prediction| {
+        if let Some(s) = &mut samples {
+            s.add(batch, prediction);
+        }
+    })?;
+    Ok((scores, samples.map(Samples::finish).unwrap_or_default()))
+}
+
+/// As [`evaluate`]; `each` sees every batch with its prediction.
+pub fn evaluate_each(
+    executables: &mut Executables,
+    parameters: &[Tensor],
+    source: &mut dyn BatchSource,
+    task: &Task,
+    seed: u64,
+    mut each: impl FnMut(&Batch, &Tensor),
+) -> Result<Scores, String> {
     let mut collector = Collector::new(task.clone());
     let (mut loss, mut examples) = (0.0, 0.0);
     for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
@@ -47,30 +72,28 @@ pub(super) fn evaluate_with_samples(
             && let Some(p) = executables.prediction()
         {
             collector.add(&p, l, batch.n_examples);
-            if let Some(s) = &mut samples {
-                s.add(&batch, &p);
-            }
+            each(&batch, &p);
         }
     }
     if examples == 0.0 {
         return Err("the data to evaluate on has no examples".to_owned());
     }
-    Ok((loss / examples, collector.finish(), samples.map(Samples::finish).unwrap_or_default()))
+    Ok(Scores { loss: loss / examples, report: collector.finish() })
 }
 
-/// Predictions in [`Phase::Eval`], batch by batch: `each` gets the rows that count and the prediction, whose leading axis
-/// may be longer than the rows where the graph fixes the batch size.
+/// Predictions in [`Phase::Eval`], batch by batch: `each` gets the batch and the prediction, whose leading axis may be
+/// longer than the examples that count where the graph fixes the batch size.
 pub fn predict(
     executables: &mut Executables,
     parameters: &[Tensor],
     source: &mut dyn BatchSource,
-    mut each: impl FnMut(&[usize], &Tensor) -> Result<(), String>,
+    mut each: impl FnMut(&Batch, &Tensor) -> Result<(), String>,
 ) -> Result<(), String> {
     for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
         let batch = source.batch(0, index).map_err(|e| e.to_string())?;
         executables.run(Phase::Eval, &batch.feeds, parameters, Random::default())?;
         let prediction = executables.prediction().ok_or("this run names no output to predict from (--logits)")?;
-        each(batch.rows.get(..batch.n_examples).unwrap_or(&batch.rows), &prediction)?;
+        each(&batch, &prediction)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::program::{Random, View};
 use crate::tensor::{DType, Tensor};
 
 use super::checkpoint::{self, Loaded, Progress};
-use super::evaluate::evaluate_with_samples;
+use super::evaluate::{Scores, evaluate_with_samples};
 use super::executables::Executables;
 use super::metrics::{self, Collector, Task};
 use super::optimizers::apply;
@@ -389,7 +389,7 @@ impl<'a> Run<'a> {
         let values = self.store.values();
         let result = evaluate_with_samples(&mut self.executables, values, &mut *source, &self.task, seed, n_samples);
         self.validation = Some(source);
-        let (loss, report, samples) = result?;
+        let (Scores { loss, report }, samples) = result?;
         let watched = self.settings.training.best_metric.clone();
         let value = if watched == "loss" { Some(loss) } else { report.metrics.get(&watched).copied() };
         let higher = metrics::find(&watched).is_none_or(|m| m.higher_is_better);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use regraft::base::files;
 use regraft::data::{
-    BatchOptions, BatchSource, Columns, Feature, FeedSpec, LabelVocabulary, PadTo, Table, TextBatches, Tokenizer,
-    TokenizerOptions,
+    BatchOptions, BatchSource, DataError, Feature, FeedSpec, LabelVocabulary, PadTo, Table, Target, Targets, TextBatches,
+    TextParts, Tokenizer, TokenizerOptions,
 };
 use regraft::tensor::{DType, PartialShape, Tensor};
 use serde::Deserialize;
@@ -72,7 +72,7 @@ const TABLE: &str =
     "label\ttext\tprice\nit\thello world\t1.5\nde\thello\t2\nit\tworld world world hello\t3\nit\thello hello\t4\n";
 
 fn feeds() -> Vec<FeedSpec> {
-    let spec = |name: &str, feature, dtype, shape| FeedSpec { name: name.to_owned(), feature, dtype, shape };
+    let spec = |name: &str, feature, dtype, shape| FeedSpec::new(name, feature, dtype, shape);
     vec![
         spec("ids:0", Feature::InputIds, DType::I32, PartialShape::of_rank(2)),
         spec("mask:0", Feature::InputMask, DType::F32, PartialShape::of_rank(2)),
@@ -90,9 +90,25 @@ fn batches(options: BatchOptions) -> TextBatches {
     let labels = LabelVocabulary::of_column(&table, 0).unwrap();
     assert_eq!(labels.names(), ["de", "it"]);
     assert_eq!(labels.counts(), [1, 3]);
-    let columns = Columns { text: vec!["text".into()], label: Some("label".into()) };
+    make(table, &["text"], Some(&labels), feeds(), options).unwrap()
+}
+
+fn make(
+    table: Arc<Table>,
+    text: &[&str],
+    labels: Option<&LabelVocabulary>,
+    feeds: Vec<FeedSpec>,
+    options: BatchOptions,
+) -> Result<TextBatches, DataError> {
+    let columns = ["label".to_owned()];
+    let targets = match labels {
+        Some(l) => Targets::of_table(&table, &columns, Target::Classes, Some(l), false)?,
+        None => Targets::None,
+    };
     let rows = (0..table.len()).collect();
-    TextBatches::new(table, rows, &columns, Some(&labels), Some(Arc::new(open(true, None))), feeds(), options).unwrap()
+    let text = text.iter().map(|t| (*t).to_owned()).collect();
+    let parts = TextParts { table, text, targets: Arc::new(targets), tokenizer: Some(Arc::new(open(true, None))) };
+    TextBatches::new(parts, rows, feeds, options)
 }
 
 const PLAIN: BatchOptions = BatchOptions {
@@ -146,16 +162,11 @@ fn wrong_data_says_where() {
     files::replace(&path, b"label\ttext\tprice\na\tx\t1\nb\ty\tmuch\n").unwrap();
     let table = Arc::new(Table::open(&path, false).unwrap());
     let labels = LabelVocabulary::from_names(vec!["a".into()]);
-    let columns = Columns { text: vec!["text".into()], label: Some("label".into()) };
-    let make = |labels: Option<&LabelVocabulary>, columns: &Columns, feeds| {
-        TextBatches::new(table.clone(), vec![0, 1], columns, labels, Some(Arc::new(open(true, None))), feeds, PLAIN)
-    };
-    let e = make(Some(&labels), &columns, feeds()).unwrap_err().to_string();
+    let e = make(table.clone(), &["text"], Some(&labels), feeds(), PLAIN).unwrap_err().to_string();
     assert!(e.contains("line 3") && e.contains("'b'"), "{e}");
     let both = LabelVocabulary::from_names(vec!["a".into(), "b".into()]);
-    let e = make(Some(&both), &columns, feeds()).unwrap().batch(0, 0).unwrap_err().to_string();
+    let e = make(table.clone(), &["text"], Some(&both), feeds(), PLAIN).unwrap().batch(0, 0).unwrap_err().to_string();
     assert!(e.contains("line 3") && e.contains("'much'"), "{e}");
-    let nowhere = Columns { text: vec!["words".into()], label: None };
-    let e = make(None, &nowhere, Vec::new()).unwrap_err().to_string();
+    let e = make(table, &["words"], None, Vec::new(), PLAIN).unwrap_err().to_string();
     assert!(e.contains("'words'") && e.contains("label, text, price"), "{e}");
 }

@@ -2,7 +2,7 @@
 //! classes that occur neither in truth nor in prediction do not enter means.
 
 /// One line of the per-class table.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct ClassRow {
     pub name: String,
     pub precision: f64,

@@ -121,19 +121,21 @@ impl Collector {
             let rows = t.shape().first().copied().unwrap_or(1).max(1);
             t.len() / rows * n_rows.min(rows)
         };
-        let (p, l) = (&p[..share(prediction)], &l[..share(labels)]);
+        let l = &l[..share(labels)];
         match self.task.clone() {
             Task::None => {}
             Task::Classes { names, ignore, entities } => {
                 let width = prediction.shape().last().copied().unwrap_or(0);
-                if width == 0 || p.len() != l.len() * width {
+                // Predictions may come with batch and positions in one axis; their number is that of the labels.
+                if width == 0 || p.len() != labels.len() * width {
                     return;
                 }
+                let p = &p[..l.len() * width];
                 let per_row = l.len() / n_rows.max(1);
                 self.add_classes(p, l, width, ignore, entities.then_some((names.as_slice(), per_row)));
             }
-            Task::MultiLabel { names } => self.add_labels(p, l, names.len()),
-            Task::Regression => p.iter().zip(l).for_each(|(&p, &l)| self.values.add(l, p)),
+            Task::MultiLabel { names } => self.add_labels(&p[..share(prediction)], l, names.len()),
+            Task::Regression => p[..share(prediction)].iter().zip(l).for_each(|(&p, &l)| self.values.add(l, p)),
         }
     }
 

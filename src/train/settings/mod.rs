@@ -117,6 +117,13 @@ pub struct DataSettings {
     pub split: f64,
     pub buckets: bool,
     pub skip_bad_rows: bool,
+    /// Column that says which split a row belongs to, and the value of the rows to evaluate on.
+    pub split_column: String,
+    pub split_value: String,
+    /// `unit`, `signed`, `bytes` or `imagenet`.
+    pub image_scale: String,
+    pub image_bgr: bool,
+    pub image_crop: bool,
 }
 
 /// All settings, checked.
@@ -151,17 +158,7 @@ impl Settings {
                 power: number(get("schedule.power"))?,
             },
             training: training_settings(&get)?,
-            data: DataSettings {
-                padding: match get("data.padding") {
-                    "longest" => Padding::Longest,
-                    "max_length" => Padding::MaxLength,
-                    _ => Padding::Auto,
-                },
-                max_length: optional(get("data.max_length"))?,
-                split: number(get("data.split"))?,
-                buckets: get("data.buckets") == "true",
-                skip_bad_rows: get("data.bad_rows") == "skip",
-            },
+            data: data_settings(&get)?,
         })
     }
 
@@ -253,6 +250,25 @@ fn training_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<TrainingSetti
         clip_global_norm: optional::<f64>(get("training.clip_global_norm"))?.filter(|&c| c > 0.0),
         patience: optional(get("training.patience"))?,
         best_metric: get("training.best_metric").to_owned(),
+    })
+}
+
+fn data_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<DataSettings, SettingError> {
+    Ok(DataSettings {
+        padding: match get("data.padding") {
+            "longest" => Padding::Longest,
+            "max_length" => Padding::MaxLength,
+            _ => Padding::Auto,
+        },
+        max_length: optional(get("data.max_length"))?,
+        split: number(get("data.split"))?,
+        buckets: get("data.buckets") == "true",
+        skip_bad_rows: get("data.bad_rows") == "skip",
+        split_column: get("data.split_column").to_owned(),
+        split_value: get("data.split_value").to_owned(),
+        image_scale: get("data.image_scale").to_owned(),
+        image_bgr: get("data.image_order") == "bgr",
+        image_crop: get("data.image_fit") == "crop",
     })
 }
 

@@ -266,6 +266,46 @@ pub const ALL: &[Setting] = &[
         Kind::Choice(|| vec!["stop", "skip"]),
         "Stop with the line number, or skip and count them.",
     ),
+    expert(
+        "data.split_column",
+        "Split column",
+        "",
+        "",
+        Kind::Text,
+        "Column that says which rows train and which are evaluated on (train, validation, test).",
+    ),
+    expert(
+        "data.split_value",
+        "Validation rows say",
+        "",
+        "",
+        Kind::Text,
+        "Value of the split column for rows to evaluate on; empty: validation, valid, val, dev or eval, else test.",
+    ),
+    expert(
+        "data.image_scale",
+        "Pixel values",
+        "unit",
+        "",
+        Kind::Choice(|| crate::data::PixelScale::NAMES.to_vec()),
+        "unit: 0 to 1; signed: −1 to 1; bytes: 0 to 255; imagenet: less its mean, over its deviation.",
+    ),
+    expert(
+        "data.image_order",
+        "Channel order",
+        "rgb",
+        "",
+        Kind::Choice(|| vec!["rgb", "bgr"]),
+        "Which colour comes first.",
+    ),
+    expert(
+        "data.image_fit",
+        "Picture fit",
+        "stretch",
+        "",
+        Kind::Choice(|| vec!["stretch", "crop"]),
+        "Stretch pictures to the model's size, or cut them around the middle.",
+    ),
 ];
 
 impl Setting {
