@@ -119,14 +119,17 @@ fn print(found: &Evaluation) {
     for (name, value) in &found.metrics {
         println!("{name} {value:.6}");
     }
-    if !found.classes.is_empty() && found.classes.len() <= MAX_SHOWN {
+    for (head, table) in [("class", &found.classes), ("entity", &found.entities)] {
+        if table.is_empty() || table.len() > MAX_SHOWN {
+            continue;
+        }
         let number = |v: f64| format!("{v:.4}");
         let row = |c: &crate::train::metrics::ClassRow| {
             vec![c.name.clone(), number(c.precision), number(c.recall), number(c.f1), c.support.to_string()]
         };
-        let rows: Vec<_> = found.classes.iter().map(row).collect();
+        let rows: Vec<_> = table.iter().map(row).collect();
         let right = [false, true, true, true, true];
-        println!("\n{}", report::table(&["class", "precision", "recall", "f1", "examples"], &right, &rows));
+        println!("\n{}", report::table(&[head, "precision", "recall", "f1", "examples"], &right, &rows));
     }
     if !found.confusion.is_empty() && found.confusion.len() <= MAX_SHOWN / 2 {
         let name = |i: usize| found.classes.get(i).map_or_else(|| i.to_string(), |c| c.name.clone());

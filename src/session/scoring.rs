@@ -80,6 +80,9 @@ pub struct Evaluation {
     /// Precision, recall and F1 of every class.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassRow>,
+    /// The same of every type of entity (labelled sequences).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<ClassRow>,
     /// Rows are true classes, columns predicted ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u64>>,
@@ -151,6 +154,7 @@ pub fn evaluate<'a>(
         loss: has_loss.then_some(loss),
         metrics: report.metrics,
         classes: report.classes,
+        entities: report.entities,
         confusion: report.confusion,
         worst: mistakes.finish(&opened, &plan),
     })

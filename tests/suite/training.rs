@@ -118,6 +118,44 @@ fn metrics_equal_scikit_learn() {
     }
 }
 
+#[test]
+fn entities_equal_seqeval() {
+    for case in json("entities.json")["cases"].as_array().unwrap() {
+        let words = |v: &Value| -> Vec<String> {
+            v.as_array().unwrap().iter().map(|w| w.as_str().unwrap().to_owned()).collect()
+        };
+        let names = words(&case["names"]);
+        let index = |w: &String| names.iter().position(|n| n == w).unwrap();
+        let mut collector = Collector::new(Task::Classes { names: names.clone(), ignore: -100, entities: true });
+        for (truth, said) in case["truth"].as_array().unwrap().iter().zip(case["predicted"].as_array().unwrap()) {
+            // With a special token before and padding behind, as sentences come.
+            let (truth, said) = (words(truth), words(said));
+            let labels: Vec<i64> = std::iter::once(-100)
+                .chain(truth.iter().map(|w| index(w) as i64))
+                .chain([-100, -100])
+                .collect();
+            let mut scores = vec![0f64; labels.len() * names.len()];
+            for (i, w) in said.iter().enumerate() {
+                scores[(i + 1) * names.len() + index(w)] = 2.0;
+            }
+            let p = Tensor::from_slice(&[1, labels.len(), names.len()], &scores);
+            collector.add(&p, &Tensor::from_slice(&[1, labels.len()], &labels), 1);
+        }
+        let report = collector.finish();
+        for (name, want) in case["metrics"].as_object().unwrap() {
+            let (got, want) = (report.metrics[name.as_str()], want.as_f64().unwrap());
+            assert!((got - want).abs() < 1e-6, "{names:?}: {name} {got} instead of {want}");
+        }
+        let types = case["types"].as_object().unwrap();
+        assert_eq!(report.entities.len(), types.len(), "{names:?}");
+        for row in &report.entities {
+            let want = &types[&row.name];
+            assert!((row.f1 - want["f1"].as_f64().unwrap()).abs() < 1e-6, "{}", row.name);
+            assert_eq!(row.support, want["support"].as_u64().unwrap(), "{}", row.name);
+        }
+    }
+}
+
 /// Pulls `w` towards the fed `x`, with noise that depends on the step as dropout does.
 #[derive(Debug, Default)]
 struct Pull {

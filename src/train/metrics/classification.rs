@@ -102,6 +102,8 @@ impl Counts {
             ("f1_macro", mean(f1)),
             // Each example has one label, so all micro means are the accuracy.
             ("f1_micro", self.accuracy()),
+            ("precision_micro", self.accuracy()),
+            ("recall_micro", self.accuracy()),
             ("f1_weighted", weighted(f1)),
             ("precision_macro", mean(precision)),
             ("recall_macro", mean(recall)),

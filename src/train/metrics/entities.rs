@@ -1,12 +1,34 @@
 //! Whole entities in sequences of `B-x`, `I-x`, `O` labels, scored as seqeval's default mode (conlleval's rules): an entity
 //! counts where type, begin and end agree.
 
+use std::collections::BTreeMap;
+
+use super::ClassRow;
+
 /// Counts over all sequences.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequences {
+    all: Counts,
+    types: BTreeMap<String, Counts>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
     correct: u64,
     truth: u64,
     predicted: u64,
+}
+
+impl Counts {
+    /// Precision, recall and F1.
+    fn scores(&self) -> (f64, f64, f64) {
+        let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+        (
+            ratio(self.correct, self.predicted),
+            ratio(self.correct, self.truth),
+            ratio(2 * self.correct, self.truth + self.predicted),
+        )
+    }
 }
 
 /// An entity: type, first and last position.
@@ -18,19 +40,42 @@ impl Sequences {
         let name = |i: usize| names.get(i).map_or("O", String::as_str);
         let truth = entities(&row.iter().map(|r| name(r.0)).collect::<Vec<_>>());
         let predicted = entities(&row.iter().map(|r| name(r.1)).collect::<Vec<_>>());
-        self.correct += predicted.iter().filter(|e| truth.contains(e)).count() as u64;
-        self.truth += truth.len() as u64;
-        self.predicted += predicted.len() as u64;
+        for e in &truth {
+            self.count(e.0, |c| c.truth += 1);
+        }
+        for e in &predicted {
+            self.count(e.0, |c| c.predicted += 1);
+            if truth.contains(e) {
+                self.count(e.0, |c| c.correct += 1);
+            }
+        }
+    }
+
+    fn count(&mut self, kind: &str, f: impl Fn(&mut Counts)) {
+        f(&mut self.all);
+        match self.types.get_mut(kind) {
+            Some(c) => f(c),
+            None => f(self.types.entry(kind.to_owned()).or_default()),
+        }
     }
 
     /// Precision, recall and F1 (micro).
     pub fn scores(&self) -> (f64, f64, f64) {
-        let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
-        (
-            ratio(self.correct, self.predicted),
-            ratio(self.correct, self.truth),
-            ratio(2 * self.correct, self.truth + self.predicted),
-        )
+        self.all.scores()
+    }
+
+    /// Mean of the types' F1.
+    pub fn f1_macro(&self) -> f64 {
+        self.types.values().map(|c| c.scores().2).sum::<f64>() / self.types.len().max(1) as f64
+    }
+
+    /// One row per type of entity.
+    pub fn rows(&self) -> Vec<ClassRow> {
+        let row = |(name, c): (&String, &Counts)| {
+            let (precision, recall, f1) = c.scores();
+            ClassRow { name: name.clone(), precision, recall, f1, support: c.truth }
+        };
+        self.types.iter().map(row).collect()
     }
 }
 

@@ -57,6 +57,8 @@ pub const ALL: &[MetricInfo] = &[
     metric("recall", "Recall", true, "Of class 1 where there are two classes, else the macro mean."),
     metric("precision_macro", "Precision (macro)", true, "Mean of the classes' precision."),
     metric("recall_macro", "Recall (macro)", true, "Mean of the classes' recall."),
+    metric("precision_micro", "Precision (micro)", true, "From counts over all classes together."),
+    metric("recall_micro", "Recall (micro)", true, "From counts over all classes together."),
     metric("precision_weighted", "Precision (weighted)", true, "Mean, weighted by the classes' size."),
     metric("recall_weighted", "Recall (weighted)", true, "Mean, weighted by the classes' size."),
     metric("mcc", "MCC", true, "Matthews correlation coefficient."),
@@ -64,6 +66,7 @@ pub const ALL: &[MetricInfo] = &[
     metric("entity_f1", "Entity F1", true, "F1 of whole entities (micro), as seqeval."),
     metric("entity_precision", "Entity precision", true, "Precision of whole entities."),
     metric("entity_recall", "Entity recall", true, "Recall of whole entities."),
+    metric("entity_f1_macro", "Entity F1 (macro)", true, "Mean of the entity types' F1."),
     metric("exact_match", "Exact match", true, "Share of examples with every label right."),
     metric("mse", "MSE", false, "Mean squared error."),
     metric("rmse", "RMSE", false, "Root of the mean squared error."),
@@ -82,6 +85,8 @@ pub struct Report {
     /// Rows are true classes, columns predicted ones; empty for other tasks.
     pub confusion: Vec<Vec<u64>>,
     pub classes: Vec<ClassRow>,
+    /// For labelled sequences one row per type of entity.
+    pub entities: Vec<ClassRow>,
 }
 
 /// Collects predictions and labels of an evaluation.
@@ -203,11 +208,13 @@ impl Collector {
                     put("entity_precision", Some(precision));
                     put("entity_recall", Some(recall));
                     put("entity_f1", Some(f1));
+                    put("entity_f1_macro", Some(self.sequences.f1_macro()));
                 }
                 return Report {
                     metrics: m,
                     confusion: self.classes.matrix().to_vec(),
                     classes: self.classes.rows(names),
+                    entities: if *entities { self.sequences.rows() } else { Vec::new() },
                 };
             }
             Task::MultiLabel { names } => {
@@ -221,7 +228,7 @@ impl Collector {
                 put("f1_macro", Some(macro_f1));
                 put("f1", Some(macro_f1));
                 let rows = self.labels.iter().zip(names).map(|(c, n)| ClassRow { name: n.clone(), ..c.row(1) });
-                return Report { classes: rows.collect(), metrics: m, confusion: Vec::new() };
+                return Report { classes: rows.collect(), metrics: m, ..Report::default() };
             }
             Task::Regression => {
                 for (name, value) in self.values.metrics() {
