@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::base::{CancelToken, Reporter};
-use crate::data::BatchSource;
 use crate::program::Feed;
 use crate::tensor::{Tensor, shape};
 
@@ -12,7 +11,7 @@ use super::compute::{Ask, Mode};
 use super::error::SessionError;
 use super::model::Model;
 use super::recipe::Recipe;
-use super::tables::TablePlan;
+use super::plan::{self, DataPlan};
 use super::training;
 use super::understand::{Base, Understood};
 
@@ -131,25 +130,28 @@ struct Inputs {
 /// The first rows of the recipe's training data as batches; `None` where there is no table or it cannot be read.
 fn real_inputs(model: &Arc<Model>, recipe: &Recipe, n: usize) -> Option<(String, Vec<Inputs>)> {
     let data = recipe.data.as_ref()?;
-    let plan = |recipe: Recipe| {
+    let path = std::path::Path::new(&data.train);
+    let quiet = &mut Reporter::default();
+    let skip = training::settings(recipe).ok()?.data.skip_bad_rows;
+    let set = plan::open(path, data, skip, quiet).ok()?;
+    let plan = |recipe: Recipe, quiet: &mut Reporter| {
         let base = Arc::new(Base::new(model.clone(), &recipe).ok()?);
         let understood = Arc::new(Understood::new(base, Arc::new(recipe)).ok()?);
-        TablePlan::new(understood, &mut Reporter::default()).ok()
+        DataPlan::new(understood, &set, quiet).ok()
     };
     // The file's own placeholders where they do (an adjustment may remove one), else those of the adjusted graph (the
     // objective may read a head that only it has).
-    let plan = plan(Recipe { edits: Vec::new(), ..recipe.clone() }).or_else(|| plan(recipe.clone()))?;
-    let settings = training::settings(recipe).ok()?;
-    let table = plan.open_table(&data.train, &settings).ok()?;
-    let labels = plan.labels(&table).ok()?;
-    let rows = (0..table.len().min(n)).collect();
-    let mut source = plan.batches(&table, rows, labels.as_ref(), &settings, false).ok()?;
+    let plan = plan(Recipe { edits: Vec::new(), ..recipe.clone() }, quiet).or_else(|| plan(recipe.clone(), quiet))?;
+    let labels = plan.labels(&set, quiet).ok()?;
+    let opened = plan.opened(set.clone(), labels.as_ref()).ok()?;
+    let rows = (0..opened.set.len().min(n)).collect();
+    let mut source = plan.batches(&opened, rows, labels.as_ref(), false).ok()?;
     let mut out = Vec::new();
     for i in 0..source.n_batches(0).ok()? {
         let batch = source.batch(0, i).ok()?;
         out.push(Inputs { n: batch.n_examples, feeds: batch.feeds });
     }
-    let name = std::path::Path::new(&data.train).file_name()?.to_string_lossy().into_owned();
+    let name = path.file_name()?.to_string_lossy().into_owned();
     (!out.is_empty()).then(|| (format!("rows of {name}"), out))
 }
 
