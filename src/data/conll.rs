@@ -46,7 +46,10 @@ impl Conll {
         read.end_sentence()?;
         let out = read.out;
         if out.sentences.is_empty() {
-            return Err(DataError::File { path: path.to_owned(), what: "no sentences (one word a line is needed)".to_owned() });
+            return Err(DataError::File {
+                path: path.to_owned(),
+                what: "no sentences (one word a line is needed)".to_owned(),
+            });
         }
         Ok(out)
     }

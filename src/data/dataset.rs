@@ -71,9 +71,10 @@ impl DataSet {
         } else {
             Err(DataError::File {
                 path: path.to_owned(),
-                what: "unknown kind of data (use .csv, .tsv, .jsonl, .conll, .npz, .npy, IDX files or a folder of image \
+                what:
+                    "unknown kind of data (use .csv, .tsv, .jsonl, .conll, .npz, .npy, IDX files or a folder of image \
                        folders)"
-                    .to_owned(),
+                        .to_owned(),
             })
         }
     }
@@ -156,9 +157,7 @@ impl DataSet {
                 let parts = TextParts { table: table.clone(), text: columns.text.clone(), targets, tokenizer };
                 Box::new(TextBatches::new(parts, rows, feeds, options)?)
             }
-            Self::Sequences(c) => {
-                Box::new(TokenBatches::new(c, rows, labels, &needed(tokenizer)?, feeds, options)?)
-            }
+            Self::Sequences(c) => Box::new(TokenBatches::new(c, rows, labels, &needed(tokenizer)?, feeds, options)?),
             Self::Arrays(a) => {
                 let (factor, shift) = images.scale.of_channel(usize::MAX);
                 let scaling = Scaling { factor, shift };
@@ -190,7 +189,11 @@ impl DataSet {
                 let Ok(fields) = table.row(row) else { return String::new() };
                 let texts: Vec<usize> = columns.text.iter().filter_map(|c| table.column(c).ok()).collect();
                 let field = |&c: &usize| fields.get(c).cloned();
-                if texts.is_empty() { fields.join(", ") } else { texts.iter().filter_map(field).collect::<Vec<_>>().join(" | ") }
+                if texts.is_empty() {
+                    fields.join(", ")
+                } else {
+                    texts.iter().filter_map(field).collect::<Vec<_>>().join(" | ")
+                }
             }
             Self::Sequences(c) => c.sentences().get(row).map(|s| s.words.join(" ")).unwrap_or_default(),
             Self::Arrays(_) => format!("example {row}"),
@@ -209,7 +212,5 @@ impl DataSet {
 }
 
 fn needed(tokenizer: Option<Arc<Tokenizer>>) -> Result<Arc<Tokenizer>, DataError> {
-    tokenizer
-        .ok_or_else(|| DataError::Other("labelled sequences need a tokenizer (--tokenizer vocab.txt)".to_owned()))
+    tokenizer.ok_or_else(|| DataError::Other("labelled sequences need a tokenizer (--tokenizer vocab.txt)".to_owned()))
 }
-

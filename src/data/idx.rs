@@ -43,7 +43,8 @@ fn parse(bytes: &[u8]) -> Result<Tensor, String> {
     let rank = bytes.get(3).copied().map_or(0, usize::from);
     let header = 4 + 4 * rank;
     let dims = bytes.get(4..header).ok_or("the file ends inside its header")?;
-    let dims: Vec<usize> = dims.chunks_exact(4).map(|d| u32::from_be_bytes([d[0], d[1], d[2], d[3]]) as usize).collect();
+    let dims: Vec<usize> =
+        dims.chunks_exact(4).map(|d| u32::from_be_bytes([d[0], d[1], d[2], d[3]]) as usize).collect();
     let wanted = shape::element_count(&dims).and_then(|n| n.checked_mul(dtype.size()));
     let body = &bytes[header..];
     match wanted {

@@ -94,7 +94,9 @@ impl ImageFolder {
         let hidden = |p: &Path| p.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
         let folders: Vec<PathBuf> = list(path)?.into_iter().filter(|p| files::is_dir(p) && !hidden(p)).collect();
         if folders.is_empty() {
-            return Err(wrong("no sub-folders (an image folder has one per class, with PNG or JPEG files in it)".to_owned()));
+            return Err(wrong(
+                "no sub-folders (an image folder has one per class, with PNG or JPEG files in it)".to_owned(),
+            ));
         }
         let (mut names, mut counts, mut all, mut classes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (class, folder) in folders.iter().enumerate() {
@@ -135,10 +137,10 @@ impl ImageFolder {
     /// Classes by another vocabulary's numbers. Errors: a folder that it does not know.
     pub fn targets(&self, labels: &LabelVocabulary) -> Result<Targets, DataError> {
         let number = |name: &String| {
-            labels.index(name).map(|i| i as u32).ok_or_else(|| DataError::File {
-                path: self.path.join(name),
-                what: labels.unknown(name),
-            })
+            labels
+                .index(name)
+                .map(|i| i as u32)
+                .ok_or_else(|| DataError::File { path: self.path.join(name), what: labels.unknown(name) })
         };
         let map = self.labels.names().iter().map(number).collect::<Result<Vec<_>, _>>()?;
         Ok(Targets::Classes { of: self.classes.iter().map(|&c| map[c as usize]).collect(), n: labels.len() })
@@ -153,7 +155,8 @@ fn is_picture(path: &Path) -> bool {
 /// Reads and decodes one picture. Errors name the file: not a picture, damaged, or too large.
 fn decode(path: &Path) -> Result<DynamicImage, DataError> {
     let bytes = files::read(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let wrong = |e: image::ImageError| DataError::File { path: path.to_owned(), what: format!("not a readable picture: {e}") };
+    let wrong =
+        |e: image::ImageError| DataError::File { path: path.to_owned(), what: format!("not a readable picture: {e}") };
     let io = |source| DataError::Io { path: path.to_owned(), source };
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(io)?;
     let mut limits = Limits::default();

@@ -33,15 +33,9 @@ pub enum Targets {
         n: usize,
     },
     /// `[rows, n]` of 0 and 1.
-    Marks {
-        of: Vec<u8>,
-        n: usize,
-    },
+    Marks { of: Vec<u8>, n: usize },
     /// `[rows, n]`.
-    Values {
-        of: Vec<f32>,
-        n: usize,
-    },
+    Values { of: Vec<f32>, n: usize },
 }
 
 impl Targets {
@@ -114,7 +108,9 @@ impl Targets {
         let wide = |width: usize| if flat && width == 1 { vec![n] } else { vec![n, width] };
         match self {
             Self::None => Tensor::zeros(spec.dtype, &[n]),
-            Self::Classes { of, n: classes } => class_feed(spec, &rows.iter().map(|&r| of[r]).collect::<Vec<_>>(), *classes),
+            Self::Classes { of, n: classes } => {
+                class_feed(spec, &rows.iter().map(|&r| of[r]).collect::<Vec<_>>(), *classes)
+            }
             Self::Marks { of, n: width } => {
                 let values = rows.iter().flat_map(|&r| &of[r * width..(r + 1) * width]).map(|&v| f64::from(v));
                 Tensor::from_f64s(spec.dtype, &wide(*width), values)

@@ -78,9 +78,10 @@ impl TextBatches {
         }
         let column = |f: &FeedSpec| match &f.feature {
             Feature::Column(c) => table.column(c).map(Some),
-            Feature::Label if parts.targets.is_none() => {
-                Err(DataError::Other(format!("'{}' is filled with labels, but no label column is chosen (--label)", f.name)))
-            }
+            Feature::Label if parts.targets.is_none() => Err(DataError::Other(format!(
+                "'{}' is filled with labels, but no label column is chosen (--label)",
+                f.name
+            ))),
             Feature::Image => Err(DataError::Other(format!("'{}' wants pictures, this is a table", f.name))),
             _ => Ok(None),
         };
@@ -139,11 +140,8 @@ impl TextBatches {
         let n_examples = rows.len();
         fill_up(&mut rows, &self.options);
         let has_text = self.parts.tokenizer.is_some() && !self.text.is_empty();
-        let texts = if has_text {
-            rows.iter().map(|&r| self.encoded(r)).collect::<Result<Vec<_>, _>>()?
-        } else {
-            Vec::new()
-        };
+        let texts =
+            if has_text { rows.iter().map(|&r| self.encoded(r)).collect::<Result<Vec<_>, _>>()? } else { Vec::new() };
         let longest = texts.iter().map(|e| e.ids.len()).max().unwrap_or(0);
         let length = self.options.pad.length(longest, self.options.max_length);
         let feeds = (0..self.feeds.len())

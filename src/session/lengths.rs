@@ -70,8 +70,7 @@ pub(super) fn choose(plan: &DataPlan, sample: &DataSet, reporter: &mut Reporter)
         return Ok(asked.unwrap_or(MAX_LENGTH));
     }
     let Some(tokenizer) = &plan.tokenizer else { return Ok(asked.unwrap_or(MAX_LENGTH)) };
-    let distribution =
-        Distribution::new(sample.lengths(&plan.columns, tokenizer, MEASURED)?, sample.len() <= MEASURED);
+    let distribution = Distribution::new(sample.lengths(&plan.columns, tokenizer, MEASURED)?, sample.len() <= MEASURED);
     let chosen = match (plan.baked_sizes().1, asked) {
         (Some(fixed), _) => fixed,
         (None, Some(n)) => match limit(plan, n) {

@@ -131,8 +131,7 @@ fn fill_last(sample: &DataSet, out: &mut Vec<FeedSpec>, open: &mut Vec<(String, 
         DataSet::Images(_) if !out.iter().any(|f| f.feature == Feature::Image) => Some(Feature::Image),
         DataSet::Arrays(a) => {
             let used = |k: &str| out.iter().any(|f| f.feature == Feature::Column(k.to_owned()));
-            let left: Vec<&str> =
-                a.arrays().map(|(k, _)| k).filter(|k| Some(*k) != a.label() && !used(k)).collect();
+            let left: Vec<&str> = a.arrays().map(|(k, _)| k).filter(|k| Some(*k) != a.label() && !used(k)).collect();
             match left.as_slice() {
                 [one] => Some(Feature::Column((*one).to_owned())),
                 _ => None,

@@ -9,8 +9,8 @@ use crate::data::order::{BatchOptions, PadTo};
 use crate::data::shuffle::stratified_split;
 use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
 use crate::data::{
-    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, PixelScale, Targets,
-    TokenBatches,
+    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, PixelScale,
+    Targets, TokenBatches,
 };
 use crate::program::Value;
 use crate::train::metrics::Task;
@@ -166,8 +166,7 @@ impl DataPlan {
             .collect();
         if kept.len() < before {
             let lines = unknown.join(", ");
-            let message =
-                format!("{} rows with unknown labels are left out (lines {lines}, …)", before - kept.len());
+            let message = format!("{} rows with unknown labels are left out (lines {lines}, …)", before - kept.len());
             reporter.warning("unknown-labels", message, None);
         }
         kept

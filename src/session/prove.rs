@@ -10,8 +10,8 @@ use crate::tensor::{Tensor, shape};
 use super::compute::{Ask, Mode};
 use super::error::SessionError;
 use super::model::Model;
-use super::recipe::Recipe;
 use super::plan::{self, DataPlan};
+use super::recipe::Recipe;
 use super::training;
 use super::understand::{Base, Understood};
 

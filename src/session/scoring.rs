@@ -221,9 +221,10 @@ impl Mistakes {
                     names.collect::<Vec<_>>().join("|")
                 };
                 let n = truth.iter().zip(said).filter(|(t, s)| (**t > 0.5) != (**s > 0.0)).count() as f64;
-                let (t, s) = (|i: usize| truth.get(i).is_some_and(|v| *v > 0.5), |i: usize| {
-                    said.get(i).is_some_and(|v| *v > 0.0)
-                });
+                let (t, s) = (
+                    |i: usize| truth.get(i).is_some_and(|v| *v > 0.5),
+                    |i: usize| said.get(i).is_some_and(|v| *v > 0.0),
+                );
                 (n > 0.0).then(|| (n, list(&t), list(&s), n))
             }
             Task::Regression => {

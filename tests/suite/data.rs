@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use regraft::base::files;
 use regraft::data::{
-    BatchOptions, BatchSource, DataError, Feature, FeedSpec, LabelVocabulary, PadTo, Table, Target, Targets, TextBatches,
-    TextParts, Tokenizer, TokenizerOptions,
+    BatchOptions, BatchSource, DataError, Feature, FeedSpec, LabelVocabulary, PadTo, Table, Target, Targets,
+    TextBatches, TextParts, Tokenizer, TokenizerOptions,
 };
 use regraft::tensor::{DType, PartialShape, Tensor};
 use serde::Deserialize;

@@ -130,10 +130,8 @@ fn entities_equal_seqeval() {
         for (truth, said) in case["truth"].as_array().unwrap().iter().zip(case["predicted"].as_array().unwrap()) {
             // With a special token before and padding behind, as sentences come.
             let (truth, said) = (words(truth), words(said));
-            let labels: Vec<i64> = std::iter::once(-100)
-                .chain(truth.iter().map(|w| index(w) as i64))
-                .chain([-100, -100])
-                .collect();
+            let labels: Vec<i64> =
+                std::iter::once(-100).chain(truth.iter().map(|w| index(w) as i64)).chain([-100, -100]).collect();
             let mut scores = vec![0f64; labels.len() * names.len()];
             for (i, w) in said.iter().enumerate() {
                 scores[(i + 1) * names.len() + index(w)] = 2.0;
