@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::base::{Severity, files};
+use crate::session::prove::What;
 use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, Recipe, Selector, SitePolicy, TrainableChoice};
 use crate::ui::canvas::Wants;
 use crate::ui::canvas::export::PictureKind;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::ThemeChoice;
-use crate::ui::dialogs::Dialog;
+use crate::ui::dialogs::{Dialog, HeadForm, LoraForm, Then, WeightsForm};
 use crate::ui::panels;
 use crate::ui::selection::{How, Target};
 
@@ -23,7 +24,7 @@ impl App {
     pub(super) fn carry_out(&mut self, command: Command, ctx: &egui::Context) {
         match command {
             Command::Do(action) => self.act(action, ctx),
-            Command::Open(path) => self.open_path(path),
+            Command::Open(path) => self.leave(Then::Open(path)),
             Command::Change { change, gesture } => self.change(&change, gesture),
             Command::Jump(index) => {
                 if self.open.as_mut().is_some_and(|o| o.history.jump(index)) {
@@ -42,9 +43,31 @@ impl App {
             Command::SetLearningRate(rate) => self.set_learning_rate(rate),
             Command::CancelJob(id) => self.jobs.cancel(id),
             Command::CopyText(text) => ctx.copy_text(text),
-            Command::SaveText { suggested, text } => self.pick(Picked::SaveFile, Some((suggested, text.into_bytes()))),
             Command::SaveFile { suggested, bytes } => self.pick(Picked::SaveFile, Some((suggested, bytes))),
             Command::Say(text) => self.say(Severity::Error, text),
+            Command::SaveTensor(name) => self.pick(Picked::Tensor, Some((name, Vec::new()))),
+            Command::SaveTensorTo(name, path) => self.save_tensor(name, path),
+            Command::Slice(at) => self.slice(at),
+            Command::SavePlots => self.save_plots(ctx),
+            Command::Prove(what) => self.prove(what),
+            Command::PickOtherModel => self.pick(Picked::OtherModel, None),
+            Command::ApplyTo(path) => self.apply_to(path),
+            Command::OpenTransferred => self.open_transferred(),
+            Command::RefreshRuns => self.refresh_runs(),
+            Command::ResumeRun { folder, more } => self.resume_run(folder, more),
+            Command::RenameRun { folder, name } => self.rename_run(&folder, &name),
+            Command::DeleteRun(folder) => self.delete_run(&folder),
+            Command::ShowDialog(dialog) => self.state.dialog = Some(dialog),
+            Command::ClosePanel(id) => layout::hide(&mut self.layout, id),
+            Command::Recover(path) => self.recover(path),
+            Command::DiscardRecovery(path) => self.discard_recovery(&path),
+            Command::SetPreferences(p) => {
+                self.preferences = p;
+                self.apply_preferences(ctx);
+                self.save_preferences();
+            }
+            Command::Proceed(then) => self.proceed(then),
+            Command::SaveAndProceed(then) => self.save_and_proceed(then),
             Command::SaveTo(path) => self.save_session(path),
             Command::ForgetRecent(path) => {
                 self.preferences.recent.retain(|p| *p != path);
@@ -68,14 +91,17 @@ impl App {
         }
         match action {
             Action::OpenFile => self.pick(Picked::Open, None),
-            Action::OpenDemo => self.open_demo(),
+            Action::OpenDemo => self.leave(Then::OpenDemo),
             Action::Save => match self.open.as_ref().and_then(|o| o.session_path.clone()) {
                 Some(path) => self.save_session(path),
                 None => self.pick(Picked::SaveSession, None),
             },
             Action::SaveAs => self.pick(Picked::SaveSession, None),
             Action::Export => layout::show(&mut self.layout, "export"),
-            Action::CloseModel => self.close_model(),
+            Action::ApplyRecipe => self.pick(Picked::OtherModel, None),
+            Action::GraftHead | Action::AddLora | Action::LoadWeights => self.ask_what_to_add(action),
+            Action::Preferences => self.state.dialog = Some(Dialog::Preferences),
+            Action::CloseModel => self.leave(Then::CloseModel),
             Action::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Action::Undo | Action::Redo => self.travel(action == Action::Undo),
             Action::Find => {
@@ -111,7 +137,9 @@ impl App {
             }
             Action::About => self.state.dialog = Some(Dialog::About),
             Action::Shortcuts => self.state.dialog = Some(Dialog::Shortcuts),
+            Action::Prove => self.prove(What::All),
             Action::Train => self.start_training(),
+            Action::ResumeRun => self.resume_last(),
             Action::Pause | Action::Resume | Action::StopAndKeep | Action::StopAndDiscard | Action::SaveCheckpoint => {
                 self.tell_trainer(action);
             }
@@ -123,18 +151,38 @@ impl App {
         self.ctx_parts(&[], &ctx.global_style().visuals).is_enabled(action)
     }
 
+    /// The form of something that is added to the model, filled in from the selection.
+    fn ask_what_to_add(&mut self, action: Action) {
+        let selected = self.state.selection.focus().and_then(|t| match t {
+            Target::Node(n) if !self.is_constant(n) => Some(n.as_str()),
+            _ => None,
+        });
+        let weights = || {
+            let names = self.state.selection.nodes().iter();
+            let row = |n: &String| self.open.as_ref().and_then(|o| Some(&o.overview.constants[o.index.constant(n)?]));
+            names.filter(|n| row(n).is_some_and(|c| c.role == "matmul-weight")).cloned().collect::<Vec<String>>()
+        };
+        let dialog = match action {
+            Action::GraftHead => Dialog::GraftHead(HeadForm::new(self.open.as_ref(), selected)),
+            Action::AddLora => Dialog::Lora(LoraForm::new(weights())),
+            _ => Dialog::LoadWeights(WeightsForm::default()),
+        };
+        self.state.dialog = Some(dialog);
+    }
+
     /// Bulk choices of what trains and of dropout; each is one undo step and stored as a selector.
     fn choose(&mut self, action: Action) {
         let selectors = |s: Vec<Selector>| Change::SetTrainable(TrainableChoice { include: s, exclude: Vec::new() });
-        let role = |r: &str| Selector::Role(r.to_owned());
         let selected =
             || self.state.selection.nodes().iter().filter(|n| self.is_constant(n)).cloned().collect::<Vec<String>>();
         let change = match action {
             Action::TrainSuggested => selectors(vec![Selector::Suggested]),
             Action::TrainAllFloat => selectors(vec![Selector::All]),
             Action::FreezeAll => selectors(vec![Selector::None]),
-            Action::OnlyBiases => selectors(vec![role("bias"), role("norm-shift")]),
-            Action::OnlyNorms => selectors(vec![role("norm-scale"), role("norm-shift")]),
+            Action::OnlyBiases => selectors(vec![Selector::BitFit]),
+            Action::OnlyNorms => selectors(vec![Selector::LayerNorm]),
+            Action::OnlyHeads => selectors(vec![Selector::Heads]),
+            Action::LastLayers => selectors(vec![Selector::LastLayers(2)]),
             Action::OnlySelection => selectors(selected().into_iter().map(Selector::Name).collect()),
             Action::TrainSelection => Change::Train { names: selected(), on: true },
             Action::FreezeSelection => Change::Train { names: selected(), on: false },
@@ -221,8 +269,9 @@ impl App {
         self.state.canvas.wants = wants;
     }
 
-    fn close_model(&mut self) {
+    pub(super) fn close_model(&mut self) {
         self.jobs.cancel_all();
+        self.slicing = None;
         self.open = None;
         self.run = None;
         self.session = None;

@@ -42,6 +42,8 @@ pub enum Picked {
     Export,
     SaveSession,
     SaveFile,
+    OtherModel,
+    Tensor,
 }
 
 /// What jobs bring back.
@@ -50,6 +52,20 @@ pub enum Outcome {
     Described(String, Result<Arc<Described>, String>),
     Data(Box<Result<super::data::Found, String>>),
     Exported(Result<String, String>),
+    Sliced(crate::ui::ctx::SliceAt, Result<Arc<crate::ui::ctx::Sliced>, String>),
+    Proved(Box<crate::ui::ctx::Proved>),
+    Matched(Box<Result<super::recipes::Matched, String>>),
+    Runs(Vec<crate::ui::ctx::RunEntry>),
+    Autosaved(Result<(), String>),
+    /// A file that was asked for.
+    Written(Result<PathBuf, String>),
+    /// A picture to be written.
+    Pictured {
+        suggested: String,
+        bytes: Vec<u8>,
+    },
+    /// Fonts of the system.
+    Fonts(Box<egui::FontDefinitions>),
     /// The training job is prepared; the trainer runs.
     Started(Box<Result<super::training::Training, String>>),
     Timed(Box<Result<crate::ui::ctx::NodeTimes, String>>),
@@ -57,8 +73,8 @@ pub enum Outcome {
     Picked {
         what: Picked,
         path: Option<PathBuf>,
-        /// What to write there.
-        bytes: Option<Vec<u8>>,
+        /// What to write there, or what it is about.
+        content: Option<(String, Vec<u8>)>,
     },
     /// No dialog could be shown.
     NoDialog(Picked),
@@ -101,6 +117,16 @@ impl Jobs {
         if !self.is_running(title) {
             self.spawn(title, false, work);
         }
+    }
+
+    /// As [`Jobs::start_quietly`], but the newer one counts.
+    pub fn replace_quietly(
+        &mut self,
+        title: &str,
+        work: impl FnOnce(&CancelToken, &Progress) -> Outcome + Send + 'static,
+    ) {
+        self.running.retain(|j| j.title != title);
+        self.spawn(title, false, work);
     }
 
     fn spawn(

@@ -60,6 +60,15 @@ pub fn show(tree: &mut DockTree, id: &str) {
     tree.make_active(|_, tile| matches!(tile, Tile::Pane(p) if *p == pane));
 }
 
+/// The tabs that stand in front of others.
+pub fn fronts(tree: &DockTree) -> Vec<TileId> {
+    let front = |t: &Tile<Pane>| match t {
+        Tile::Container(Container::Tabs(tabs)) if tabs.children.len() > 1 => tabs.active,
+        _ => None,
+    };
+    tree.tiles.tiles().filter_map(front).collect()
+}
+
 /// Whether a panel is in the layout.
 pub fn has(tree: &DockTree, id: &str) -> bool {
     tree.tiles.find_pane(&Pane(id.to_owned())).is_some()

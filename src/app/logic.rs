@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::Severity;
 use crate::ui::Command;
-use crate::ui::dialogs::{Dialog, PathUse};
+use crate::ui::dialogs::{Dialog, PathUse, Then};
 
 use super::App;
 use super::jobs::{Outcome, Picked};
@@ -28,22 +28,37 @@ impl App {
                 Outcome::Started(result) => self.take_started(*result),
                 Outcome::Predicted(result) => self.take_predicted(*result),
                 Outcome::Timed(result) => self.take_times(*result),
-                Outcome::Picked { what, path: Some(path), bytes } => self.use_picked(what, path, bytes),
+                Outcome::Sliced(at, result) => {
+                    self.slicing = None;
+                    if let Some(open) = &mut self.open {
+                        open.slice = Some((at, result));
+                    }
+                }
+                Outcome::Proved(proved) => self.take_proved(*proved),
+                Outcome::Matched(result) => self.take_matched(*result),
+                Outcome::Runs(entries) => self.take_runs(entries),
+                Outcome::Autosaved(result) => self.take_autosaved(result),
+                Outcome::Written(result) => self.take_written(result),
+                Outcome::Pictured { suggested, bytes } => self.pick(Picked::SaveFile, Some((suggested, bytes))),
+                Outcome::Fonts(fonts) => self.jobs.context().set_fonts(*fonts),
+                Outcome::Picked { what, path: Some(path), content } => self.use_picked(what, path, content),
                 Outcome::Picked { .. } => {}
-                Outcome::NoDialog(what) => self.type_path_instead(what),
+                Outcome::NoDialog(what) => self.type_path_instead(what, None),
             }
         }
     }
 
-    /// Asks for a path with the system's dialog, off this thread. `file` is a suggested name and what to write.
-    pub(super) fn pick(&mut self, what: Picked, file: Option<(String, Vec<u8>)>) {
+    /// Asks for a path with the system's dialog, off this thread. `content` is a suggested name and what to write.
+    pub(super) fn pick(&mut self, what: Picked, content: Option<(String, Vec<u8>)>) {
         let folder = self.open.as_ref().and_then(|o| o.path.parent()).map(std::path::Path::to_owned);
         let has_display_server = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() || !cfg!(target_os = "linux");
         if !has_display_server {
             // Without a session bus there is no portal that could show a dialog.
-            match file {
-                Some((name, bytes)) => self.write_file(&folder.unwrap_or_default().join(name), &bytes),
-                None => self.type_path_instead(what),
+            match content {
+                Some((name, bytes)) if what == Picked::SaveFile => {
+                    self.write_file(&folder.unwrap_or_default().join(name), &bytes);
+                }
+                content => self.type_path_instead(what, content.map(|c| c.0)),
             }
             return;
         }
@@ -52,19 +67,24 @@ impl App {
             if let Some(folder) = folder {
                 dialog = dialog.set_directory(folder);
             }
-            let (name, bytes) = file.unzip();
+            let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
                 Picked::Open => dialog.add_filter("Models and sessions", &["pb", "onnx", "regraft"]).pick_file(),
                 Picked::Data => dialog.add_filter("Tables and arrays", &["tsv", "csv", "jsonl", "npz"]).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
-                Picked::SaveFile => dialog.set_file_name(name.unwrap_or_default()).save_file(),
+                Picked::SaveFile => dialog.set_file_name(name).save_file(),
+                Picked::OtherModel => dialog.add_filter("Models", &["pb", "onnx", "meta"]).pick_file(),
+                Picked::Tensor => {
+                    let last = name.rsplit('/').next().unwrap_or("tensor").replace(':', "-");
+                    dialog.set_file_name(format!("{last}.npy")).save_file()
+                }
             };
-            Outcome::Picked { what, path, bytes }
+            Outcome::Picked { what, path, content }
         });
     }
 
-    fn use_picked(&mut self, what: Picked, path: PathBuf, bytes: Option<Vec<u8>>) {
+    fn use_picked(&mut self, what: Picked, path: PathBuf, content: Option<(String, Vec<u8>)>) {
         match what {
             Picked::Open => self.commands.send(Command::Open(path)),
             Picked::Data => self.commands.send(Command::UseData(path)),
@@ -73,15 +93,24 @@ impl App {
                 self.state.drafts.insert("export-path".to_owned(), path.to_string_lossy().into_owned());
             }
             Picked::SaveFile => {
-                if let Some(bytes) = bytes {
+                if let Some((_, bytes)) = content {
                     self.write_file(&path, &bytes);
+                }
+            }
+            Picked::OtherModel => self.commands.send(Command::ApplyTo(path)),
+            Picked::Tensor => {
+                if let Some((name, _)) = content {
+                    self.commands.send(Command::SaveTensorTo(name, path));
                 }
             }
         }
     }
 
-    fn type_path_instead(&mut self, what: Picked) {
+    fn type_path_instead(&mut self, what: Picked, about: Option<String>) {
+        let tensor = format!("Save the values of {}", about.clone().unwrap_or_default());
         let (title, then) = match what {
+            Picked::OtherModel => ("Apply the recipe to another model", PathUse::OtherModel),
+            Picked::Tensor => (tensor.as_str(), PathUse::Tensor),
             Picked::Open => ("Open a model", PathUse::OpenModel),
             Picked::Data => ("Pick data", PathUse::Data),
             Picked::SaveSession => ("Save the session", PathUse::SaveSession),
@@ -90,9 +119,55 @@ impl App {
         };
         let path = match (&self.open, what) {
             (Some(o), Picked::SaveSession) => o.path.with_extension("regraft").to_string_lossy().into_owned(),
+            (Some(o), Picked::Tensor) => {
+                let name = about.unwrap_or_default().replace(['/', ':'], "-");
+                o.path.with_file_name(format!("{name}.npy")).to_string_lossy().into_owned()
+            }
             _ => String::new(),
         };
         self.state.dialog = Some(Dialog::TypePath { title: title.to_owned(), path, then });
+    }
+
+    fn has_unsaved(&self) -> bool {
+        self.open.as_ref().is_some_and(|o| !o.is_saved())
+    }
+
+    /// Does something that leaves the open session behind, after asking where that would lose decisions.
+    pub(super) fn leave(&mut self, then: Then) {
+        if self.has_unsaved() {
+            self.state.dialog = Some(Dialog::Unsaved(then));
+        } else {
+            self.commands.send(Command::Proceed(then));
+        }
+    }
+
+    pub(super) fn proceed(&mut self, then: Then) {
+        match then {
+            Then::Quit => self.commands.send(Command::CloseNow),
+            Then::CloseModel => self.close_model(),
+            Then::Open(path) => self.open_path(path),
+            Then::OpenDemo => self.open_demo(),
+        }
+        self.jobs.context().request_repaint();
+    }
+
+    /// Saves under the session's name, or beside the model under a free one; goes on only where that worked.
+    pub(super) fn save_and_proceed(&mut self, then: Then) {
+        let Some(open) = &self.open else { return };
+        let beside = || {
+            let free = |n: &usize| {
+                let suffix = if *n == 1 { String::new() } else { format!("-{n}") };
+                let stem = open.path.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy());
+                let path = open.path.with_file_name(format!("{stem}{suffix}.regraft"));
+                (!crate::base::files::exists(&path)).then_some(path)
+            };
+            (1..10_000).find_map(|n| free(&n))
+        };
+        let Some(path) = open.session_path.clone().or_else(beside) else { return };
+        self.save_session(path);
+        if !self.has_unsaved() {
+            self.proceed(then);
+        }
     }
 
     /// A request to close is granted where no run is in progress; else the user is asked.
@@ -106,6 +181,9 @@ impl App {
         if ctx.input(|i| i.viewport().close_requested()) && is_running && !self.may_close {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
             self.state.dialog = Some(Dialog::CloseDuringRun);
+        } else if ctx.input(|i| i.viewport().close_requested()) && !self.may_close && self.has_unsaved() {
+            ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
+            self.state.dialog = Some(Dialog::Unsaved(Then::Quit));
         }
         let pasted: Option<String> = if ctx.egui_wants_keyboard_input() {
             None

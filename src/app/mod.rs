@@ -3,15 +3,20 @@
 
 pub mod commands;
 pub mod data;
+mod follow;
 pub mod jobs;
 pub mod layout;
 mod logic;
 pub mod native;
+mod pictures;
 pub mod preferences;
+pub mod recipes;
+mod recovery;
 pub mod screenshot;
 pub mod shell;
 mod times;
 pub mod training;
+mod values;
 pub mod welcome;
 pub mod work;
 
@@ -47,13 +52,20 @@ pub struct App {
     pub(crate) training: Option<training::Training>,
     pub(crate) commands: Sender,
     pub(crate) jobs: jobs::Jobs,
-    pub(crate) log: Vec<LogLine>,
+    pub log: Vec<LogLine>,
     pub(crate) toasts: egui_notify::Toasts,
     pub(crate) layout: layout::DockTree,
     pub(crate) config_dir: Option<PathBuf>,
     /// What the data that are shown were made from.
     pub(crate) data_key: Option<(crate::session::recipe::DataChoice, Option<String>, Option<String>)>,
     pub(crate) select_when_open: Vec<String>,
+    recovery: recovery::Recovery,
+    /// A recipe that was matched with another model and waits to be opened.
+    pub(crate) matched: Option<recipes::Matched>,
+    /// Why nothing is open, for the welcome page.
+    pub(crate) opening_failed: Option<String>,
+    /// The part of a constant that is being read.
+    pub(crate) slicing: Option<crate::ui::ctx::SliceAt>,
     /// Close as soon as no run is in progress.
     pub(crate) is_closing: bool,
     pub(crate) may_close: bool,
@@ -82,6 +94,10 @@ impl App {
             log: Vec::new(),
             toasts: egui_notify::Toasts::default().with_anchor(egui_notify::Anchor::BottomRight),
             layout: layout::default_tree(),
+            recovery: recovery::Recovery::start(options.config_dir.as_deref()),
+            matched: None,
+            opening_failed: None,
+            slicing: None,
             config_dir: options.config_dir,
             data_key: None,
             select_when_open: options.select,
@@ -110,6 +126,7 @@ impl App {
         for command in self.commands.take() {
             self.carry_out(command, ctx);
         }
+        self.autosave();
         self.handle_closing(ctx);
     }
 
@@ -131,6 +148,8 @@ impl App {
             jobs,
             settings: &self.preferences,
             log: &self.log,
+            recoverable: &self.recovery.found,
+            opening_failed: self.opening_failed.as_deref(),
             tokens: Tokens::of(visuals),
             commands: &self.commands,
         }

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::ui::theme::fonts;
-
 use super::{App, Options, preferences};
 
 /// Name under which desktops group the window; also that of the `.desktop` file.
@@ -56,8 +54,8 @@ pub(super) fn run_with<A: eframe::App + 'static>(
         ..eframe::NativeOptions::default()
     };
     let create = Box::new(move |cc: &eframe::CreationContext<'_>| {
-        let app = App::new(&cc.egui_ctx, options);
-        cc.egui_ctx.set_fonts(fonts::with_system_fallback(fonts::definitions()));
+        let mut app = App::new(&cc.egui_ctx, options);
+        app.load_system_fonts();
         Ok(Box::new(wrap(app)) as Box<dyn eframe::App>)
     });
     eframe::run_native("Regraft", native, create).map_err(|e| anyhow!("{e}")).context("the window could not be opened")

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::base::files;
 use crate::ui::ctx::Preferences;
+use crate::ui::theme::fonts;
 
+use super::jobs::Outcome;
 use super::{App, layout};
 
 const PREFERENCES: &str = "preferences.json";
@@ -27,6 +29,13 @@ impl App {
         if let Ok(text) = serde_json::to_string_pretty(&self.preferences) {
             self.write_config(PREFERENCES, &text);
         }
+    }
+
+    /// Looks for fonts of other scripts in a job: their files are large, and the first frame must not wait.
+    pub(super) fn load_system_fonts(&mut self) {
+        self.jobs.start_quietly("Finding fonts", |_, _| {
+            Outcome::Fonts(Box::new(fonts::with_system_fallback(fonts::definitions())))
+        });
     }
 
     pub(super) fn save_layout(&self) {

@@ -4,7 +4,7 @@ use egui::{Align, Layout, Panel, RichText, Ui, WidgetText};
 use egui_tiles::{Behavior, SimplificationOptions, TileId, Tiles, UiResponse};
 
 use crate::ui::command::{Action, Command, Menu};
-use crate::ui::ctx::{Ctx, JobView};
+use crate::ui::ctx::{Ctx, JobView, run_problems};
 use crate::ui::run_view::RunState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{UiState, dialogs, panels, text, widgets};
@@ -66,7 +66,8 @@ fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree
     let body = egui::Frame::new().fill(t.window);
     egui::CentralPanel::default().frame(body).show(ui, |ui| {
         if ctx.open.is_some() {
-            tree.ui(&mut Docking { ctx, state }, ui);
+            let fronts = layout::fronts(tree);
+            tree.ui(&mut Docking { ctx, state, fronts }, ui);
         } else {
             welcome::ui(ui, ctx);
         }
@@ -256,6 +257,8 @@ fn job_ui(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {
 struct Docking<'a, 'b> {
     ctx: &'a Ctx<'b>,
     state: &'a mut UiState,
+    /// Tabs in front of others; read beforehand, since a container that draws is taken out of the tree.
+    fronts: Vec<TileId>,
 }
 
 impl Behavior<Pane> for Docking<'_, '_> {
@@ -276,7 +279,7 @@ impl Behavior<Pane> for Docking<'_, '_> {
         if panel.id == "problems"
             && let Some(open) = self.ctx.open
         {
-            let n = open.problems().len();
+            let n = open.problems().len() + self.ctx.run.map_or(0, |r| run_problems(r, open.recipe()).len());
             if n > 0 {
                 title.push_str(&format!(" {n}"));
             }
@@ -284,8 +287,28 @@ impl Behavior<Pane> for Docking<'_, '_> {
         RichText::new(title).into()
     }
 
-    fn is_tab_closable(&self, _tiles: &Tiles<Pane>, _tile: TileId) -> bool {
+    /// The tab in front has a close mark; the View menu and the palette bring a closed panel back.
+    fn is_tab_closable(&self, _tiles: &Tiles<Pane>, tile: TileId) -> bool {
+        self.fronts.contains(&tile)
+    }
+
+    fn on_tab_close(&mut self, tiles: &mut Tiles<Pane>, tile: TileId) -> bool {
+        if let Some(panel) = tiles.get_pane(&tile).and_then(|p| panels::named(&p.0)) {
+            self.ctx.send(Command::ClosePanel(panel.id));
+        }
+        // The command does it, between frames.
         false
+    }
+
+    fn on_tab_button(&mut self, tiles: &mut Tiles<Pane>, tile: TileId, button: egui::Response) -> egui::Response {
+        let Some(panel) = tiles.get_pane(&tile).and_then(|p| panels::named(&p.0)) else { return button };
+        button.context_menu(|ui| {
+            if widgets::text_button(ui, icons::CLOSE, &format!("Close {}", panel.title)).clicked() {
+                self.ctx.send(Command::ClosePanel(panel.id));
+                ui.close();
+            }
+        });
+        button.on_hover_text(panel.help)
     }
 
     fn tab_bar_color(&self, visuals: &egui::Visuals) -> egui::Color32 {

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::base::{Reporter, Severity};
 use crate::data::Table;
-use crate::session::{Session, run, tables, training};
+use crate::session::recipe::DataChoice;
+use crate::session::{Model, Recipe, Session, file, run, runs, tables, training};
+use crate::train::protocol::Sample;
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
-use crate::ui::run_view::{Mark, MarkKind, Moment, Prediction, RunState, RunView};
+use crate::ui::run_view::{Prediction, RunState, RunView};
 
 use super::App;
+use super::follow::{self, Clock, Follower};
 use super::jobs::Outcome;
 
 /// A trainer at work and what the window needs to follow it.
@@ -20,73 +22,67 @@ pub struct Training {
     trainer: Trainer,
     pub folder: PathBuf,
     epochs: usize,
-    classes: Vec<String>,
-    clock: Clock,
+    follower: Follower,
+    data: Option<DataChoice>,
+    /// What an earlier part of the run showed.
+    before: Option<RunView>,
     warnings: Vec<String>,
+    has_samples: bool,
 }
 
-/// Time since the start without pauses.
-#[derive(Debug)]
-struct Clock {
-    started: Instant,
-    paused_since: Option<Instant>,
-    paused: Duration,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { started: Instant::now(), paused_since: None, paused: Duration::ZERO }
-    }
-
-    fn pause(&mut self) {
-        self.paused_since.get_or_insert_with(Instant::now);
-    }
-
-    fn resume(&mut self) {
-        if let Some(since) = self.paused_since.take() {
-            self.paused += since.elapsed();
-        }
-    }
-
-    fn wall_secs(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
-
-    fn secs(&self) -> f64 {
-        let now = self.paused_since.map_or(Duration::ZERO, |p| p.elapsed());
-        (self.started.elapsed().saturating_sub(self.paused + now)).as_secs_f64()
-    }
+/// Which run to start.
+enum Which {
+    New { recipe: Arc<Recipe>, opened: PathBuf },
+    /// An earlier one, lengthened.
+    Again { folder: PathBuf, more: usize },
 }
 
 impl App {
     pub(super) fn start_training(&mut self) {
-        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
+        let Some(open) = &self.open else { return };
         if open.recipe().data.is_none() {
             self.say(Severity::Warning, "Pick data first: a table in the Data tab.");
             return;
         }
-        let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
         let opened = open.session_path.clone().unwrap_or_else(|| open.path.clone());
+        let recipe = open.history.recipe().clone();
+        self.prepare(Which::New { recipe, opened });
+    }
+
+    /// Goes on with a run of this session.
+    pub(super) fn resume_run(&mut self, folder: PathBuf, more: usize) {
+        if self.run.as_ref().is_some_and(|r| r.state.is_active()) {
+            return self.say(Severity::Warning, "A run is in progress; stop it first.");
+        }
+        self.prepare(Which::Again { folder, more });
+    }
+
+    fn prepare(&mut self, which: Which) {
+        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
+        let model = held.model.clone();
         let classes = open.data.as_ref().map(|d| d.classes.iter().map(|c| c.0.clone()).collect()).unwrap_or_default();
         let ctx = self.jobs.context();
+        let threads = Some(self.preferences.threads).filter(|n| *n > 0);
         self.run = Some(RunView { name: "run".to_owned(), ..RunView::default() });
         self.jobs.start("Preparing the run", move |_, _| {
-            let session = Session::new(model, (*recipe).clone());
-            Outcome::Started(Box::new(start(&session, &opened, classes, ctx)))
+            Outcome::Started(Box::new(start(model, which, classes, threads, ctx)))
         });
     }
 
     pub(super) fn take_started(&mut self, result: Result<Training, String>) {
         match result {
-            Ok(training) => {
+            Ok(mut training) => {
                 let name =
                     training.folder.file_name().map_or_else(|| "run".to_owned(), |n| n.to_string_lossy().into_owned());
                 self.note(Severity::Info, format!("Training into {}", training.folder.display()));
                 for w in &training.warnings {
                     self.note(Severity::Warning, w.clone());
                 }
-                self.run = Some(RunView { name, total_epochs: training.epochs, ..RunView::default() });
+                let before = training.before.take().unwrap_or_default();
+                let folder = Some(training.folder.clone());
+                self.run = Some(RunView { name, folder, total_epochs: training.epochs, ..before });
                 self.training = Some(training);
+                self.refresh_runs();
             }
             Err(e) => {
                 self.run = None;
@@ -102,16 +98,26 @@ impl App {
         if events.is_empty() {
             return;
         }
-        let mut said = Vec::new();
         if let Some(run) = &mut self.run {
             for event in &events {
-                follow(run, training, event, &mut said);
+                training.follower.follow(run, event);
             }
         }
-        let has_ended =
-            matches!(events.last(), Some(TrainEvent::End { reason, .. }) if *reason != EndReason::Discarded);
-        if has_ended {
-            self.predict();
+        let said = std::mem::take(&mut training.follower.said);
+        let samples = events.iter().rev().find_map(|e| match e {
+            TrainEvent::Samples { samples, .. } => Some(samples.clone()),
+            _ => None,
+        });
+        training.has_samples |= samples.is_some();
+        let (has_samples, end) = (training.has_samples, events.last().cloned());
+        if let Some(samples) = samples {
+            self.read_samples(samples);
+        }
+        if let Some(TrainEvent::End { reason, .. }) = end {
+            if !has_samples && reason != EndReason::Discarded {
+                self.predict();
+            }
+            self.refresh_runs();
         }
         for (severity, text) in said {
             if severity == Severity::Info { self.note(severity, text) } else { self.say(severity, text) }
@@ -140,6 +146,15 @@ impl App {
         }
     }
 
+    /// The examples of an evaluation with their texts, read in a job.
+    fn read_samples(&mut self, samples: Vec<Sample>) {
+        let Some(training) = &self.training else { return };
+        let (Some(data), classes) = (training.data.clone(), training.follower.classes.clone()) else { return };
+        self.jobs.start_quietly("Reading examples", move |_, _| {
+            Outcome::Predicted(Box::new(sample_rows(&data, &classes, &samples).map_err(|e| e.to_string())))
+        });
+    }
+
     /// What the tuned model says about the validation table, in a job.
     fn predict(&mut self) {
         let (Some(training), Some(open)) = (&self.training, &self.open) else { return };
@@ -163,22 +178,75 @@ impl App {
     }
 }
 
-fn start(session: &Session, opened: &Path, classes: Vec<String>, ctx: egui::Context) -> Result<Training, String> {
-    let folder = run::default_folder(session, opened);
+fn start(
+    model: Arc<Model>,
+    which: Which,
+    classes: Vec<String>,
+    threads: Option<usize>,
+    ctx: egui::Context,
+) -> Result<Training, String> {
+    let (session, folder, before, resume) = match which {
+        Which::New { recipe, opened } => {
+            let session = Session::new(model, (*recipe).clone());
+            let folder = run::default_folder(&session, &opened);
+            (session, folder, None, false)
+        }
+        Which::Again { folder, more } => {
+            let row = runs::read(&folder).map_err(|e| e.to_string())?;
+            let loaded = file::load(&folder.join(training::RECIPE)).map_err(|e| e.to_string())?;
+            file::check_model(&loaded, &model).map_err(|e| e.to_string())?;
+            let recipe = runs::extended(&row.recipe, more).map_err(|e| e.to_string())?;
+            (Session::new(model, recipe), folder, Some(follow::entry(row)), true)
+        }
+    };
     let waker = Arc::new(move || ctx.request_repaint());
     let start = training::Start {
         folder: Some(folder.clone()),
-        resume: false,
+        resume,
         delivery: Delivery::Merge,
         waker: Some(waker),
-        threads: None,
+        threads,
     };
     let mut reporter = Reporter::default();
-    let job = job(session, start, &mut reporter)?;
+    let data = session.recipe().data.clone();
+    let job = job(&session, start, &mut reporter)?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
-    Ok(Training { trainer, folder, epochs, classes, clock: Clock::new(), warnings: warnings.collect() })
+    let clock = Clock::new(before.as_ref().map_or(0.0, |e| e.elapsed_secs));
+    Ok(Training {
+        trainer,
+        folder,
+        epochs,
+        follower: Follower { clock, classes, said: Vec::new() },
+        data,
+        before: before.map(|e| follow::view_of(&e, epochs)),
+        warnings: warnings.collect(),
+        has_samples: false,
+    })
+}
+
+/// Samples with what their rows say. Rows count in the validation table, or in the training table where that was split.
+fn sample_rows(
+    data: &DataChoice,
+    classes: &[String],
+    samples: &[Sample],
+) -> Result<Vec<Prediction>, crate::data::DataError> {
+    let table = Table::open(Path::new(data.validation.as_ref().unwrap_or(&data.train)), true)?;
+    let texts: Vec<usize> = data.text.iter().filter_map(|c| table.column(c).ok()).collect();
+    let class = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let row = |s: &Sample| {
+        let fields = table.row(s.row)?;
+        let text = texts.iter().filter_map(|&c| fields.get(c).map(String::as_str)).collect::<Vec<_>>().join(" | ");
+        Ok(Prediction {
+            text,
+            label: class(s.label),
+            predicted: class(s.predicted),
+            probability: s.probability,
+            loss: s.loss,
+        })
+    };
+    samples.iter().filter(|s| s.row < table.len()).map(row).collect()
 }
 
 /// The run that the session's data and settings describe.
@@ -199,140 +267,14 @@ fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, Strin
     let row = |(i, p): (usize, &tables::Prediction)| {
         let fields = table.row(i).map_err(|e| e.to_string())?;
         let field = |c: usize| fields.get(c).cloned().unwrap_or_default();
+        let label = label.map(field).unwrap_or_default();
         Ok(Prediction {
             text: texts.iter().map(|&c| field(c)).collect::<Vec<_>>().join(" | "),
-            label: label.map(field).unwrap_or_default(),
+            loss: p.probabilities.get(&label).map_or(f64::NAN, |p| -p.max(f64::MIN_POSITIVE).ln()),
+            label,
             predicted: p.label.clone(),
             probability: p.probabilities.get(&p.label).copied().unwrap_or(f64::NAN),
-            loss: f64::NAN,
         })
     };
     said.iter().enumerate().map(row).collect()
-}
-
-/// One event into the curves and the state of the run.
-fn follow(run: &mut RunView, training: &mut Training, event: &TrainEvent, said: &mut Vec<(Severity, String)>) {
-    let at = |run: &RunView, step: u64, clock: &Clock| Moment {
-        step: step as f64,
-        epoch: epoch_of(step, run.total_steps, run.total_epochs),
-        seconds: clock.secs(),
-        wall: clock.wall_secs(),
-    };
-    match event {
-        TrainEvent::Start { trainable, parameters, steps, memory_estimate_bytes, .. } => {
-            training.clock = Clock::new();
-            run.state = RunState::Running;
-            run.total_steps = *steps as usize;
-            run.trainable = *trainable;
-            run.parameters = *parameters;
-            run.memory_bytes = *memory_estimate_bytes;
-        }
-        TrainEvent::Step { step, epoch, loss, lr, grad_norm, examples_per_sec, metrics } => {
-            let at = at(run, *step, &training.clock);
-            if *epoch != run.epoch {
-                run.marks.push(Mark { kind: MarkKind::Epoch, at, text: format!("epoch {}", epoch + 1) });
-            }
-            run.epoch = *epoch;
-            run.step = *step as usize + 1;
-            run.elapsed_secs = training.clock.secs();
-            run.examples_per_sec = *examples_per_sec;
-            run.learning_rate = *lr;
-            run.loss.push(at, *loss);
-            run.rate.push(at, *lr);
-            run.norm.push(at, *grad_norm);
-            run.speed.push(at, *examples_per_sec);
-            for (name, value) in metrics {
-                run.metric(name).0.push(at, *value);
-            }
-        }
-        TrainEvent::Eval { step, loss, metrics, confusion, split, .. } => {
-            let at = at(run, *step, &training.clock);
-            run.validation_loss.push(at, *loss);
-            for (name, value) in metrics {
-                run.metric(name).1.push(at, *value);
-            }
-            if !confusion.is_empty() {
-                run.confusion = Some(named_confusion(&training.classes, confusion));
-            }
-            let first = metrics.iter().next().map(|(n, v)| format!(", {n} {}", crate::ui::text::number(*v, 4)));
-            let loss = crate::ui::text::number(*loss, 4);
-            said.push((Severity::Info, format!("{split} after step {step}: loss {loss}{}", first.unwrap_or_default())));
-        }
-        TrainEvent::Checkpoint { step, path, best } => {
-            let at = at(run, *step, &training.clock);
-            let kind = if *best { MarkKind::BestCheckpoint } else { MarkKind::Checkpoint };
-            run.marks.push(Mark {
-                kind,
-                at,
-                text: if *best { "best checkpoint".to_owned() } else { "checkpoint".to_owned() },
-            });
-            said.push((Severity::Info, format!("Checkpoint {path}")));
-        }
-        TrainEvent::Weights { step, rows } => {
-            run.watch.take(*step, rows);
-            run.weights = Arc::new(rows.clone());
-            run.weights_step = *step as usize;
-        }
-        // Their texts are read in a job.
-        TrainEvent::Samples { .. } => {}
-        TrainEvent::Log { step, code, message } => {
-            let at = at(run, *step, &training.clock);
-            match code.as_str() {
-                "paused" => {
-                    training.clock.pause();
-                    run.state = RunState::Paused;
-                    run.marks.push(Mark { kind: MarkKind::Pause, at, text: message.clone() });
-                }
-                "resumed" => {
-                    training.clock.resume();
-                    run.state = RunState::Running;
-                }
-                "learning-rate" => run.marks.push(Mark { kind: MarkKind::RateChange, at, text: message.clone() }),
-                _ => {}
-            }
-            said.push((Severity::Info, message.clone()));
-        }
-        TrainEvent::End { reason, step, elapsed_secs, message } => {
-            run.elapsed_secs = *elapsed_secs;
-            run.message.clone_from(message);
-            run.state = match reason {
-                EndReason::Finished | EndReason::EarlyStop => RunState::Finished,
-                EndReason::Stopped | EndReason::Discarded => RunState::Stopped,
-                EndReason::Error => RunState::Failed,
-            };
-            let severity = if *reason == EndReason::Error { Severity::Error } else { Severity::Info };
-            let why = message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
-            said.push((severity, format!("Run {} after {step} steps{why}", run.state.title().to_lowercase())));
-        }
-    }
-}
-
-/// The position of a step in epochs, with its fraction.
-fn epoch_of(step: u64, total_steps: usize, epochs: usize) -> f64 {
-    if total_steps == 0 { 0.0 } else { step as f64 * epochs.max(1) as f64 / total_steps as f64 }
-}
-
-/// Counts with the names of their classes; numbers where names are not known.
-fn named_confusion(classes: &[String], counts: &[Vec<u64>]) -> (Vec<String>, Vec<Vec<usize>>) {
-    let name = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
-    let counts: Vec<Vec<usize>> = counts.iter().map(|row| row.iter().map(|&n| n as usize).collect()).collect();
-    ((0..counts.len()).map(name).collect(), counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_are_placed_in_epochs() {
-        assert_eq!(epoch_of(30, 60, 3), 1.5);
-        assert_eq!(epoch_of(30, 0, 3), 0.0);
-    }
-
-    #[test]
-    fn classes_without_names_are_numbers() {
-        let (names, counts) = named_confusion(&["a".to_owned()], &[vec![1, 2], vec![3, 4]]);
-        assert_eq!(names, ["a", "1"]);
-        assert_eq!(counts[1], [3, 4]);
-    }
 }

@@ -27,11 +27,38 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                     ui.label(&job.title);
                 });
             }
+            if let Some(why) = ctx.opening_failed {
+                ui.add(egui::Label::new(RichText::new(format!("{}  {why}", icons::ERROR)).color(t.error)).wrap());
+                ui.add_space(theme::RELATED);
+            }
+            recoverable_ui(ui, ctx);
             start_ui(ui, ctx);
             drop_zone_ui(ui, ctx, width);
             recent_ui(ui, ctx, width);
         });
     });
+}
+
+/// What a crash left, above everything else.
+fn recoverable_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    for r in ctx.recoverable {
+        ui.allocate_ui(vec2(ui.available_width(), theme::BUTTON_HEIGHT), |ui| {
+            ui.horizontal(|ui| {
+                ui.label(RichText::new(icons::WARNING).color(ctx.tokens.warning));
+                let words = format!("Unsaved decisions for {}, {}", text::elide_middle(&r.name, 36), r.when);
+                ui.label(words);
+                if widgets::text_button(ui, icons::HISTORY, "Recover").clicked() {
+                    ctx.send(Command::Recover(r.path.clone()));
+                }
+                if widgets::text_button(ui, icons::TRASH, "Discard").clicked() {
+                    ctx.send(Command::DiscardRecovery(r.path.clone()));
+                }
+            });
+        });
+    }
+    if !ctx.recoverable.is_empty() {
+        ui.add_space(theme::GROUPS);
+    }
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
@@ -69,7 +96,7 @@ fn drop_zone_ui(ui: &mut Ui, ctx: &Ctx<'_>, width: f32) {
         egui::FontId::proportional(theme::BODY),
         t.text,
     );
-    let formats = "TensorFlow frozen graphs (.pb) · sessions (.regraft)";
+    let formats = "TensorFlow .pb, .meta, SavedModel folders · ONNX · BERT folders · sessions .regraft";
     painter.text(
         center + vec2(0.0, 12.0),
         egui::Align2::CENTER_CENTER,

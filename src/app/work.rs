@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::autodiff::{Cure as ReachCure, GradReport};
 use crate::base::{Reporter, Severity, files};
-use crate::graph::Graph;
 use crate::session::export::{self, Export};
 use crate::session::understand::Base;
 use crate::session::{
@@ -14,7 +13,6 @@ use crate::session::{
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
 use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
-use crate::ui::describe::describe;
 
 use super::App;
 use super::jobs::Outcome;
@@ -51,6 +49,10 @@ struct Opened {
     session_path: Option<PathBuf>,
     /// Train at once (the demo).
     trains: bool,
+    /// The recipe as it is on disk, where what was opened differs from it.
+    saved: Option<Recipe>,
+    /// A file of the recovery folder that is no longer needed.
+    recovered: Option<PathBuf>,
 }
 
 impl App {
@@ -60,6 +62,7 @@ impl App {
             return;
         }
         let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        self.opening_failed = None;
         self.jobs.start(&format!("Opening {name}"), move |_, _| {
             Outcome::Derived(Box::new(open(&path, false).map_err(|e| e.to_string())))
         });
@@ -72,6 +75,30 @@ impl App {
             None => std::env::temp_dir().join(format!("regraft-demo-{}", std::process::id())),
         };
         self.jobs.start("Opening the demo", move |_, _| Outcome::Derived(Box::new(open_demo(&folder))));
+    }
+
+    /// Opens what a crash left, as unsaved decisions of the session that they belong to.
+    pub(super) fn recover(&mut self, path: PathBuf) {
+        self.jobs.start("Recovering", move |_, _| {
+            Outcome::Derived(Box::new(recovered(&path).map_err(|e| e.to_string())))
+        });
+    }
+
+    /// Opens the model that the recipe was matched with.
+    pub(super) fn open_transferred(&mut self) {
+        let Some(matched) = self.matched.take() else { return };
+        self.jobs.start("Opening the other model", move |_, _| {
+            let opened = Opened {
+                path: matched.model.imported.path.clone(),
+                session_path: None,
+                trains: false,
+                saved: Some(Recipe::default()),
+                recovered: None,
+            };
+            let recipe = Arc::new(matched.transferred.recipe);
+            let derived = derive(matched.model, recipe, &[], Some(opened));
+            Outcome::Derived(Box::new(derived.map_err(|e| e.to_string())))
+        });
     }
 
     /// Works the recipe as it is now into what is shown.
@@ -94,7 +121,10 @@ impl App {
         let derived = match result {
             Ok(derived) => derived,
             // The last good state stays.
-            Err(e) => return self.say(Severity::Error, e),
+            Err(e) => {
+                self.opening_failed = self.open.is_none().then(|| e.clone());
+                return self.say(Severity::Error, e);
+            }
         };
         self.session = Some(Held { model: derived.model, understood: derived.understood, file: derived.file });
         let Some(opened) = derived.opened else {
@@ -109,6 +139,12 @@ impl App {
         open.session_path = opened.session_path;
         open.gradients = Some(Arc::new(derived.gradients));
         open.form = Arc::new(form());
+        if let Some(saved) = opened.saved {
+            open.saved = Arc::new(saved);
+        }
+        if let Some(path) = opened.recovered {
+            self.discard_recovery(&path);
+        }
         self.note(Severity::Info, format!("Opened {}", opened.path.display()));
         self.state.selection.clear();
         self.state.drafts.clear();
@@ -118,21 +154,12 @@ impl App {
         self.open = Some(open);
         self.select_asked();
         self.refresh_data();
+        self.refresh_runs();
         if opened.trains {
             super::layout::show(&mut self.layout, "plots");
             super::layout::show(&mut self.layout, "training");
             self.start_training();
         }
-    }
-
-    /// Reads all values of a constant in a job.
-    pub(super) fn describe(&mut self, name: String) {
-        let Some(held) = &self.session else { return };
-        let graph = held.understood.base.graph.clone();
-        self.jobs.start_quietly(&format!("Reading {name}"), move |_, _| {
-            let result = describe_constant(&graph, &name);
-            Outcome::Described(name, result.map(Arc::new))
-        });
     }
 
     pub(super) fn save_session(&mut self, path: PathBuf) {
@@ -167,7 +194,23 @@ impl App {
 fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionError> {
     let session = Session::open(path)?;
     let session_path = session.path().map(Path::to_owned);
-    let opened = Opened { path: session.model.imported.path.clone(), session_path, trains };
+    let opened =
+        Opened { path: session.model.imported.path.clone(), session_path, trains, saved: None, recovered: None };
+    derive(session.model.clone(), session.recipe().clone(), &[], Some(opened))
+}
+
+fn recovered(path: &Path) -> Result<Derived, crate::session::SessionError> {
+    let note = super::recovery::note(path);
+    let session = Session::open(path)?;
+    // What is on disk under the session's own name is what was last saved.
+    let saved = note.session.as_deref().and_then(|p| file::load(p).ok()).map(|l| l.recipe).unwrap_or_default();
+    let opened = Opened {
+        path: session.model.imported.path.clone(),
+        session_path: note.session,
+        trains: false,
+        saved: Some(saved),
+        recovered: Some(path.to_owned()),
+    };
     derive(session.model.clone(), session.recipe().clone(), &[], Some(opened))
 }
 
@@ -201,13 +244,6 @@ fn derive(
     let rows = Rows::new(overview, diff.as_ref());
     let gradients = gradients(understood.report());
     Ok(Derived { model, understood, file, rows, gradients, recipe, opened })
-}
-
-fn describe_constant(graph: &Graph, name: &str) -> Result<crate::ui::ctx::Described, String> {
-    let node = graph.node_named(name).or_else(|| Some(graph.value(graph.value_named(name)?).producer));
-    let constant = node.and_then(|n| graph.constant(n)).ok_or_else(|| format!("{name} is no constant"))?;
-    let tensor = constant.payload.load().map_err(|e| format!("It could not be read: {e}"))?;
-    describe(&tensor).ok_or_else(|| format!("Values of type {} are not shown.", tensor.dtype()))
 }
 
 /// The report of `autodiff` as rows, cures as changes of the recipe.

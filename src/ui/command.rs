@@ -45,17 +45,48 @@ pub enum Command {
     /// Lets a job know that it should end.
     CancelJob(u64),
     CopyText(String),
-    SaveText {
-        suggested: String,
-        text: String,
-    },
-    /// A file of bytes (a picture); asks where it goes.
+    /// Writes a file under a name that the user confirms.
     SaveFile {
         suggested: String,
         bytes: Vec<u8>,
     },
     /// Something that went wrong, in words.
     Say(String),
+    /// Writes one constant's values to a `.npy` or `.csv` file.
+    SaveTensor(String),
+    SaveTensorTo(String, PathBuf),
+    /// Reads a part of a constant for the inspector.
+    Slice(super::ctx::SliceAt),
+    /// Draws all plots of the run into one picture.
+    SavePlots,
+    /// Whether adjustments keep the outputs.
+    Prove(crate::session::prove::What),
+    /// Asks which other model should take the recipe.
+    PickOtherModel,
+    ApplyTo(PathBuf),
+    /// Opens the model that the recipe was matched with.
+    OpenTransferred,
+    /// Reads the runs on disk anew.
+    RefreshRuns,
+    /// Goes on with a run, `more` epochs (or steps, where its length is given in steps) beyond its end.
+    ResumeRun {
+        folder: PathBuf,
+        more: usize,
+    },
+    RenameRun {
+        folder: PathBuf,
+        name: String,
+    },
+    DeleteRun(PathBuf),
+    ShowDialog(super::dialogs::Dialog),
+    ClosePanel(&'static str),
+    Recover(PathBuf),
+    DiscardRecovery(PathBuf),
+    SetPreferences(super::ctx::Preferences),
+    /// What was asked about unsaved decisions is answered: goes on with what waited for it.
+    Proceed(super::dialogs::Then),
+    /// Saves beside the model (or where the session lies), then goes on.
+    SaveAndProceed(super::dialogs::Then),
     SaveTo(PathBuf),
     ForgetRecent(PathBuf),
     CloseDialog,
@@ -119,6 +150,8 @@ pub enum Action {
     Save,
     SaveAs,
     Export,
+    ApplyRecipe,
+    Preferences,
     CloseModel,
     Quit,
     Undo,
@@ -151,10 +184,17 @@ pub enum Action {
     OnlySelection,
     OnlyBiases,
     OnlyNorms,
+    OnlyHeads,
+    LastLayers,
+    GraftHead,
+    AddLora,
+    LoadWeights,
     DropoutOff,
     DropoutTrain,
     BypassAllDropout,
+    Prove,
     Train,
+    ResumeRun,
     Pause,
     Resume,
     StopAndKeep,
@@ -187,6 +227,8 @@ impl Action {
         Self::Save,
         Self::SaveAs,
         Self::Export,
+        Self::ApplyRecipe,
+        Self::Preferences,
         Self::CloseModel,
         Self::Quit,
         Self::Undo,
@@ -219,10 +261,17 @@ impl Action {
         Self::OnlySelection,
         Self::OnlyBiases,
         Self::OnlyNorms,
+        Self::OnlyHeads,
+        Self::LastLayers,
+        Self::GraftHead,
+        Self::AddLora,
+        Self::LoadWeights,
         Self::DropoutOff,
         Self::DropoutTrain,
         Self::BypassAllDropout,
+        Self::Prove,
         Self::Train,
+        Self::ResumeRun,
         Self::Pause,
         Self::Resume,
         Self::StopAndKeep,
@@ -266,6 +315,16 @@ impl Action {
             ),
             Self::Export => {
                 row(File, icons::EXPORT, "Export…", "Writes the model with its tuned values", Some((CTRL, Key::E)))
+            }
+            Self::ApplyRecipe => row(
+                File,
+                icons::RECIPE,
+                "Apply to another model…",
+                "Looks every decision up in another model and opens it with them",
+                None,
+            ),
+            Self::Preferences => {
+                row(File, icons::SETTINGS, "Preferences…", "Theme, size, motion, threads", Some((CTRL, Key::Comma)))
             }
             Self::CloseModel => {
                 row(File, icons::CLOSE, "Close the model", "Back to the welcome page", Some((CTRL, Key::W)))
@@ -361,6 +420,37 @@ impl Action {
             Self::OnlyNorms => {
                 row(Model, icons::TARGET, "Only norms", "Trains the scales and shifts of norms alone", None)
             }
+            Self::OnlyHeads => row(
+                Model,
+                icons::TARGET,
+                "Only heads",
+                "Trains grafted heads; without one, what stands after the last layer",
+                None,
+            ),
+            Self::LastLayers => row(
+                Model,
+                icons::STACK,
+                "Train the last two layers",
+                "The last layers by structure, with everything after them",
+                None,
+            ),
+            Self::GraftHead => {
+                row(Model, icons::PLUS, "Graft a head…", "New predictions from a value, with their loss", None)
+            }
+            Self::AddLora => row(
+                Model,
+                icons::STACK,
+                "Low-rank adapters (LoRA)…",
+                "Thin matrices that train beside frozen weights",
+                None,
+            ),
+            Self::LoadWeights => row(
+                Model,
+                icons::DATA,
+                "Load weights by name…",
+                "Values of another file for the constants of this model",
+                None,
+            ),
             Self::DropoutTrain => {
                 row(Model, icons::DROP, "Dropout at the file's rate", "Active in training, absent in evaluation", None)
             }
@@ -370,6 +460,16 @@ impl Action {
             }
             Self::Train => {
                 row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter)))
+            }
+            Self::Prove => row(
+                Model,
+                icons::PROVE,
+                "Prove the adjustments",
+                "Runs the model with and without them on the same inputs",
+                None,
+            ),
+            Self::ResumeRun => {
+                row(Train, icons::HISTORY, "Resume the last run", "From its newest checkpoint to its end", None)
             }
             Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", None),
             Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", None),
@@ -393,7 +493,9 @@ impl Action {
             self,
             Self::Save
                 | Self::Export
+                | Self::Preferences
                 | Self::Quit
+                | Self::Prove
                 | Self::Find
                 | Self::CopyNames
                 | Self::SelectBack
@@ -405,6 +507,7 @@ impl Action {
                 | Self::MeasureTimes
                 | Self::TrainSelection
                 | Self::OnlyBiases
+                | Self::GraftHead
                 | Self::DropoutOff
                 | Self::StopAndKeep
                 | Self::SaveCheckpoint

@@ -24,6 +24,10 @@ pub struct Ctx<'a> {
     pub jobs: &'a [JobView],
     pub settings: &'a Preferences,
     pub log: &'a [LogLine],
+    /// Unsaved work of programs that ended by a crash.
+    pub recoverable: &'a [Recoverable],
+    /// Why the last file could not be opened, where nothing is open.
+    pub opening_failed: Option<&'a str>,
     pub tokens: &'static Tokens,
     pub commands: &'a Sender,
 }
@@ -54,13 +58,17 @@ impl Ctx<'_> {
             A::Resume => state == Some(super::run_view::RunState::Paused),
             A::StopAndKeep | A::StopAndDiscard | A::SaveCheckpoint => running,
             A::Train => open && !running,
+            A::ResumeRun => open && !running && self.open.is_some_and(|o| o.runs.iter().any(|r| r.can_resume)),
+            A::Prove => self.open.is_some_and(|o| !o.recipe().edits.is_empty()),
+            A::ApplyRecipe => open,
             A::CloseModel => open && !running,
             A::Save | A::SaveAs | A::Export | A::Find | A::SelectAll | A::CopyNames | A::CopyRecipe => open,
             A::PasteRecipe | A::SelectBack | A::SelectForward | A::FitGraph | A::ZoomToSelection => open,
             A::TrainSuggested | A::TrainAllFloat | A::FreezeAll | A::TrainSelection | A::FreezeSelection => open,
             A::SaveGraphPng | A::SaveGraphSvg => open,
             A::MeasureTimes => self.open.is_some_and(|o| o.recipe().data.is_some()) && !running,
-            A::OnlySelection | A::OnlyBiases | A::OnlyNorms => open,
+            A::OnlySelection | A::OnlyBiases | A::OnlyNorms | A::OnlyHeads | A::LastLayers => open,
+            A::GraftHead | A::AddLora | A::LoadWeights => open,
             A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => {
                 self.open.is_some_and(|o| !o.overview.dropout.is_empty())
             }
@@ -93,6 +101,12 @@ pub struct Open {
     pub data: Option<Arc<DataView>>,
     /// The settings form: what can be set, and its defaults.
     pub form: Arc<Vec<SettingGroup>>,
+    /// Whether the adjustments keep the outputs, where that was asked.
+    pub proof: Option<Proved>,
+    /// Runs of this session on disk, oldest first.
+    pub runs: Arc<Vec<RunEntry>>,
+    /// The part of a constant that the inspector shows.
+    pub slice: Option<(SliceAt, Result<Arc<Sliced>, String>)>,
 }
 
 impl Open {
@@ -119,6 +133,9 @@ impl Open {
             is_refreshing: false,
             data: None,
             form: Arc::default(),
+            proof: None,
+            runs: Arc::default(),
+            slice: None,
         }
     }
 
@@ -208,6 +225,56 @@ pub struct NodeTimes {
     pub seconds: Vec<(String, f64)>,
     /// Of the whole step, with what belongs to no node.
     pub total: f64,
+}
+
+/// What a run showed to be wrong, with settings that cure it.
+pub fn run_problems(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
+    use super::weights::Health;
+    let set = |key: &str, value: &str| Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) };
+    let clip = || Cure { label: "Clip gradients at 1".to_owned(), change: set("training.clip_global_norm", "1") };
+    let slower = || {
+        let now = recipe.settings.get("optimizer.lr").and_then(|v| v.parse::<f64>().ok()).unwrap_or(run.learning_rate);
+        let rate = format!("{:e}", now / 2.0);
+        Cure { label: format!("Halve the learning rate to {rate}"), change: set("optimizer.lr", &rate) }
+    };
+    let mut out = Vec::new();
+    if let Some(node) = &run.watch.nan_origin {
+        out.push(Problem {
+            severity: Severity::Error,
+            code: "nan".to_owned(),
+            message: format!("Training ended by a value that is not finite; the first came from {node}."),
+            place: Some(node.clone()),
+            cures: vec![slower(), clip()],
+        });
+    }
+    for (health, severity, message, cures) in [
+        (Health::Exploding, Severity::Error, "has an exploding gradient", vec![clip(), slower()]),
+        (Health::Dead, Severity::Warning, "gets a gradient of exactly zero", Vec::new()),
+        (Health::Fast, Severity::Warning, "moves by more than a tenth in one update", vec![slower()]),
+    ] {
+        let mut ill: Vec<&String> =
+            run.watch.weights.iter().filter(|(_, w)| w.health() == health).map(|(name, _)| name).collect();
+        ill.sort();
+        let Some(first) = ill.first() else { continue };
+        let mut cures = cures;
+        if health == Health::Dead {
+            let names: Vec<String> = ill.iter().map(|n| (*n).clone()).collect();
+            let label = format!("Freeze {}", super::text::plural(names.len(), "weight", "weights"));
+            cures.push(Cure { label, change: Change::Train { names, on: false } });
+        }
+        let others = match ill.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        out.push(Problem {
+            severity,
+            code: format!("weight-{}", health.word()),
+            message: format!("{first}{others} {message}. {}", health.help()),
+            place: Some((*first).clone()),
+            cures,
+        });
+    }
+    out
 }
 
 /// One line of the problems panel.
@@ -342,6 +409,69 @@ pub enum SettingKind {
     Choice(Vec<String>),
 }
 
+/// The outcome of a proof, and the adjustments that it was about.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    pub what: crate::session::prove::What,
+    pub edits: Vec<crate::session::EditEntry>,
+    pub result: Result<Arc<crate::session::prove::Proof>, String>,
+}
+
+/// A run on disk, as it is compared.
+#[derive(Clone, Debug, Default)]
+pub struct RunEntry {
+    pub name: String,
+    pub folder: PathBuf,
+    pub state: super::run_view::RunState,
+    pub steps: usize,
+    pub total_steps: usize,
+    pub elapsed_secs: f64,
+    pub parameters: usize,
+    /// `train/loss`, `validation/accuracy`, …
+    pub curves: Vec<super::series::Series>,
+    pub can_resume: bool,
+    pub recipe: Recipe,
+}
+
+impl RunEntry {
+    pub fn curve(&self, name: &str) -> Option<&super::series::Series> {
+        self.curves.iter().find(|c| c.name == name)
+    }
+}
+
+/// Which matrix of a constant, and from where on its values are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceAt {
+    pub name: String,
+    /// One index per dimension before the last two.
+    pub leading: Vec<usize>,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// A matrix of a constant: a reduced picture of all of it, and a window of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sliced {
+    pub at: SliceAt,
+    pub rows: usize,
+    pub columns: usize,
+    pub picture: Vec<f32>,
+    pub picture_size: [usize; 2],
+    /// Row-major from `at.row` and `at.column` on, `grid_columns` wide.
+    pub grid: Vec<f64>,
+    pub grid_columns: usize,
+}
+
+/// Unsaved work that a crash left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recoverable {
+    pub path: PathBuf,
+    /// The session or model that it belongs to.
+    pub name: String,
+    /// `3 minutes ago`.
+    pub when: String,
+}
+
 /// Long work in progress, as the status bar shows it.
 #[derive(Clone, Debug, Default)]
 pub struct JobView {
@@ -386,10 +516,12 @@ pub struct Preferences {
     pub has_motion: bool,
     pub zoom: f32,
     pub recent: Vec<PathBuf>,
+    /// Threads of runs and proofs; 0 is all cores.
+    pub threads: usize,
 }
 
 impl Default for Preferences {
     fn default() -> Self {
-        Self { theme: ThemeChoice::System, has_motion: true, zoom: 1.0, recent: Vec::new() }
+        Self { theme: ThemeChoice::System, has_motion: true, zoom: 1.0, recent: Vec::new(), threads: 0 }
     }
 }

@@ -67,6 +67,12 @@ impl Series {
         Self { name: name.into(), ..Self::default() }
     }
 
+    /// The same curve under another name.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     pub fn push(&mut self, at: Moment, value: f64) {
         self.steps.push(at.step);
         self.epochs.push(at.epoch);

@@ -1,9 +1,12 @@
 //! What stands in front of everything: the command palette and the few questions that the program asks.
 
+mod graft;
 mod palette;
+mod questions;
 
 use egui::{Id, Modal, RichText, Ui};
 
+pub use graft::{HeadForm, LoraForm, WeightsForm};
 pub use palette::{PaletteState, ui as palette_ui};
 
 use super::command::{Action, Command, Menu};
@@ -28,6 +31,34 @@ pub enum Dialog {
         title: String,
         text: String,
     },
+    Preferences,
+    GraftHead(HeadForm),
+    Lora(LoraForm),
+    LoadWeights(WeightsForm),
+    /// Decisions are not saved, and `then` would lose them.
+    Unsaved(Then),
+    /// What became of a recipe on another model.
+    Transferred {
+        model: String,
+        report: Vec<crate::session::transfer::Line>,
+    },
+    DeleteRun {
+        name: String,
+        folder: std::path::PathBuf,
+    },
+    RenameRun {
+        name: String,
+        folder: std::path::PathBuf,
+    },
+}
+
+/// What waits for an answer about unsaved decisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    Quit,
+    CloseModel,
+    Open(std::path::PathBuf),
+    OpenDemo,
 }
 
 /// What a typed path is for.
@@ -36,6 +67,8 @@ pub enum PathUse {
     OpenModel,
     Data,
     SaveSession,
+    OtherModel,
+    Tensor,
 }
 
 /// Shows the dialog; its buttons send commands.
@@ -52,8 +85,16 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
                 heading(ui, title);
                 ui.add(egui::Label::new(text.as_str()).wrap());
             }
+            Dialog::GraftHead(form) => graft::head_ui(ui, ctx, form),
+            Dialog::Lora(form) => graft::lora_ui(ui, ctx, form),
+            Dialog::LoadWeights(form) => graft::weights_ui(ui, ctx, form),
+            Dialog::Preferences => questions::preferences_ui(ui, ctx),
+            Dialog::Unsaved(then) => questions::unsaved_ui(ui, ctx, then),
+            Dialog::Transferred { model, report } => questions::transferred_ui(ui, ctx, model, report),
+            Dialog::DeleteRun { name, folder } => questions::delete_run_ui(ui, ctx, name, folder),
+            Dialog::RenameRun { name, folder } => questions::rename_run_ui(ui, ctx, name, folder),
         }
-        let is_question = matches!(dialog, Dialog::CloseDuringRun | Dialog::TypePath { .. });
+        let is_question = !matches!(dialog, Dialog::About | Dialog::Shortcuts | Dialog::Error { .. } | Dialog::Preferences);
         if !is_question {
             ui.add_space(theme::GROUPS);
             if widgets::text_button(ui, "", "Close").clicked() {
@@ -62,6 +103,12 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
         }
     });
     if modal.should_close() {
+        ctx.send(Command::CloseDialog);
+    }
+}
+
+fn cancel(ui: &mut Ui, ctx: &Ctx<'_>) {
+    if widgets::text_button(ui, "", "Cancel").clicked() {
         ctx.send(Command::CloseDialog);
     }
 }
@@ -121,13 +168,13 @@ fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then
     let label = ui.label("Path");
     let edit = egui::TextEdit::singleline(path).font(theme::mono(12.0)).desired_width(f32::INFINITY);
     let r = ui.add(edit).labelled_by(label.id);
-    if !r.has_focus() && path.is_empty() {
+    if ui.memory(|m| m.focused().is_none()) {
         r.request_focus();
     }
     let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        let word = if then == PathUse::SaveSession { "Save" } else { "Open" };
+        let word = if matches!(then, PathUse::SaveSession | PathUse::Tensor) { "Save" } else { "Open" };
         let is_clicked = widgets::primary_button(ui, "", word, !path.trim().is_empty()).clicked();
         if (is_clicked || is_entered) && !path.trim().is_empty() {
             let p = std::path::PathBuf::from(path.trim());
@@ -135,6 +182,8 @@ fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then
                 PathUse::OpenModel => Command::Open(p),
                 PathUse::Data => Command::UseData(p),
                 PathUse::SaveSession => Command::SaveTo(p),
+                PathUse::OtherModel => Command::ApplyTo(p),
+                PathUse::Tensor => Command::SaveTensorTo(title.rsplit_once("of ").map_or(String::new(), |t| t.1.to_owned()), p),
             });
             ctx.send(Command::CloseDialog);
         }

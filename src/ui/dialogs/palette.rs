@@ -3,7 +3,7 @@
 use egui::{Id, Key, Modal, RichText, Role, Ui, WidgetInfo};
 
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::Ctx;
+use crate::ui::ctx::{Ctx, Cure, Problem, run_problems};
 use crate::ui::panels;
 use crate::ui::selection::{How, Target};
 use crate::ui::theme::{self, icons};
@@ -90,6 +90,15 @@ fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &Row, is_on: bool) -> bool {
     r.clicked()
 }
 
+/// Every one-click cure of the problems, with the place that it is for.
+fn cures(ctx: &Ctx<'_>) -> Vec<(String, Cure)> {
+    let Some(open) = ctx.open else { return Vec::new() };
+    let mut problems = open.problems();
+    problems.extend(ctx.run.iter().flat_map(|r| run_problems(r, open.recipe())));
+    let place = |p: &Problem| text::elide_middle(p.place.as_deref().unwrap_or_default(), 24);
+    problems.iter().flat_map(|p| p.cures.iter().map(move |c| (place(p), c.clone()))).collect()
+}
+
 /// The best rows for a text: commands and panels first, then names that contain it.
 fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
     let mut scored: Vec<(i32, Row)> = Vec::new();
@@ -114,6 +123,13 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
                     command: vec![Command::ShowPanel(p.id)],
                 },
             ));
+        }
+    }
+    for (place, cure) in cures(ctx) {
+        let title = format!("Cure: {}", cure.label);
+        if let Some(score) = text::fuzzy(query, &title) {
+            let command = vec![Command::change(cure.change)];
+            scored.push((score + 6, Row { icon: icons::LIGHTNING, title, detail: place, command }));
         }
     }
     if let Some(open) = ctx.open.filter(|_| query.trim().len() >= 2) {

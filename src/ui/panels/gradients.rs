@@ -4,10 +4,11 @@ use egui::{Align, Layout, RichText, Role, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder};
 
 use crate::ui::command::Command;
-use crate::ui::ctx::{Blocker, Ctx, Gradients};
+use crate::ui::ctx::{Blocker, Ctx, GradientRow, Gradients};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
+use crate::ui::weights::{Health, Weight};
 use crate::ui::{text, widgets};
 
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         );
     };
     head_ui(ui, ctx, g, &mut state.gradients);
+    measured_ui(ui, ctx);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         if g.blockers.is_empty() {
             return table_ui(ui, ctx, g, state);
@@ -65,6 +67,28 @@ fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut GradientsState
     });
 }
 
+/// What the run in progress (or the last one) measured: how many weights are ill, and where numbers went wrong.
+fn measured_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    let Some(run) = ctx.run else { return };
+    if let Some(node) = &run.watch.nan_origin {
+        ui.horizontal_wrapped(|ui| {
+            widgets::severity_mark(ui, crate::base::Severity::Error);
+            ui.label("The first value that is not finite came from");
+            if widgets::name_link(ui, node).clicked() {
+                ctx.send(Command::Select(Target::Node(node.clone()), How::Replace));
+                ctx.send(Command::ShowPanel("graph"));
+            }
+        });
+    }
+    if let Some(step) = run.watch.step {
+        let words = match run.watch.n_ill() {
+            0 => format!("Measured at step {}: every weight is fine.", text::exact(step as usize)),
+            n => format!("Measured at step {}: {} not fine.", text::exact(step as usize), text::plural(n, "weight is", "weights are")),
+        };
+        widgets::caption(ui, words);
+    }
+}
+
 /// `41 of 41 trainable constants are reached from loss/Mean:0`.
 fn summary(g: &Gradients) -> String {
     let from = if g.objective.is_empty() { String::new() } else { format!(" from {}", g.objective) };
@@ -100,7 +124,12 @@ pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
 }
 
 fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
-    let rows: Vec<_> = g.constants.iter().filter(|c| !state.gradients.only_missing || c.verdict != "flows").collect();
+    let watch = ctx.run.map(|r| &r.watch).filter(|w| w.step.is_some());
+    let health = |c: &GradientRow| watch.and_then(|w| w.of(&c.name)).map_or(Health::Fine, Weight::health);
+    let mut rows: Vec<_> =
+        g.constants.iter().filter(|c| !state.gradients.only_missing || c.verdict != "flows").collect();
+    // What needs a look comes first; else the file's order.
+    rows.sort_by_key(|c| health(c));
     TableBuilder::new(ui)
         .id_salt("gradients")
         .sense(egui::Sense::click())
@@ -108,9 +137,12 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::initial(300.0).at_least(160.0).clip(true).resizable(true))
         .column(Column::exact(76.0))
+        .column(Column::exact(if watch.is_some() { 84.0 } else { 0.0 }))
+        .column(Column::exact(if watch.is_some() { 104.0 } else { 0.0 }))
         .column(Column::remainder().at_least(160.0).clip(true))
         .header(theme::ROW_HEIGHT, |mut row| {
-            for title in ["Constant", "Verdict", "Why"] {
+            let measured = |title| if watch.is_some() { title } else { "" };
+            for title in ["Constant", "Verdict", measured("Norm"), measured("Update/weight"), "Why"] {
                 row.col(|ui| {
                     widgets::caption(ui, title);
                 });
@@ -127,8 +159,21 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
                 row.col(|ui| {
                     widgets::verdict_badge(ui, &c.verdict);
                 });
+                let weight = watch.and_then(|w| w.of(&c.name));
+                for v in [weight.and_then(|w| w.gradient), weight.and_then(|w| w.update_ratio)] {
+                    row.col(|ui| {
+                        if let Some(v) = v {
+                            widgets::table::number_cell(ui, &text::number(v, 3), &v.to_string());
+                        }
+                    });
+                }
                 row.col(|ui| {
-                    let why = c.why.as_deref().unwrap_or_default();
+                    let health = health(c);
+                    if health != Health::Fine {
+                        let color = if health == Health::Fast { ctx.tokens.warning } else { ctx.tokens.error };
+                        widgets::badge(ui, health.word(), color).on_hover_text(health.help());
+                    }
+                    let why = c.why.as_deref().unwrap_or(health.help());
                     let label = egui::Label::new(RichText::new(why).color(ctx.tokens.text_secondary)).truncate();
                     ui.add(label).on_hover_text(why);
                 });

@@ -5,7 +5,7 @@ use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, 
 use crate::session::Change;
 use crate::session::overview::ConstantRow;
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::{Ctx, Described, Open};
+use crate::ui::ctx::{Ctx, Described, Open, SliceAt, Sliced};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons, tokens};
@@ -14,7 +14,9 @@ use crate::ui::{text, widgets};
 /// The picture of the constant that is shown, made once.
 #[derive(Default)]
 pub struct InspectorState {
-    picture: Option<(String, bool, TextureHandle)>,
+    picture: Option<(SliceAt, bool, TextureHandle)>,
+    /// The part that is asked for.
+    at: SliceAt,
     /// Diverging colours centred at zero instead of viridis.
     is_diverging: bool,
 }
@@ -201,11 +203,11 @@ fn values_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, row: &ConstantRow, state: 
         Some(Err(e)) => {
             ui.add(egui::Label::new(RichText::new(e).color(ctx.tokens.error)).wrap());
         }
-        Some(Ok(d)) => described_ui(ui, ctx, &row.name, d, state),
+        Some(Ok(d)) => described_ui(ui, ctx, row, d, state),
     });
 }
 
-fn described_ui(ui: &mut Ui, ctx: &Ctx<'_>, name: &str, d: &Described, state: &mut InspectorState) {
+fn described_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow, d: &Described, state: &mut InspectorState) {
     let show = |v: f64| text::number(v, 5);
     if d.elements > 1 {
         widgets::fact_with_exact(ui, "Mean", &show(d.mean), Some(&d.mean.to_string()));
@@ -224,10 +226,62 @@ fn described_ui(ui: &mut Ui, ctx: &Ctx<'_>, name: &str, d: &Described, state: &m
     if d.histogram.len() > 1 {
         histogram_ui(ui, ctx, d);
     }
-    if d.picture_size[0] > 1 && d.picture_size[1] > 1 {
-        picture_ui(ui, name, d, state);
+    slice_ui(ui, ctx, row, state);
+    if widgets::text_button(ui, icons::SAVE, "Save as .npy or .csv…").clicked() {
+        ctx.send(Command::SaveTensor(row.name.clone()));
     }
-    grid_ui(ui, ctx, d);
+}
+
+/// Heat map and values of one matrix, with controls for which one and from where on.
+fn slice_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow, state: &mut InspectorState) {
+    let dims: Vec<usize> = row.shape.iter().flatten().map(|d| d.unwrap_or(1)).collect();
+    if row.elements == 0 {
+        return;
+    }
+    if state.at.name != row.name {
+        let leading = vec![0; dims.len().saturating_sub(2)];
+        state.at = SliceAt { name: row.name.clone(), leading, row: 0, column: 0 };
+    }
+    let Some(open) = ctx.open else { return };
+    let sliced = match &open.slice {
+        Some((at, Ok(s))) if at.name == row.name => s.clone(),
+        Some((at, Err(e))) if at.name == row.name => {
+            widgets::note(ui, e);
+            return;
+        }
+        _ => {
+            ctx.send(Command::Slice(state.at.clone()));
+            ui.spinner();
+            return;
+        }
+    };
+    let before = state.at.clone();
+    if sliced.rows * sliced.columns > 1 {
+        slice_controls_ui(ui, &dims, &sliced, &mut state.at);
+    }
+    if state.at != before {
+        ctx.send(Command::Slice(state.at.clone()));
+    }
+    if sliced.picture_size[0] > 1 && sliced.picture_size[1] > 1 {
+        picture_ui(ui, &sliced, state);
+    }
+    grid_ui(ui, ctx, &sliced);
+}
+
+fn slice_controls_ui(ui: &mut Ui, dims: &[usize], s: &Sliced, at: &mut SliceAt) {
+    ui.horizontal_wrapped(|ui| {
+        let drag = |ui: &mut Ui, value: &mut usize, most: usize, name: &str| {
+            ui.add_enabled_ui(most > 0, |ui| {
+                let drag = egui::DragValue::new(value).range(0..=most).prefix(format!("{name} "));
+                ui.add(drag).accessible_name(name).on_hover_text(format!("{name}, 0 to {most}"));
+            });
+        };
+        for (i, value) in at.leading.iter_mut().enumerate() {
+            drag(ui, value, dims.get(i).map_or(0, |d| d.saturating_sub(1)), &format!("axis {i}"));
+        }
+        drag(ui, &mut at.row, s.rows - 1, "row");
+        drag(ui, &mut at.column, s.columns - 1, "column");
+    });
 }
 
 fn histogram_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
@@ -260,12 +314,14 @@ fn histogram_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
     });
 }
 
-fn picture_ui(ui: &mut Ui, name: &str, d: &Described, state: &mut InspectorState) {
+fn picture_ui(ui: &mut Ui, d: &Sliced, state: &mut InspectorState) {
     let is_diverging = state.is_diverging;
-    if state.picture.as_ref().is_none_or(|(n, m, _)| n != name || *m != is_diverging) {
+    // The window of values moves over the same picture.
+    let key = SliceAt { row: 0, column: 0, ..d.at.clone() };
+    if state.picture.as_ref().is_none_or(|(k, m, _)| *k != key || *m != is_diverging) {
         let image = picture(d, is_diverging);
         let texture = ui.ctx().load_texture("constant-picture", image, TextureOptions::NEAREST);
-        state.picture = Some((name.to_owned(), is_diverging, texture));
+        state.picture = Some((key, is_diverging, texture));
     }
     let Some((_, _, texture)) = &state.picture else { return };
     let [h, w] = d.picture_size;
@@ -282,7 +338,7 @@ fn picture_ui(ui: &mut Ui, name: &str, d: &Described, state: &mut InspectorState
     ui.checkbox(&mut state.is_diverging, "Centre the colours at zero");
 }
 
-fn picture(d: &Described, is_diverging: bool) -> ColorImage {
+fn picture(d: &Sliced, is_diverging: bool) -> ColorImage {
     let bound = d.picture.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs())).max(f32::MIN_POSITIVE);
     let (low, high) =
         d.picture.iter().filter(|v| v.is_finite()).fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
@@ -295,28 +351,30 @@ fn picture(d: &Described, is_diverging: bool) -> ColorImage {
     ColorImage::new([d.picture_size[1], d.picture_size[0]], pixels)
 }
 
-fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &Described) {
-    let columns = d.columns.min(((ui.available_width() - 40.0) / 62.0).max(1.0) as usize);
-    let rows = (d.first.len().div_ceil(d.columns)).min(8);
-    if d.first.is_empty() {
-        return;
-    }
+fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
+    let fits = ((ui.available_width() - 48.0) / 62.0).max(1.0) as usize;
+    let columns = s.grid_columns.min(fits);
+    let index = |ui: &mut Ui, i: usize| {
+        ui.label(RichText::new(i.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_disabled));
+    };
     ui.add_space(4.0);
     egui::Grid::new("values").spacing(vec2(8.0, 2.0)).show(ui, |ui| {
-        for r in 0..rows {
-            ui.label(RichText::new(r.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_disabled));
-            for c in 0..columns {
-                if let Some(v) = d.first.get(r * d.columns + c) {
-                    let label = RichText::new(text::number(*v, 3)).monospace().size(theme::CAPTION);
-                    ui.label(label).on_hover_text(format!("[{r}, {c}] = {v}"));
-                }
+        ui.label("");
+        for c in 0..columns {
+            index(ui, s.at.column + c);
+        }
+        ui.end_row();
+        for (r, values) in s.grid.chunks(s.grid_columns.max(1)).enumerate() {
+            index(ui, s.at.row + r);
+            for (c, v) in values.iter().enumerate().take(columns) {
+                let label = RichText::new(text::number(*v, 3)).monospace().size(theme::CAPTION);
+                let place: Vec<String> = s.at.leading.iter().map(ToString::to_string).collect();
+                let place = [place, vec![(s.at.row + r).to_string(), (s.at.column + c).to_string()]].concat().join(", ");
+                ui.label(label).on_hover_text(format!("[{place}] = {v}"));
             }
             ui.end_row();
         }
     });
-    if d.elements > rows * columns {
-        widgets::caption(ui, format!("the first {} of {} values", rows * columns, text::exact(d.elements)));
-    }
 }
 
 fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {

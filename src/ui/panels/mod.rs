@@ -2,6 +2,7 @@
 //! docking layout and the picture tests walk the list.
 
 mod browser;
+mod compare;
 mod data;
 mod dropout;
 mod export;
@@ -25,7 +26,8 @@ use super::theme::icons;
 pub use browser::BrowserState;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
-pub use plots::{PlotsState, curves};
+pub use compare::CompareState;
+pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};
 
 /// Where a panel stands in the default layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,14 @@ pub const ALL: &[Panel] = &[
         Dock::Center,
         "What the model says about held-out examples",
         predictions::ui,
+    ),
+    panel(
+        "compare",
+        "Compare",
+        icons::STACK,
+        Dock::Center,
+        "Runs side by side: settings, curves, metrics",
+        compare::ui,
     ),
     panel("export", "Export", icons::EXPORT, Dock::Center, "Writes the tuned model", export::ui),
     panel("inspector", "Inspector", icons::INFO, Dock::Right, "Everything about the selection", inspector::ui),

@@ -19,7 +19,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         );
     };
     if let Some((classes, counts)) = &run.confusion {
-        confusion_ui(ui, ctx, classes, counts);
+        egui::ScrollArea::horizontal().id_salt("confusion").show(ui, |ui| {
+            ui.horizontal_top(|ui| {
+                confusion_ui(ui, ctx, classes, counts);
+                ui.separator();
+                classes_ui(ui, classes, counts);
+            });
+        });
         ui.separator();
     }
     let rows = worst_first(&run.predictions);
@@ -75,9 +81,51 @@ fn worst_first(predictions: &[Prediction]) -> Vec<&Prediction> {
     rows
 }
 
+/// Precision, recall and F1 of one class, as scikit-learn defines them (0 where there is nothing to divide by).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ClassScores {
+    precision: f64,
+    recall: f64,
+    f1: f64,
+    support: usize,
+}
+
+fn class_scores(counts: &[Vec<usize>], class: usize) -> ClassScores {
+    let hit = counts[class].get(class).copied().unwrap_or(0);
+    let support: usize = counts[class].iter().sum();
+    let said: usize = counts.iter().filter_map(|row| row.get(class)).sum();
+    let ratio = |n: usize, d: usize| if d == 0 { 0.0 } else { n as f64 / d as f64 };
+    ClassScores {
+        precision: ratio(hit, said),
+        recall: ratio(hit, support),
+        f1: ratio(2 * hit, said + support),
+        support,
+    }
+}
+
+fn classes_ui(ui: &mut Ui, classes: &[String], counts: &[Vec<usize>]) {
+    egui::Grid::new("per-class").spacing(vec2(16.0, 2.0)).show(ui, |ui| {
+        for title in ["Class", "Precision", "Recall", "F1", "Examples"] {
+            widgets::caption(ui, title);
+        }
+        ui.end_row();
+        for (i, name) in classes.iter().enumerate().take(counts.len()).take(MAX_CLASSES) {
+            let s = class_scores(counts, i);
+            ui.label(text::elide_middle(name, 18)).on_hover_text(name);
+            for v in [s.precision, s.recall, s.f1] {
+                ui.label(RichText::new(text::percent(v)).monospace()).on_hover_text(v.to_string());
+            }
+            ui.label(RichText::new(text::exact(s.support)).monospace());
+            ui.end_row();
+        }
+    });
+}
+
+/// Classes that fit beside each other.
+const MAX_CLASSES: usize = 12;
+
 fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<usize>]) {
-    const MAX: usize = 12;
-    let n = classes.len().min(MAX);
+    let n = classes.len().min(MAX_CLASSES);
     let cell = vec2(52.0, theme::ROW_HEIGHT);
     let name = 110.0;
     let size = vec2(name + cell.x * n as f32, cell.y * (n + 1) as f32);
@@ -118,6 +166,17 @@ fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_of_a_class_come_from_its_row_and_column() {
+        // scikit-learn 1.3, precision_recall_fscore_support of these counts.
+        let counts = [vec![34, 6], vec![4, 76]];
+        let s = class_scores(&counts, 0);
+        assert!((s.precision - 0.894_736_842).abs() < 1e-8 && (s.recall - 0.85).abs() < 1e-12);
+        assert!((s.f1 - 0.871_794_871).abs() < 1e-8);
+        assert_eq!(s.support, 40);
+        assert_eq!(class_scores(&[vec![0, 0], vec![0, 3]], 0), ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 });
+    }
 
     #[test]
     fn sure_mistakes_come_first() {

@@ -3,7 +3,7 @@
 use egui::{RichText, Ui};
 
 use crate::ui::command::Command;
-use crate::ui::ctx::{Ctx, Problem};
+use crate::ui::ctx::{Ctx, Problem, run_problems};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::icons;
@@ -11,7 +11,11 @@ use crate::ui::widgets;
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
-    let problems = open.problems();
+    let mut problems = open.problems();
+    if let Some(run) = ctx.run {
+        problems.extend(run_problems(run, open.recipe()));
+        problems.sort_by_key(|p| std::cmp::Reverse(p.severity));
+    }
     if problems.is_empty() {
         return widgets::empty_state(
             ui,

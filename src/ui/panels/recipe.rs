@@ -2,9 +2,10 @@
 
 use egui::{RichText, Role, Ui, WidgetInfo};
 
+use crate::session::prove::What;
 use crate::session::{Change, Recipe};
-use crate::ui::command::Action;
-use crate::ui::ctx::Ctx;
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::{Ctx, Open};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets};
@@ -22,6 +23,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         {
             ctx.act(Action::PasteRecipe);
         }
+        let info = Action::ApplyRecipe.info();
+        if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
+            ctx.act(Action::ApplyRecipe);
+        }
     });
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         widgets::section(ui, "IN THE EXPORTED GRAPH", |ui| {
@@ -30,6 +35,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             }
             for i in 0..recipe.edits.len() {
                 edit_ui(ui, ctx, recipe, i, state);
+            }
+            if !recipe.edits.is_empty() {
+                proof_ui(ui, ctx, open);
             }
         });
         widgets::section(ui, "IN TRAINING", |ui| {
@@ -55,6 +63,11 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             if widgets::icon_button(ui, icons::TRASH, &format!("Delete adjustment {}", i + 1)).clicked() {
                 ctx.change(Change::RemoveEdit(i));
+            }
+            let is_busy = ctx.jobs.iter().any(|j| j.title == PROVING);
+            let prove = format!("Prove that adjustment {} keeps the outputs", i + 1);
+            if widgets::icon_button_enabled(ui, !is_busy, icons::PROVE, &prove).clicked() {
+                ctx.send(Command::Prove(What::Only(i)));
             }
             let last = recipe.edits.len() - 1;
             if widgets::icon_button_enabled(ui, i < last, icons::CARET_DOWN, &format!("Move adjustment {} down", i + 1))
@@ -89,6 +102,61 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
     ui.add_space(theme::RELATED);
 }
 
+/// Title of the job.
+const PROVING: &str = "Proving the adjustments";
+
+/// *Prove*, and what came of it.
+fn proof_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
+    if let Some(job) = ctx.jobs.iter().find(|j| j.title == PROVING) {
+        ui.horizontal(|ui| {
+            ui.add(egui::ProgressBar::new(job.fraction.unwrap_or(0.0)).desired_width(120.0).desired_height(6.0))
+                .accessible_name("Progress of the proof");
+            if widgets::text_button(ui, icons::CLOSE, "Cancel the proof").clicked() {
+                ctx.send(Command::CancelJob(job.id));
+            }
+        });
+        return;
+    }
+    let info = Action::Prove.info();
+    if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
+        ctx.act(Action::Prove);
+    }
+    let Some(proved) = &open.proof else { return };
+    if proved.edits != open.recipe().edits {
+        widgets::note(ui, "The adjustments have changed since they were last proved.");
+        return;
+    }
+    if let What::Only(i) = proved.what {
+        widgets::caption(ui, format!("Adjustment {} alone:", i + 1));
+    }
+    match &proved.result {
+        Err(e) => {
+            ui.add(egui::Label::new(RichText::new(e).color(ctx.tokens.error)).wrap());
+        }
+        Ok(p) => proof_table_ui(ui, ctx, p),
+    }
+}
+
+fn proof_table_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &crate::session::prove::Proof) {
+    let (icon, color) =
+        if p.largest() == 0.0 { (icons::DONE, ctx.tokens.flows) } else { (icons::WARNING, ctx.tokens.warning) };
+    ui.horizontal_wrapped(|ui| {
+        ui.label(RichText::new(icon).color(color));
+        ui.label(proof_words(p));
+    });
+    for o in &p.outputs {
+        let value = if o.is_gone { "no longer there".to_owned() } else { text::number(o.largest, 3) };
+        let exact = format!("largest value of the original {}, largest difference {}", o.magnitude, o.largest);
+        widgets::fact_with_exact(ui, &text::elide_middle(&o.name, 28), &value, Some(&exact));
+    }
+}
+
+/// `Same outputs on 8 rows of train.tsv: largest difference 0`.
+fn proof_words(p: &crate::session::prove::Proof) -> String {
+    let same = if p.largest() == 0.0 { "Same outputs" } else { "Outputs" };
+    format!("{same} on {} {}: largest difference {}", p.n_inputs, p.inputs, text::number(p.largest(), 3))
+}
+
 /// The decisions that only training sees, as label and value.
 fn training_lines(recipe: &Recipe) -> Vec<(String, String)> {
     let list = |s: &[crate::session::Selector]| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -119,6 +187,16 @@ fn training_lines(recipe: &Recipe) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_says_on_what() {
+        use crate::session::prove::{OutputDifference, Proof};
+        let output = |largest| OutputDifference { name: "logits".to_owned(), largest, ..OutputDifference::default() };
+        let mut p = Proof { inputs: "random inputs".to_owned(), n_inputs: 8, outputs: vec![output(0.0)] };
+        assert_eq!(proof_words(&p), "Same outputs on 8 random inputs: largest difference 0");
+        p.outputs.push(output(1.5e-7));
+        assert_eq!(proof_words(&p), "Outputs on 8 random inputs: largest difference 1.5e-7");
+    }
 
     #[test]
     fn every_decision_has_a_line() {

@@ -71,7 +71,7 @@ fn bulk_choices_are_stored_as_selectors() {
     window.click("Choose what trains");
     window.click("Only biases (BitFit)");
     let chosen = recipe(&mut window).trainable.include;
-    assert_eq!(chosen, [Selector::Role("bias".to_owned()), Selector::Role("norm-shift".to_owned())]);
+    assert_eq!(chosen, [Selector::BitFit]);
 }
 
 #[test]

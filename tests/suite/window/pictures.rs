@@ -30,7 +30,7 @@ fn write(window: &mut Window, name: &str) {
 }
 
 /// The demo's session in a folder.
-fn demo_session(folder: &Path) -> PathBuf {
+pub fn demo_session(folder: &Path) -> PathBuf {
     let path = demo::write(folder).expect("the demo can be written");
     let model = Model::open(&folder.join("model.pb")).expect("the demo's model can be opened");
     Session::new(Arc::new(model), demo::recipe(folder)).save_as(&path).expect("the session can be saved");

@@ -1,5 +1,6 @@
 //! Nodes, constants and scopes: three tables over one selection and one query.
 
+mod keys;
 mod rows;
 
 use egui::{Align, Layout, Modifiers, RichText, Role, Ui, WidgetInfo};
@@ -95,6 +96,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         }
     });
     let id = filter_id();
+    if state.browser.tab != Tab::Scopes && state.dialog.is_none() && state.palette.is_none() {
+        refresh(open, &mut state.browser);
+        keys::walk(ui, ctx, open, state);
+    }
     let row = egui::vec2(ui.available_width(), theme::BUTTON_HEIGHT);
     ui.allocate_ui_with_layout(row, Layout::right_to_left(Align::Center), |ui| {
         if state.browser.tab == Tab::Constants {
@@ -182,7 +187,9 @@ fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         for action in BULK {
             let (n, parameters) = covered(&open.overview, *action);
             let info = action.info();
-            let detail = format!("{} · {}", text::count(n), text::count(parameters));
+            // What stands last is known by structure, not by the rows.
+            let is_structural = matches!(action, Action::LastLayers | Action::OnlyHeads);
+            let detail = if is_structural { String::new() } else { format!("{} · {}", text::count(n), text::count(parameters)) };
             let b = egui::Button::new(info.title).right_text(RichText::new(detail).weak());
             let b = ui.add(b).on_hover_text(info.help);
             b.widget_info(|| WidgetInfo::labeled(Role::Button, true, info.title));
@@ -195,7 +202,8 @@ fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
 }
 
 const BULK: &[Action] =
-    &[Action::TrainSuggested, Action::TrainAllFloat, Action::OnlyBiases, Action::OnlyNorms, Action::FreezeAll];
+    &[Action::TrainSuggested, Action::TrainAllFloat, Action::LastLayers, Action::OnlyHeads, Action::OnlyBiases,
+        Action::OnlyNorms, Action::FreezeAll];
 
 /// Constants and parameters that a bulk choice would train.
 fn covered(o: &Overview, action: Action) -> (usize, usize) {

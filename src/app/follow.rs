@@ -1,0 +1,300 @@
+//! What the trainer says, into the curves and the state of the run; and logs of earlier runs into the same form.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::Severity;
+use crate::session::runs::RunRow;
+use crate::train::run::NAN_ORIGIN;
+use crate::train::{EndReason, RunLog, TrainEvent};
+use crate::ui::ctx::RunEntry;
+use crate::ui::run_view::{Mark, MarkKind, RunState, RunView};
+use crate::ui::series::{Moment, Series};
+
+/// Time since the start, with and without pauses.
+#[derive(Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    paused_since: Option<Instant>,
+    paused: Duration,
+    /// Seconds of earlier parts of a resumed run.
+    before: f64,
+}
+
+impl Clock {
+    pub(super) fn new(before: f64) -> Self {
+        Self { started: Instant::now(), paused_since: None, paused: Duration::ZERO, before }
+    }
+
+    fn pause(&mut self) {
+        self.paused_since.get_or_insert_with(Instant::now);
+    }
+
+    fn resume(&mut self) {
+        if let Some(since) = self.paused_since.take() {
+            self.paused += since.elapsed();
+        }
+    }
+
+    fn secs(&self) -> f64 {
+        let now = self.paused_since.map_or(Duration::ZERO, |p| p.elapsed());
+        self.before + self.started.elapsed().saturating_sub(self.paused + now).as_secs_f64()
+    }
+
+    fn wall_secs(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+}
+
+/// What is needed besides the events.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub clock: Clock,
+    /// Names of the classes, for the confusion matrix.
+    pub classes: Vec<String>,
+    /// What the log should say.
+    pub said: Vec<(Severity, String)>,
+}
+
+impl Follower {
+    fn at(&self, run: &RunView, step: u64) -> Moment {
+        Moment {
+            step: step as f64,
+            epoch: epoch_of(step, run.total_steps, run.total_epochs),
+            seconds: self.clock.secs(),
+            wall: self.clock.wall_secs(),
+        }
+    }
+
+    fn mark(&self, run: &mut RunView, kind: MarkKind, step: u64, text: impl Into<String>) {
+        let at = self.at(run, step);
+        run.marks.push(Mark { kind, at, text: text.into() });
+    }
+
+    /// One event into the curves and the state of the run.
+    pub(super) fn follow(&mut self, run: &mut RunView, event: &TrainEvent) {
+        match event {
+            TrainEvent::Start { trainable, parameters, steps, memory_estimate_bytes, first_step, .. } => {
+                self.clock = Clock::new(self.clock.before);
+                run.state = RunState::Running;
+                run.total_steps = *steps as usize;
+                run.step = *first_step as usize;
+                run.trainable = *trainable;
+                run.parameters = *parameters;
+                run.memory_bytes = *memory_estimate_bytes;
+            }
+            TrainEvent::Step { .. } => self.step(run, event),
+            TrainEvent::Eval { step, loss, metrics, confusion, split, .. } => {
+                let at = self.at(run, *step);
+                run.validation_loss.push(at, *loss);
+                for (name, value) in metrics {
+                    run.metric(name).1.push(at, *value);
+                }
+                if !confusion.is_empty() {
+                    run.confusion = Some(named_confusion(&self.classes, confusion));
+                }
+                let first = metrics.iter().next().map(|(n, v)| format!(", {n} {}", crate::ui::text::number(*v, 4)));
+                let loss = crate::ui::text::number(*loss, 4);
+                let words = format!("{split} after step {step}: loss {loss}{}", first.unwrap_or_default());
+                self.said.push((Severity::Info, words));
+            }
+            TrainEvent::Checkpoint { step, path, best } => {
+                let (kind, words) = if *best {
+                    (MarkKind::BestCheckpoint, "best checkpoint")
+                } else {
+                    (MarkKind::Checkpoint, "checkpoint")
+                };
+                self.mark(run, kind, *step, words);
+                self.said.push((Severity::Info, format!("Checkpoint {path}")));
+            }
+            TrainEvent::Weights { step, rows } => {
+                run.watch.take(*step, rows);
+                run.weights = Arc::new(rows.clone());
+                run.weights_step = *step as usize;
+            }
+            // Their texts are read in a job.
+            TrainEvent::Samples { .. } => {}
+            TrainEvent::Log { step, code, message } => self.note(run, *step, code, message),
+            TrainEvent::End { reason, step, elapsed_secs, message } => {
+                run.elapsed_secs = *elapsed_secs;
+                run.message.clone_from(message);
+                run.state = state_of(*reason);
+                let severity = if *reason == EndReason::Error { Severity::Error } else { Severity::Info };
+                let why = message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+                self.said.push((severity, format!("Run {} after {step} steps{why}", run.state.title().to_lowercase())));
+            }
+        }
+    }
+
+    fn step(&mut self, run: &mut RunView, event: &TrainEvent) {
+        let TrainEvent::Step { step, epoch, loss, lr, grad_norm, examples_per_sec, metrics } = event else { return };
+        let at = self.at(run, *step);
+        if *epoch != run.epoch {
+            run.marks.push(Mark { kind: MarkKind::Epoch, at, text: format!("epoch {}", epoch + 1) });
+        }
+        run.epoch = *epoch;
+        run.step = *step as usize + 1;
+        run.elapsed_secs = self.clock.secs();
+        run.examples_per_sec = *examples_per_sec;
+        run.learning_rate = *lr;
+        run.loss.push(at, *loss);
+        run.rate.push(at, *lr);
+        run.norm.push(at, *grad_norm);
+        run.speed.push(at, *examples_per_sec);
+        for (name, value) in metrics {
+            run.metric(name).0.push(at, *value);
+        }
+    }
+
+    fn note(&mut self, run: &mut RunView, step: u64, code: &str, message: &str) {
+        match code {
+            "paused" => {
+                self.clock.pause();
+                run.state = RunState::Paused;
+                self.mark(run, MarkKind::Pause, step, message);
+            }
+            "resumed" => {
+                self.clock.resume();
+                run.state = RunState::Running;
+            }
+            "learning-rate" => self.mark(run, MarkKind::RateChange, step, message),
+            NAN_ORIGIN => run.watch.nan_origin = Some(message.to_owned()),
+            _ => {}
+        }
+        self.said.push((Severity::Info, message.to_owned()));
+    }
+}
+
+fn state_of(reason: EndReason) -> RunState {
+    match reason {
+        EndReason::Finished | EndReason::EarlyStop => RunState::Finished,
+        EndReason::Stopped | EndReason::Discarded => RunState::Stopped,
+        EndReason::Error => RunState::Failed,
+    }
+}
+
+/// The position of a step in epochs, with its fraction.
+fn epoch_of(step: u64, total_steps: usize, epochs: usize) -> f64 {
+    if total_steps == 0 { 0.0 } else { step as f64 * epochs.max(1) as f64 / total_steps as f64 }
+}
+
+/// Counts with the names of their classes; numbers where names are not known.
+fn named_confusion(classes: &[String], counts: &[Vec<u64>]) -> (Vec<String>, Vec<Vec<usize>>) {
+    let name = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let counts: Vec<Vec<usize>> = counts.iter().map(|row| row.iter().map(|&n| n as usize).collect()).collect();
+    ((0..counts.len()).map(name).collect(), counts)
+}
+
+/// A curve of a log. A log holds no times but that of its end: times are spread evenly over the steps.
+fn series_of(log: &RunLog, name: &str, points: &[(u64, f64)]) -> Series {
+    let last = log.last_step.unwrap_or(0).max(1) as f64;
+    let per_epoch = match log.epochs.as_slice() {
+        [a, b, ..] => (b - a).max(1) as f64,
+        _ => last + 1.0,
+    };
+    let mut out = Series::new(name);
+    for &(step, value) in points {
+        let begun = log.epochs.partition_point(|e| *e <= step).saturating_sub(1);
+        let start = log.epochs.get(begun).copied().unwrap_or(0);
+        let seconds = log.elapsed_secs * step as f64 / last;
+        let epoch = begun as f64 + (step - start.min(step)) as f64 / per_epoch;
+        out.push(Moment { step: step as f64, epoch, seconds, wall: seconds }, value);
+    }
+    out
+}
+
+/// A run on disk as the window compares it.
+pub(super) fn entry(row: RunRow) -> RunEntry {
+    let log = &row.log;
+    RunEntry {
+        state: log.end.as_ref().map_or(RunState::Stopped, |(reason, _)| state_of(*reason)),
+        steps: log.last_step.map_or(0, |s| s as usize + 1),
+        total_steps: log.total_steps as usize,
+        elapsed_secs: log.elapsed_secs,
+        parameters: log.parameters,
+        curves: log.series.iter().map(|(name, points)| series_of(log, name, points)).collect(),
+        name: row.name,
+        folder: row.folder,
+        can_resume: row.can_resume,
+        recipe: row.recipe,
+    }
+}
+
+/// What a run showed when it ended, to go on from.
+pub(super) fn view_of(entry: &RunEntry, total_epochs: usize) -> RunView {
+    let mut run = RunView {
+        name: entry.name.clone(),
+        folder: Some(entry.folder.clone()),
+        step: entry.steps,
+        total_steps: entry.total_steps,
+        total_epochs,
+        elapsed_secs: entry.elapsed_secs,
+        parameters: entry.parameters,
+        ..RunView::default()
+    };
+    for curve in &entry.curves {
+        match curve.name.split_once('/') {
+            Some(("train", "loss")) => run.loss = curve.clone(),
+            Some(("train", "lr")) => run.rate = curve.clone(),
+            Some(("train", "grad_norm")) => run.norm = curve.clone(),
+            Some(("train", "examples_per_sec")) => run.speed = curve.clone(),
+            Some(("train", name)) => run.metric(name).0 = curve.clone().named(name),
+            Some((_, "loss")) => run.validation_loss = curve.clone(),
+            Some((_, name)) => run.metric(name).1 = curve.clone().named(name),
+            None => {}
+        }
+    }
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::protocol::Metrics;
+
+    #[test]
+    fn steps_are_placed_in_epochs() {
+        assert_eq!(epoch_of(30, 60, 3), 1.5);
+        assert_eq!(epoch_of(30, 0, 3), 0.0);
+    }
+
+    #[test]
+    fn classes_without_names_are_numbers() {
+        let (names, counts) = named_confusion(&["a".to_owned()], &[vec![1, 2], vec![3, 4]]);
+        assert_eq!(names, ["a", "1"]);
+        assert_eq!(counts[1], [3, 4]);
+    }
+
+    fn step(step: u64, epoch: usize, loss: f64) -> TrainEvent {
+        let metrics = Metrics::from_iter([("accuracy".to_owned(), 0.5)]);
+        TrainEvent::Step { step, epoch, loss, lr: 0.1, grad_norm: 1.0, examples_per_sec: 8.0, metrics }
+    }
+
+    #[test]
+    fn a_log_becomes_the_curves_that_were_seen() {
+        let mut log = RunLog::default();
+        for i in 0..6 {
+            log.push(&step(i, i as usize / 3, 6.0 - i as f64));
+        }
+        log.push(&TrainEvent::End { reason: EndReason::Stopped, step: 6, elapsed_secs: 10.0, message: None });
+        let e = entry(RunRow { name: "run-1".to_owned(), log, ..RunRow::default() });
+        assert_eq!((e.steps, e.state), (6, RunState::Stopped));
+        let loss = e.curve("train/loss").unwrap();
+        assert_eq!(loss.values, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
+        assert_eq!(loss.epochs[4], 1.0 + 1.0 / 3.0);
+        assert_eq!(loss.seconds[5], 10.0);
+        let run = view_of(&e, 2);
+        assert_eq!(run.loss.values.len(), 6);
+        assert_eq!(run.metrics[0].0.name, "accuracy");
+    }
+
+    #[test]
+    fn the_node_where_numbers_went_wrong_is_kept() {
+        let mut run = RunView::default();
+        let mut f = Follower { clock: Clock::new(0.0), classes: Vec::new(), said: Vec::new() };
+        f.follow(&mut run, &TrainEvent::Log { step: 3, code: NAN_ORIGIN.to_owned(), message: "bert/Log".to_owned() });
+        assert_eq!(run.watch.nan_origin.as_deref(), Some("bert/Log"));
+        f.follow(&mut run, &step(3, 1, 0.5));
+        assert_eq!((run.step, run.marks.len()), (4, 1));
+    }
+}

@@ -1,0 +1,224 @@
+//! One chart: raw and smoothed lines, markers, a tooltip with all its series.
+
+use std::collections::BTreeSet;
+
+use egui::{Color32, RichText, Sense, Ui, Vec2, vec2};
+use egui_plot::{Line, Plot, PlotBounds, PlotPoints, Points, VLine};
+
+use crate::ui::run_view::{MarkKind, RunView, XAxis};
+use crate::ui::theme::{self, Tokens, tokens};
+use crate::ui::text;
+
+use super::{Chart, Curve, PlotsState, curves};
+
+/// A curve as points on the axes.
+pub(super) struct Drawn {
+    pub raw: Vec<[f64; 2]>,
+    pub main: Vec<[f64; 2]>,
+}
+
+/// What a chart of some width needs of its curves; `from` and `to` are bounds of the axis before any logarithm.
+pub(super) fn drawn(run: &RunView, chart: &Chart<'_>, c: &Curve<'_>, s: &mut PlotsState, width: f32) -> Drawn {
+    let seen = if s.is_following { None } else { s.seen.get(&chart.title).copied() };
+    let (from, to) = match seen {
+        Some((a, b)) if s.is_log_x => (10f64.powf(a), 10f64.powf(b)),
+        Some(bounds) => bounds,
+        None => (f64::NEG_INFINITY, f64::INFINITY),
+    };
+    let columns = width.max(50.0) as usize;
+    let xs = c.series.xs(s.x);
+    let is_log_x = s.is_log_x;
+    let point = |i: usize, y: f64| {
+        let x = if is_log_x { curves::log10(xs[i].max(1e-9)) } else { xs[i] };
+        [x, if chart.is_log { curves::log10(y) } else { y }]
+    };
+    let finite = |p: &[f64; 2]| p[0].is_finite() && p[1].is_finite();
+    let thin = c.series.thin(s.x, from, to, columns);
+    let raw: Vec<[f64; 2]> = thin.into_iter().map(|i| point(i, c.series.values[i])).filter(finite).collect();
+    if !c.is_smoothed {
+        return Drawn { main: raw.clone(), raw };
+    }
+    let smoothed = s.smoothed.entry(format!("{}/{}/{}", run.name, chart.title, c.name)).or_default();
+    smoothed.follow(&c.series.values, s.smoothing);
+    let range = crate::ui::series::visible(xs, from, to);
+    let main = smoothed.thin(range, columns).into_iter().map(|i| point(i, smoothed.values[i])).filter(finite);
+    Drawn { raw, main: main.collect() }
+}
+
+pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'_>, size: Vec2, s: &mut PlotsState) {
+    head_ui(ui, t, chart, size, s);
+    let shown: Vec<&Curve<'_>> =
+        chart.curves.iter().filter(|c| !s.hidden.contains(&key(&chart.title, &c.name))).collect();
+    let lines: Vec<Drawn> = shown.iter().map(|c| drawn(run, chart, c, s, size.x)).collect();
+    let points = || lines.iter().flat_map(|l| l.raw.iter().copied());
+    let y_range = curves::range(points().map(|p| p[1]), s.ignores_outliers);
+    let x_max = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
+    let x_min = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
+    let (is_log, is_log_x, axis) = (chart.is_log, s.is_log_x, s.x);
+    let plot = Plot::new(("plot", &chart.title))
+        .width(size.x)
+        .height(size.y)
+        .show_background(false)
+        .show_grid([false, true])
+        .show_x(false)
+        .show_y(false)
+        .grid_color(t.stroke_subtle)
+        .allow_scroll(false)
+        .allow_boxed_zoom(true)
+        .y_axis_min_width(52.0)
+        .y_grid_spacer(move |input| marks(input, (size.y / 34.0) as usize))
+        .x_grid_spacer(move |input| marks(input, (size.x / 110.0) as usize))
+        .set_margin_fraction(vec2(0.0, 0.0))
+        .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3))
+        .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
+    let is_following = s.is_following;
+    let x_of = |v: f64| if is_log_x { curves::log10(v.max(1e-9)) } else { v };
+    let response = plot.show(ui, |p| {
+        if is_following
+            && let Some((low, high)) = y_range
+            && x_max > x_min
+        {
+            p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max, high]));
+        }
+        for m in &run.marks {
+            let line = VLine::new(&m.text, x_of(m.at.x(axis))).color(mark_color(t, m.kind)).width(1.0);
+            p.vline(line.allow_hover(false));
+        }
+        for (c, line) in shown.iter().zip(lines) {
+            if c.is_smoothed {
+                let raw = Line::new(format!("{} (raw)", c.name), PlotPoints::from(line.raw));
+                p.line(raw.color(tokens::faded(c.color, 0.3)).width(1.0).allow_hover(false));
+            }
+            if c.has_points {
+                let points = Points::new(&c.name, PlotPoints::from(line.main.clone()));
+                p.points(points.color(c.color).radius(3.0).allow_hover(false));
+            }
+            p.line(Line::new(&c.name, PlotPoints::from(line.main)).color(c.color).width(2.0).allow_hover(false));
+        }
+    });
+    let bounds = response.transform.bounds();
+    s.seen.insert(chart.title.clone(), (bounds.min()[0], bounds.max()[0]));
+    let r = response.response;
+    r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, format!("Plot of {}", chart.title)));
+    if r.dragged() || (r.hovered() && ui.input(|i| (i.zoom_delta() - 1.0).abs() > 1e-3)) {
+        s.is_following = false;
+    }
+    if r.double_clicked() {
+        s.is_following = true;
+    }
+    if let Some(pos) = r.hover_pos() {
+        let x = response.transform.value_from_position(pos).x;
+        let x = if is_log_x { 10f64.powf(x) } else { x };
+        let near: Vec<(&Curve<'_>, usize)> = shown.iter().filter_map(|c| Some((*c, nearest(c.series.xs(axis), x)?))).collect();
+        let marks: Vec<&str> = near.first().map_or_else(Vec::new, |(c, i)| {
+            let step = c.series.steps[*i];
+            run.marks.iter().filter(|m| (m.at.step - step).abs() < 0.5).map(|m| m.text.as_str()).collect()
+        });
+        r.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, t, &near, &marks));
+    }
+}
+
+/// Title, legend and newest values above a chart.
+fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, size: Vec2, s: &mut PlotsState) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(&chart.title).family(theme::strong_family()).color(t.text));
+        // In a narrow chart the values at the right need the room; the first chart explains the colours.
+        if chart.curves.len() > 1 && size.x > 340.0 {
+            for c in &chart.curves {
+                legend_chip(ui, &chart.title, c, &mut s.hidden);
+            }
+        }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            for c in chart.curves.iter().rev() {
+                if let Some(v) = c.series.last() {
+                    let value = RichText::new(text::number(v, 4)).monospace().color(c.color);
+                    ui.label(value).on_hover_text(format!("{}: {v}", c.name));
+                }
+            }
+        });
+    });
+}
+
+/// The point nearest to an x among ascending ones.
+fn nearest(xs: &[f64], x: f64) -> Option<usize> {
+    let after = xs.partition_point(|v| *v < x);
+    let candidates = [after.checked_sub(1), (after < xs.len()).then_some(after)];
+    candidates.into_iter().flatten().min_by(|a, b| (xs[*a] - x).abs().total_cmp(&(xs[*b] - x).abs()))
+}
+
+/// Every series near the pointer with all its digits.
+fn tooltip_ui(ui: &mut Ui, t: &Tokens, near: &[(&Curve<'_>, usize)], marks: &[&str]) {
+    if let Some((c, i)) = near.first() {
+        let s = c.series;
+        let place = format!(
+            "step {} · epoch {} · {}",
+            text::number(s.steps[*i], 9),
+            text::number(s.epochs[*i], 4),
+            text::duration(s.seconds[*i])
+        );
+        ui.label(RichText::new(place).size(theme::CAPTION).color(t.text_secondary));
+    }
+    egui::Grid::new("plot-tooltip").num_columns(2).spacing([12.0, 2.0]).show(ui, |ui| {
+        for (c, i) in near {
+            ui.label(RichText::new(&c.name).color(c.color));
+            ui.label(RichText::new(text::number(c.series.values[*i], 8)).monospace());
+            ui.end_row();
+        }
+    });
+    for words in marks {
+        ui.label(RichText::new(*words).size(theme::CAPTION).color(t.text_secondary));
+    }
+}
+
+/// About `n` round marks on an axis.
+fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
+    let (step_size, values) = curves::ticks(input.bounds.0, input.bounds.1, n.max(2));
+    values.into_iter().map(|value| egui_plot::GridMark { value, step_size }).collect()
+}
+
+pub(super) fn mark_color(t: &Tokens, kind: MarkKind) -> Color32 {
+    match kind {
+        MarkKind::Epoch => t.stroke_subtle,
+        MarkKind::Checkpoint => tokens::faded(t.info, 0.5),
+        MarkKind::BestCheckpoint => t.flows,
+        MarkKind::RateChange => t.warning,
+        MarkKind::Pause => t.text_disabled,
+    }
+}
+
+pub(super) fn axis_label(v: f64, axis: XAxis) -> String {
+    match axis {
+        XAxis::Time | XAxis::TimeWithoutPauses => text::duration(v),
+        XAxis::Step => text::number(v, 6),
+        XAxis::Epoch => text::number(v, 3),
+    }
+}
+
+fn key(chart: &str, curve: &str) -> String {
+    format!("{chart}/{curve}")
+}
+
+fn legend_chip(ui: &mut Ui, chart: &str, c: &Curve<'_>, hidden: &mut BTreeSet<String>) {
+    let key = key(chart, &c.name);
+    let is_on = !hidden.contains(&key);
+    let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+    let color = if is_on { c.color } else { tokens::faded(c.color, 0.3) };
+    ui.painter().rect_filled(rect.shrink2(vec2(0.0, 3.5)), 1.0, color);
+    let label = ui.add(egui::Button::selectable(false, RichText::new(&c.name).size(theme::CAPTION)).small());
+    label.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, format!("{chart}: {}", c.name)));
+    if label.clicked() && !hidden.remove(&key) {
+        hidden.insert(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_point_is_found() {
+        let xs = [0.0, 10.0, 20.0];
+        assert_eq!([-5.0, 4.0, 6.0, 99.0].map(|x| nearest(&xs, x)), [Some(0), Some(0), Some(1), Some(2)]);
+        assert_eq!(nearest(&[], 1.0), None);
+    }
+}
