@@ -167,8 +167,8 @@ fn run_controls_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     if let Some(r) = run.filter(|r| r.state.is_active()) {
         let left = r.remaining_secs().map_or_else(String::new, |s| format!("{} left", text::duration(s)));
         ui.label(RichText::new(left).monospace().color(ctx.tokens.text_secondary));
-        let bar = egui::ProgressBar::new(r.fraction()).desired_width(110.0).desired_height(6.0).fill(ctx.tokens.accent);
-        ui.add(bar).accessible_name("Progress of the run");
+        let bar = widgets::share_bar(ui, r.fraction(), ctx.tokens.accent, egui::vec2(110.0, 6.0));
+        bar.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ProgressIndicator, true, "Progress of the run"));
         let words = if r.total_epochs > 0 {
             format!("epoch {}/{}", (r.epoch + 1).min(r.total_epochs), r.total_epochs)
         } else {

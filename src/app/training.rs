@@ -7,6 +7,7 @@ use crate::base::{Reporter, Severity};
 use crate::data::Table;
 use crate::session::recipe::DataChoice;
 use crate::session::{Model, Recipe, Session, file, run, runs, tables, training};
+use crate::train::metrics::Task;
 use crate::train::protocol::Sample;
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
@@ -58,14 +59,13 @@ impl App {
     }
 
     fn prepare(&mut self, which: Which) {
-        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
+        let Some(held) = &self.session else { return };
         let model = held.model.clone();
-        let classes = open.data.as_ref().map(|d| d.classes.iter().map(|c| c.0.clone()).collect()).unwrap_or_default();
         let ctx = self.jobs.context();
         let threads = Some(self.preferences.threads).filter(|n| *n > 0);
         self.run = Some(RunView { name: "run".to_owned(), ..RunView::default() });
         self.jobs.start("Preparing the run", move |_, _| {
-            Outcome::Started(Box::new(start(model, which, classes, threads, ctx)))
+            Outcome::Started(Box::new(start(model, which, threads, ctx)))
         });
     }
 
@@ -181,7 +181,6 @@ impl App {
 fn start(
     model: Arc<Model>,
     which: Which,
-    classes: Vec<String>,
     threads: Option<usize>,
     ctx: egui::Context,
 ) -> Result<Training, String> {
@@ -211,6 +210,10 @@ fn start(
     let data = session.recipe().data.clone();
     let job = job(&session, start, &mut reporter)?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
+    let classes = match &job.task {
+        Task::Classes { names, .. } => names.clone(),
+        _ => Vec::new(),
+    };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
     let clock = Clock::new(before.as_ref().map_or(0.0, |e| e.elapsed_secs));

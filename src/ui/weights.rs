@@ -12,6 +12,8 @@ const JUDGED_AFTER: usize = 3;
 const EXPLODES: f64 = 100.0;
 /// An update that moves more than this share of a weight is fast (good ones lie around 1e-3).
 const FAST: f64 = 0.1;
+/// Measurements in a row before it counts: what starts at zero moves fast at first.
+const FAST_AFTER: usize = 8;
 
 /// What the measurements say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub struct Weight {
     /// Norm of the newest update over norm of the weight; `None` for a weight of zeros.
     pub update_ratio: Option<f64>,
     zero_in_a_row: u32,
+    /// Measurements in a row in which an update moved a large share of it.
+    fast_in_a_row: usize,
     norms: Vec<f64>,
 }
 
@@ -67,6 +71,7 @@ impl Weight {
         self.gradient = row.gradient_norm;
         self.update_ratio = row.update_ratio;
         self.zero_in_a_row = row.zero_in_a_row;
+        self.fast_in_a_row = if row.update_ratio.is_some_and(|r| r > FAST) { self.fast_in_a_row + 1 } else { 0 };
         if let Some(g) = row.gradient_norm {
             if self.norms.len() == KEPT {
                 self.norms.remove(0);
@@ -91,7 +96,7 @@ impl Weight {
         let usual = earlier.get(earlier.len() / 2).copied();
         if usual.is_some_and(|u| now > EXPLODES * u) {
             Health::Exploding
-        } else if self.update_ratio.is_some_and(|r| r > FAST) {
+        } else if self.fast_in_a_row >= FAST_AFTER {
             Health::Fast
         } else {
             Health::Fine
@@ -150,7 +155,8 @@ mod tests {
         assert_eq!(weight(&[1.0, 1.2, 0.9, 130.0], 1e-3).health(), Health::Exploding);
         assert_eq!(weight(&[1.0, 1.2, 0.9, 30.0], 1e-3).health(), Health::Fine);
         assert_eq!(weight(&[f64::INFINITY], 0.0).health(), Health::Exploding);
-        assert_eq!(weight(&[1.0; 5], 0.3).health(), Health::Fast);
+        assert_eq!(weight(&[1.0; 5], 0.3).health(), Health::Fine, "a bias that starts at zero");
+        assert_eq!(weight(&[1.0; 9], 0.3).health(), Health::Fast);
         assert_eq!(Weight::default().health(), Health::Fine);
     }
 

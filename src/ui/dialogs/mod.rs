@@ -73,7 +73,8 @@ pub enum PathUse {
 
 /// Shows the dialog; its buttons send commands.
 pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
-    let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
+    let frame = egui::Frame::popup(ui.style()).inner_margin(16);
+    let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ui.ctx(), |ui| {
         ui.set_max_width(460.0);
         ui.set_min_width(340.0);
         match dialog {

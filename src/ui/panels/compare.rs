@@ -245,9 +245,9 @@ fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
         }
         egui::ScrollArea::horizontal().id_salt("differences").show(ui, |ui| {
             egui::Grid::new("differences").spacing(vec2(20.0, 4.0)).show(ui, |ui| {
-                widgets::caption(ui, "Decision");
+                widgets::column_title(ui, "Decision");
                 for (_, r) in shown {
-                    widgets::caption(ui, &r.name);
+                    widgets::column_title(ui, &r.name);
                 }
                 ui.end_row();
                 for (key, values) in &lines {

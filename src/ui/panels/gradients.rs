@@ -142,9 +142,12 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
         .column(Column::remainder().at_least(160.0).clip(true))
         .header(theme::ROW_HEIGHT, |mut row| {
             let measured = |title| if watch.is_some() { title } else { "" };
-            for title in ["Constant", "Verdict", measured("Norm"), measured("Update/weight"), "Why"] {
+            for (i, title) in ["Constant", "Verdict", measured("Norm"), measured("Update/weight"), "Why"].iter().enumerate() {
                 row.col(|ui| {
-                    widgets::caption(ui, title);
+                    let add = |ui: &mut Ui| {
+                        widgets::caption(ui, *title);
+                    };
+                    if matches!(i, 2 | 3) { widgets::table::right(ui, add) } else { add(ui) }
                 });
             }
         })

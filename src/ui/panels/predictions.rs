@@ -19,11 +19,11 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         );
     };
     if let Some((classes, counts)) = &run.confusion {
-        egui::ScrollArea::horizontal().id_salt("confusion").show(ui, |ui| {
+        egui::ScrollArea::horizontal().id_salt("confusion").auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal_top(|ui| {
                 confusion_ui(ui, ctx, classes, counts);
-                ui.separator();
-                classes_ui(ui, classes, counts);
+                ui.add_space(theme::GROUPS);
+                ui.vertical(|ui| classes_ui(ui, classes, counts));
             });
         });
         ui.separator();
@@ -106,7 +106,7 @@ fn class_scores(counts: &[Vec<usize>], class: usize) -> ClassScores {
 fn classes_ui(ui: &mut Ui, classes: &[String], counts: &[Vec<usize>]) {
     egui::Grid::new("per-class").spacing(vec2(16.0, 2.0)).show(ui, |ui| {
         for title in ["Class", "Precision", "Recall", "F1", "Examples"] {
-            widgets::caption(ui, title);
+            widgets::column_title(ui, title);
         }
         ui.end_row();
         for (i, name) in classes.iter().enumerate().take(counts.len()).take(MAX_CLASSES) {

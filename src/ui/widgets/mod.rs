@@ -88,6 +88,12 @@ pub fn caption(ui: &mut Ui, text: impl Into<String>) -> Response {
     ui.add(egui::Label::new(RichText::new(text).size(theme::CAPTION).color(t.text_secondary)).wrap())
 }
 
+/// As [`caption`], on one line: what stands above a column.
+pub fn column_title(ui: &mut Ui, text: impl Into<String>) -> Response {
+    let t = Tokens::of(ui.visuals());
+    ui.add(egui::Label::new(RichText::new(text).size(theme::CAPTION).color(t.text_secondary)).extend())
+}
+
 /// Text in the secondary colour, wrapped.
 pub fn note(ui: &mut Ui, text: impl Into<String>) -> Response {
     let t = Tokens::of(ui.visuals());

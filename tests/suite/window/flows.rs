@@ -160,6 +160,31 @@ fn adjustments_are_proved_and_taken_to_another_model() {
 }
 
 #[test]
+fn a_head_is_grafted_and_adapters_are_added_by_their_forms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut window = demo_window(folder.path());
+    let before = window.app().open.as_ref().expect("open").overview.counts.constants;
+    command(&mut window, "graft a head");
+    assert!(window.has("On value"));
+    window.click("Graft the head");
+    wait_for(&mut window, "the head", settled);
+    let open = window.app().open.as_ref().expect("open");
+    assert!(matches!(&open.recipe().edits[0].step, regraft::session::EditStep::GraftHead(h) if h.classes == Some(4)));
+    assert!(open.overview.counts.constants > before, "it brings weights of its own");
+    assert!(open.gradients.as_ref().is_some_and(|g| g.objective.contains("head")), "its loss is minimised");
+    command(&mut window, "low-rank adapters");
+    window.click("Add adapters");
+    wait_for(&mut window, "the adapters", settled);
+    assert_eq!(window.app().open.as_ref().expect("open").recipe().edits.len(), 2);
+    command(&mut window, "load weights by name");
+    window.harness.event(egui::Event::Text(folder.path().join("model.pb").to_string_lossy().into_owned()));
+    window.settle();
+    window.click("Load weights");
+    wait_for(&mut window, "the weights", settled);
+    assert_eq!(window.app().open.as_ref().expect("open").recipe().edits.len(), 3);
+}
+
+#[test]
 fn runs_are_compared_resumed_and_extended() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut window = demo_window(folder.path());

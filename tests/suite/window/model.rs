@@ -338,3 +338,22 @@ pub fn run() -> regraft::ui::run_view::RunView {
         .collect();
     r
 }
+
+/// The same run as it lies on disk.
+pub fn entry(name: &str) -> regraft::ui::ctx::RunEntry {
+    let run = run();
+    regraft::ui::ctx::RunEntry {
+        name: name.to_owned(),
+        steps: run.step,
+        total_steps: run.total_steps,
+        elapsed_secs: run.elapsed_secs,
+        parameters: run.parameters,
+        curves: vec![
+            run.loss.clone().named("train/loss"),
+            run.validation_loss.clone().named("validation/loss"),
+            run.metrics[0].1.clone().named("validation/accuracy"),
+        ],
+        can_resume: true,
+        ..Default::default()
+    }
+}

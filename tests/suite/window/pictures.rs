@@ -50,16 +50,71 @@ fn the_demo_in_both_themes() {
     }
 }
 
+/// Every panel with real content in both themes. Committed are the few that the README and the guide show.
+const SHOWN: &[&str] = &["gradients-dark", "gradients-light", "training-dark", "training-light", "compare-light"];
+
 #[test]
-fn gradients_dropout_and_data_in_a_small_window() {
+fn every_panel_in_both_themes() {
     let folder = tempfile::tempdir().expect("a folder for the demo");
-    let options = Options { open: Some(demo_session(folder.path())), ..Options::default() };
-    let mut window = Window::new([1100.0, 700.0], 1.0, ThemeChoice::Light, options);
-    for panel in ["gradients", "dropout", "data"] {
-        regraft::app::layout::show(window.app().dock(), panel);
+    let session = demo_session(folder.path());
+    for (theme, word) in [(ThemeChoice::Light, "light"), (ThemeChoice::Dark, "dark")] {
+        let options = Options { open: Some(session.clone()), ..Options::default() };
+        let mut window = Window::new([1100.0, 700.0], 1.0, theme, options);
+        window.settle();
+        window.app().run = Some(model::run());
+        let runs = ["run-1", "run-2"].map(model::entry).to_vec();
+        window.app().open.as_mut().expect("the demo is open").runs = Arc::new(runs);
+        for panel in regraft::ui::panels::ALL {
+            regraft::app::layout::show(window.app().dock(), panel.id);
+            window.settle();
+            draw(&mut window, &format!("{}-{word}", panel.id));
+        }
     }
-    window.settle();
-    write(&mut window, "gradients-light");
+}
+
+/// Trains the demo to its end, so it only runs where pictures are asked for: `UPDATE=1`.
+#[test]
+fn training_and_what_follows_from_it() {
+    if std::env::var_os("UPDATE").is_none_or(|v| v != "1") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let session = demo_session(folder.path());
+    for (theme, word) in [(ThemeChoice::Light, "light"), (ThemeChoice::Dark, "dark")] {
+        let options = Options { open: Some(session.clone()), ..Options::default() };
+        let mut window = Window::new([1440.0, 900.0], 1.0, theme, options);
+        window.settle();
+        let set = regraft::session::Change::SetSetting {
+            key: "training.epochs".to_owned(),
+            value: Some("4".to_owned()),
+        };
+        window.app().open.as_mut().expect("the demo is open").history.apply(&set, None);
+        window.click_first("Start training");
+        for _ in 0..60_000 {
+            window.harness.step();
+            if window.app().run.as_ref().is_some_and(|r| r.total_steps > 0 && !r.state.is_active()) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        for (name, panels) in [
+            ("training", &["plots", "training", "gradients"][..]),
+            ("gradients", &["graph", "gradients"]),
+            ("compare", &["compare", "log"]),
+            ("predictions", &["predictions", "problems"]),
+        ] {
+            for panel in panels {
+                regraft::app::layout::show(window.app().dock(), panel);
+            }
+            window.settle();
+            let name = format!("{name}-{word}");
+            if SHOWN.contains(&name.as_str()) {
+                write(&mut window, &name);
+            } else {
+                draw(&mut window, &name);
+            }
+        }
+    }
 }
 
 /// On a made-up run, so this one is not for showing.

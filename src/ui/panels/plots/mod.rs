@@ -116,7 +116,7 @@ fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) 
     let columns = if width > 560.0 { 2 } else { 1 };
     let rest = charts.len().saturating_sub(1).div_ceil(columns).max(1) as f32;
     let table =
-        if s.shows_table { 24.0 + 20.0 * charts.iter().map(|c| c.curves.len()).sum::<usize>() as f32 } else { 0.0 };
+        if s.shows_table { 40.0 + 26.0 * charts.iter().map(|c| c.curves.len()).sum::<usize>() as f32 } else { 0.0 };
     let room = (ui.available_height() - table - 30.0 * (rest + 1.0)).max(0.0);
     let main = (room * 0.52).max(170.0);
     let small = ((room - main) / rest).clamp(110.0, 260.0);
@@ -243,7 +243,7 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
     ui.add_space(theme::RELATED);
     egui::Grid::new("series-table").num_columns(5).spacing(vec2(24.0, 2.0)).show(ui, |ui| {
         for h in ["Series", "Last", "Lowest", "Highest", "Points"] {
-            widgets::caption(ui, h);
+            widgets::column_title(ui, h);
         }
         ui.end_row();
         let mut rows: Vec<(String, &Series)> =
