@@ -160,9 +160,7 @@ impl App {
         self.recovery.changed = None;
         self.recovery.written = Some(recipe.clone());
         let (model, note) = (held.model.clone(), Note { session: open.session_path.clone(), name: open.title() });
-        self.jobs.start_quietly("Autosaving", move |_, _| {
-            Outcome::Autosaved(write(&path, &model, &recipe, &note))
-        });
+        self.jobs.start_quietly("Autosaving", move |_, _| Outcome::Autosaved(write(&path, &model, &recipe, &note)));
     }
 
     pub(super) fn take_autosaved(&mut self, result: Result<(), String>) {
@@ -204,6 +202,9 @@ mod tests {
     #[test]
     fn ages_are_words() {
         let of = |s| ago(Duration::from_secs(s));
-        assert_eq!([of(5), of(60), of(150), of(7200), of(200_000)], ["just now", "1 minute ago", "2 minutes ago", "2 hours ago", "2 days ago"]);
+        assert_eq!(
+            [of(5), of(60), of(150), of(7200), of(200_000)],
+            ["just now", "1 minute ago", "2 minutes ago", "2 hours ago", "2 days ago"]
+        );
     }
 }

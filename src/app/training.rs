@@ -33,9 +33,15 @@ pub struct Training {
 
 /// Which run to start.
 enum Which {
-    New { recipe: Arc<Recipe>, opened: PathBuf },
+    New {
+        recipe: Arc<Recipe>,
+        opened: PathBuf,
+    },
     /// An earlier one, lengthened.
-    Again { folder: PathBuf, more: usize },
+    Again {
+        folder: PathBuf,
+        more: usize,
+    },
 }
 
 impl App {
@@ -64,9 +70,7 @@ impl App {
         let ctx = self.jobs.context();
         let threads = Some(self.preferences.threads).filter(|n| *n > 0);
         self.run = Some(RunView { name: "run".to_owned(), ..RunView::default() });
-        self.jobs.start("Preparing the run", move |_, _| {
-            Outcome::Started(Box::new(start(model, which, threads, ctx)))
-        });
+        self.jobs.start("Preparing the run", move |_, _| Outcome::Started(Box::new(start(model, which, threads, ctx))));
     }
 
     pub(super) fn take_started(&mut self, result: Result<Training, String>) {
@@ -178,12 +182,7 @@ impl App {
     }
 }
 
-fn start(
-    model: Arc<Model>,
-    which: Which,
-    threads: Option<usize>,
-    ctx: egui::Context,
-) -> Result<Training, String> {
+fn start(model: Arc<Model>, which: Which, threads: Option<usize>, ctx: egui::Context) -> Result<Training, String> {
     let (session, folder, before, resume) = match which {
         Which::New { recipe, opened } => {
             let session = Session::new(model, (*recipe).clone());

@@ -36,9 +36,9 @@ impl App {
         self.slicing = Some(at.clone());
         // The newest request counts: a drag asks for many.
         self.jobs.replace_quietly("Reading a part", move |_, _| {
-            let result = payload(&graph, &at.name).and_then(|p| load(&p)).and_then(|t| {
-                slice(&t, &at).ok_or_else(|| format!("Values of type {} are not shown.", t.dtype()))
-            });
+            let result = payload(&graph, &at.name)
+                .and_then(|p| load(&p))
+                .and_then(|t| slice(&t, &at).ok_or_else(|| format!("Values of type {} are not shown.", t.dtype())));
             Outcome::Sliced(at, result.map(Arc::new))
         });
     }

@@ -79,9 +79,8 @@ impl App {
 
     /// Opens what a crash left, as unsaved decisions of the session that they belong to.
     pub(super) fn recover(&mut self, path: PathBuf) {
-        self.jobs.start("Recovering", move |_, _| {
-            Outcome::Derived(Box::new(recovered(&path).map_err(|e| e.to_string())))
-        });
+        self.jobs
+            .start("Recovering", move |_, _| Outcome::Derived(Box::new(recovered(&path).map_err(|e| e.to_string()))));
     }
 
     /// Opens the model that the recipe was matched with.

@@ -151,7 +151,10 @@ pub(super) fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut HeadForm) {
 
 pub(super) fn lora_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut LoraForm) {
     heading(ui, "Low-rank adapters (LoRA)");
-    widgets::note(ui, "The weights stay frozen; a product of two thin matrices beside each of them trains instead. Exported merged.");
+    widgets::note(
+        ui,
+        "The weights stay frozen; a product of two thin matrices beside each of them trains instead. Exported merged.",
+    );
     ui.add_space(theme::RELATED);
     egui::Grid::new("lora").num_columns(2).spacing([24.0, 8.0]).show(ui, |ui| {
         row(ui, "Rank", "Inner size of the product", |ui| {
@@ -184,9 +187,13 @@ pub(super) fn weights_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut WeightsForm) {
     }
     ui.add_space(4.0);
     let label = ui.label("Mapping, where names alone do not tell");
-    let edit = egui::TextEdit::multiline(&mut form.map).hint_text("constant = array, one a line; * stands for the same text, ^T transposes");
+    let edit = egui::TextEdit::multiline(&mut form.map)
+        .hint_text("constant = array, one a line; * stands for the same text, ^T transposes");
     ui.add(edit.font(theme::mono(12.0)).desired_rows(5).desired_width(f32::INFINITY)).labelled_by(label.id);
-    widgets::note(ui, "Names match as they stand, by this mapping, or by the conventions of PyTorch and TensorFlow; the log says what matched.");
+    widgets::note(
+        ui,
+        "Names match as they stand, by this mapping, or by the conventions of PyTorch and TensorFlow; the log says what matched.",
+    );
     let change = form.change();
     if let Err(e) = &change {
         ui.label(RichText::new(e).color(ctx.tokens.error));

@@ -95,7 +95,8 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
             Dialog::DeleteRun { name, folder } => questions::delete_run_ui(ui, ctx, name, folder),
             Dialog::RenameRun { name, folder } => questions::rename_run_ui(ui, ctx, name, folder),
         }
-        let is_question = !matches!(dialog, Dialog::About | Dialog::Shortcuts | Dialog::Error { .. } | Dialog::Preferences);
+        let is_question =
+            !matches!(dialog, Dialog::About | Dialog::Shortcuts | Dialog::Error { .. } | Dialog::Preferences);
         if !is_question {
             ui.add_space(theme::GROUPS);
             if widgets::text_button(ui, "", "Close").clicked() {
@@ -184,7 +185,9 @@ fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then
                 PathUse::Data => Command::UseData(p),
                 PathUse::SaveSession => Command::SaveTo(p),
                 PathUse::OtherModel => Command::ApplyTo(p),
-                PathUse::Tensor => Command::SaveTensorTo(title.rsplit_once("of ").map_or(String::new(), |t| t.1.to_owned()), p),
+                PathUse::Tensor => {
+                    Command::SaveTensorTo(title.rsplit_once("of ").map_or(String::new(), |t| t.1.to_owned()), p)
+                }
             });
             ctx.send(Command::CloseDialog);
         }

@@ -54,7 +54,9 @@ pub(super) fn unsaved_ui(ui: &mut Ui, ctx: &Ctx<'_>, then: &Then) {
     let name = ctx.open.map(crate::ui::Open::title).unwrap_or_default();
     let is_session = ctx.open.is_some_and(|o| o.session_path.is_some());
     let place = if is_session { "" } else { " Saving puts a session file beside the model." };
-    ui.add(egui::Label::new(format!("What was chosen for {name} since it was last saved would be lost.{place}")).wrap());
+    ui.add(
+        egui::Label::new(format!("What was chosen for {name} since it was last saved would be lost.{place}")).wrap(),
+    );
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
         if widgets::primary_button(ui, icons::SAVE, "Save and go on", true).clicked() {

@@ -83,7 +83,11 @@ fn measured_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     if let Some(step) = run.watch.step {
         let words = match run.watch.n_ill() {
             0 => format!("Measured at step {}: every weight is fine.", text::exact(step as usize)),
-            n => format!("Measured at step {}: {} not fine.", text::exact(step as usize), text::plural(n, "weight is", "weights are")),
+            n => format!(
+                "Measured at step {}: {} not fine.",
+                text::exact(step as usize),
+                text::plural(n, "weight is", "weights are")
+            ),
         };
         widgets::caption(ui, words);
     }
@@ -142,7 +146,9 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
         .column(Column::remainder().at_least(160.0).clip(true))
         .header(theme::ROW_HEIGHT, |mut row| {
             let measured = |title| if watch.is_some() { title } else { "" };
-            for (i, title) in ["Constant", "Verdict", measured("Norm"), measured("Update/weight"), "Why"].iter().enumerate() {
+            for (i, title) in
+                ["Constant", "Verdict", measured("Norm"), measured("Update/weight"), "Why"].iter().enumerate()
+            {
                 row.col(|ui| {
                     let add = |ui: &mut Ui| {
                         widgets::caption(ui, *title);

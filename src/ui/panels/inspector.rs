@@ -369,7 +369,8 @@ fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
             for (c, v) in values.iter().enumerate().take(columns) {
                 let label = RichText::new(text::number(*v, 3)).monospace().size(theme::CAPTION);
                 let place: Vec<String> = s.at.leading.iter().map(ToString::to_string).collect();
-                let place = [place, vec![(s.at.row + r).to_string(), (s.at.column + c).to_string()]].concat().join(", ");
+                let place =
+                    [place, vec![(s.at.row + r).to_string(), (s.at.column + c).to_string()]].concat().join(", ");
                 ui.label(label).on_hover_text(format!("[{place}] = {v}"));
             }
             ui.end_row();

@@ -24,9 +24,9 @@ use super::state::UiState;
 use super::theme::icons;
 
 pub use browser::BrowserState;
+pub use compare::CompareState;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
-pub use compare::CompareState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};
 
 /// Where a panel stands in the default layout.

@@ -175,7 +175,10 @@ mod tests {
         assert!((s.precision - 0.894_736_842).abs() < 1e-8 && (s.recall - 0.85).abs() < 1e-12);
         assert!((s.f1 - 0.871_794_871).abs() < 1e-8);
         assert_eq!(s.support, 40);
-        assert_eq!(class_scores(&[vec![0, 0], vec![0, 3]], 0), ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 });
+        assert_eq!(
+            class_scores(&[vec![0, 0], vec![0, 3]], 0),
+            ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 }
+        );
     }
 
     #[test]

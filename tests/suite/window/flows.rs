@@ -91,7 +91,9 @@ fn everything_by_keyboard_alone() {
     wait_for(&mut window, "a first step", |app| app.run.as_ref().is_some_and(|r| r.step >= 2));
     assert!(window.has("Plot of Loss"));
     command(&mut window, "stop and keep");
-    wait_for(&mut window, "the end", |app| app.run.as_ref().is_some_and(|r| r.state == RunState::Stopped) && settled(app));
+    wait_for(&mut window, "the end", |app| {
+        app.run.as_ref().is_some_and(|r| r.state == RunState::Stopped) && settled(app)
+    });
     // What it says about held-out examples.
     command(&mut window, "show predictions");
     wait_for(&mut window, "predictions", |app| app.run.as_ref().is_some_and(|r| !r.predictions.is_empty()));
@@ -219,7 +221,9 @@ fn runs_are_compared_resumed_and_extended() {
     window.harness.event(egui::Event::Text("slow".to_owned()));
     window.settle();
     window.click("Rename");
-    wait_for(&mut window, "the new name", |app| app.open.as_ref().is_some_and(|o| o.runs.iter().any(|r| r.name == "slow")));
+    wait_for(&mut window, "the new name", |app| {
+        app.open.as_ref().is_some_and(|o| o.runs.iter().any(|r| r.name == "slow"))
+    });
     window.click("Delete slow");
     window.click("Delete the run");
     wait_for(&mut window, "its end", |app| app.open.as_ref().is_some_and(|o| o.runs.len() == 1));
@@ -313,9 +317,7 @@ fn a_part_of_a_constant_is_shown_and_saved() {
     assert!(window.has("row") && window.has("column"));
     window.click("Save as .npy or .csv…");
     press(&mut window, Modifiers::NONE, Key::Enter);
-    wait_for(&mut window, "the file", |_| {
-        folder.path().join("bert-embeddings-word_embeddings.npy").exists()
-    });
+    wait_for(&mut window, "the file", |_| folder.path().join("bert-embeddings-word_embeddings.npy").exists());
 }
 
 #[test]

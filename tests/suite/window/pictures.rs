@@ -84,10 +84,8 @@ fn training_and_what_follows_from_it() {
         let options = Options { open: Some(session.clone()), ..Options::default() };
         let mut window = Window::new([1440.0, 900.0], 1.0, theme, options);
         window.settle();
-        let set = regraft::session::Change::SetSetting {
-            key: "training.epochs".to_owned(),
-            value: Some("4".to_owned()),
-        };
+        let set =
+            regraft::session::Change::SetSetting { key: "training.epochs".to_owned(), value: Some("4".to_owned()) };
         window.app().open.as_mut().expect("the demo is open").history.apply(&set, None);
         window.click_first("Start training");
         for _ in 0..60_000 {

@@ -189,7 +189,11 @@ fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
             let info = action.info();
             // What stands last is known by structure, not by the rows.
             let is_structural = matches!(action, Action::LastLayers | Action::OnlyHeads);
-            let detail = if is_structural { String::new() } else { format!("{} · {}", text::count(n), text::count(parameters)) };
+            let detail = if is_structural {
+                String::new()
+            } else {
+                format!("{} · {}", text::count(n), text::count(parameters))
+            };
             let b = egui::Button::new(info.title).right_text(RichText::new(detail).weak());
             let b = ui.add(b).on_hover_text(info.help);
             b.widget_info(|| WidgetInfo::labeled(Role::Button, true, info.title));
@@ -201,9 +205,15 @@ fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     r.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Choose what trains"));
 }
 
-const BULK: &[Action] =
-    &[Action::TrainSuggested, Action::TrainAllFloat, Action::LastLayers, Action::OnlyHeads, Action::OnlyBiases,
-        Action::OnlyNorms, Action::FreezeAll];
+const BULK: &[Action] = &[
+    Action::TrainSuggested,
+    Action::TrainAllFloat,
+    Action::LastLayers,
+    Action::OnlyHeads,
+    Action::OnlyBiases,
+    Action::OnlyNorms,
+    Action::FreezeAll,
+];
 
 /// Constants and parameters that a bulk choice would train.
 fn covered(o: &Overview, action: Action) -> (usize, usize) {

@@ -6,8 +6,8 @@ use egui::{Color32, RichText, Sense, Ui, Vec2, vec2};
 use egui_plot::{Line, Plot, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::ui::run_view::{MarkKind, RunView, XAxis};
-use crate::ui::theme::{self, Tokens, tokens};
 use crate::ui::text;
+use crate::ui::theme::{self, Tokens, tokens};
 
 use super::{Chart, Curve, PlotsState, curves};
 
@@ -109,7 +109,8 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     if let Some(pos) = r.hover_pos() {
         let x = response.transform.value_from_position(pos).x;
         let x = if is_log_x { 10f64.powf(x) } else { x };
-        let near: Vec<(&Curve<'_>, usize)> = shown.iter().filter_map(|c| Some((*c, nearest(c.series.xs(axis), x)?))).collect();
+        let near: Vec<(&Curve<'_>, usize)> =
+            shown.iter().filter_map(|c| Some((*c, nearest(c.series.xs(axis), x)?))).collect();
         let marks: Vec<&str> = near.first().map_or_else(Vec::new, |(c, i)| {
             let step = c.series.steps[*i];
             run.marks.iter().filter(|m| (m.at.step - step).abs() < 0.5).map(|m| m.text.as_str()).collect()

@@ -44,7 +44,10 @@ pub fn csv(series: &[(&str, &super::Series)]) -> String {
     let mut out = "series,step,epoch,seconds,seconds with pauses,value\n".to_owned();
     for (name, s) in series {
         for i in 0..s.values.len() {
-            out.push_str(&format!("{name},{},{},{},{},{}\n", s.steps[i], s.epochs[i], s.seconds[i], s.wall[i], s.values[i]));
+            out.push_str(&format!(
+                "{name},{},{},{},{},{}\n",
+                s.steps[i], s.epochs[i], s.seconds[i], s.wall[i], s.values[i]
+            ));
         }
     }
     out

@@ -166,22 +166,22 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
 }
 
 fn save_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &PlotsState) {
-        if widgets::text_button(ui, icons::TABLE, "All curves as CSV").clicked() {
-            let text = curves::csv(&all_series(run));
-            ctx.send(Command::SaveFile { suggested: format!("{}-curves.csv", run.name), bytes: text.into_bytes() });
+    if widgets::text_button(ui, icons::TABLE, "All curves as CSV").clicked() {
+        let text = curves::csv(&all_series(run));
+        ctx.send(Command::SaveFile { suggested: format!("{}-curves.csv", run.name), bytes: text.into_bytes() });
+        ui.close();
+    }
+    if widgets::text_button(ui, icons::PLOT, "All plots as PNG").clicked() {
+        ctx.send(Command::SavePlots);
+        ui.close();
+    }
+    for chart in charts(ctx.tokens, run, s.is_log_y) {
+        if widgets::text_button(ui, icons::PLOT, &format!("{} as SVG", chart.title)).clicked() {
+            let suggested = format!("{}-{}.svg", run.name, chart.title.to_lowercase().replace(' ', "-"));
+            ctx.send(Command::SaveFile { suggested, bytes: svg::chart(ctx.tokens, run, &chart, s).into_bytes() });
             ui.close();
         }
-        if widgets::text_button(ui, icons::PLOT, "All plots as PNG").clicked() {
-            ctx.send(Command::SavePlots);
-            ui.close();
-        }
-        for chart in charts(ctx.tokens, run, s.is_log_y) {
-            if widgets::text_button(ui, icons::PLOT, &format!("{} as SVG", chart.title)).clicked() {
-                let suggested = format!("{}-{}.svg", run.name, chart.title.to_lowercase().replace(' ', "-"));
-                ctx.send(Command::SaveFile { suggested, bytes: svg::chart(ctx.tokens, run, &chart, s).into_bytes() });
-                ui.close();
-            }
-        }
+    }
 }
 
 /// Every series with its name in the CSV file.

@@ -18,7 +18,8 @@ const AREA: [f64; 4] = [64.0, 44.0, 784.0, 396.0];
 /// The whole chart as it is set, on the theme's own ground.
 pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState) -> String {
     let mut view = s.view();
-    let shown: Vec<_> = chart.curves.iter().filter(|c| !s.hidden.contains(&format!("{}/{}", chart.title, c.name))).collect();
+    let shown: Vec<_> =
+        chart.curves.iter().filter(|c| !s.hidden.contains(&format!("{}/{}", chart.title, c.name))).collect();
     let lines: Vec<_> = shown.iter().map(|c| chart::drawn(run, chart, c, &mut view, WIDTH as f32)).collect();
     let points = || lines.iter().flat_map(|l| l.raw.iter().copied());
     let (y0, y1) = curves::range(points().map(|p| p[1]), s.ignores_outliers).unwrap_or((0.0, 1.0));
@@ -45,20 +46,41 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
     for v in curves::ticks(y0, y1, 6).1 {
         let label = text::number(if chart.is_log { 10f64.powf(v) } else { v }, 3);
         let at = y(v);
-        put(format!("<line x1=\"{left}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"{}\"/>", hex(t.stroke_subtle)));
-        put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{}\">{label}</text>", left - 8.0, at + 4.0, hex(t.text_secondary)));
+        put(format!(
+            "<line x1=\"{left}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"{}\"/>",
+            hex(t.stroke_subtle)
+        ));
+        put(format!(
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{}\">{label}</text>",
+            left - 8.0,
+            at + 4.0,
+            hex(t.text_secondary)
+        ));
     }
     for v in curves::ticks(x0, x1, 7).1 {
         let label = chart::axis_label(if s.is_log_x { 10f64.powf(v) } else { v }, s.x);
-        put(format!("<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"{}\">{label}</text>", x(v), bottom + 18.0, hex(t.text_secondary)));
+        put(format!(
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"{}\">{label}</text>",
+            x(v),
+            bottom + 18.0,
+            hex(t.text_secondary)
+        ));
     }
-    put(format!("<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"{}\">{}</text>", bottom + 36.0, hex(t.text_secondary), s.x.title()));
+    put(format!(
+        "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"{}\">{}</text>",
+        bottom + 36.0,
+        hex(t.text_secondary),
+        s.x.title()
+    ));
     for m in &run.marks {
         let at = m.at.x(s.x);
         let at = x(if s.is_log_x { curves::log10(at.max(1e-9)) } else { at });
         if (left..=right).contains(&at) {
             let color = hex(chart::mark_color(t, m.kind));
-            put(format!("<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" stroke=\"{color}\"><title>{}</title></line>", escape(&m.text)));
+            put(format!(
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" stroke=\"{color}\"><title>{}</title></line>",
+                escape(&m.text)
+            ));
         }
     }
     let path = |points: &[[f64; 2]]| {
@@ -67,14 +89,21 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
     for (i, (c, line)) in shown.iter().zip(&lines).enumerate() {
         let color = hex(c.color);
         let mut stroke = |points: &[[f64; 2]], style: &str| {
-            put(format!("<polyline clip-path=\"url(#area)\" fill=\"none\" stroke=\"{color}\" {style} points=\"{}\"/>", path(points)));
+            put(format!(
+                "<polyline clip-path=\"url(#area)\" fill=\"none\" stroke=\"{color}\" {style} points=\"{}\"/>",
+                path(points)
+            ));
         };
         if c.is_smoothed {
             stroke(&line.raw, "stroke-opacity=\"0.3\"");
         }
         stroke(&line.main, "stroke-width=\"2\"");
         let at = right - 90.0 * (shown.len() - i) as f64;
-        put(format!("<line x1=\"{}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{color}\" stroke-width=\"3\"/>", at, at + 12.0));
+        put(format!(
+            "<line x1=\"{}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{color}\" stroke-width=\"3\"/>",
+            at,
+            at + 12.0
+        ));
         put(format!("<text x=\"{}\" y=\"22\" fill=\"{}\">{}</text>", at + 18.0, hex(t.text), escape(&c.name)));
     }
     out.push_str("</svg>\n");
