@@ -1,6 +1,7 @@
 //! The integration tests, one binary: each area is a module.
 
 mod architecture;
+mod checkpoints;
 mod cures;
 mod data;
 mod docs;

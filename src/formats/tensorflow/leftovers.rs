@@ -166,7 +166,12 @@ fn mark_what_reads(graph: &Graph, readers: &[Vec<NodeId>], marks: &mut [Option<L
 
 /// What nothing but leftovers reads is one as well, back to the variables (slots) and constants.
 fn mark_what_serves(graph: &Graph, readers: &[Vec<NodeId>], needed: &[bool], marks: &mut [Option<Leftover>]) {
-    let depends_on_feed = descendants_of_feeds(graph, readers);
+    let depends_on_feed = descendants(graph, |n| n.kind == NodeKind::Placeholder);
+    let computes = descendants(graph, |n| {
+        n.kind == NodeKind::Placeholder
+            || is_variable(&n.op)
+            || ["Random", "Normal", "Multinomial"].iter().any(|r| n.op.contains(r))
+    });
     let mut left: Vec<NodeId> = graph.node_ids().collect();
     while let Some(id) = left.pop() {
         let node = graph.node(id);
@@ -176,7 +181,9 @@ fn mark_what_serves(graph: &Graph, readers: &[Vec<NodeId>], needed: &[bool], mar
         let kinds = readers[id.idx()].iter().map(|r| marks[r.idx()]);
         let all: Option<Vec<Leftover>> = kinds.collect();
         let kind = match all.as_deref() {
-            // Nothing reads it: a result, unless it only reads a variable or joins others' effects.
+            // Nothing reads it: a result, unless it says the same every time (an optimizer's unused arithmetic), only reads
+            // a variable or joins others' effects.
+            Some([]) if !computes[id.idx()] && node.op != "NoOp" => Some(Leftover::Initialiser),
             Some([]) => without_readers(graph, node, marks),
             Some([first, rest @ ..]) => {
                 let looks_on = |k: &Leftover| matches!(k, Leftover::Summary | Leftover::Gradient);
@@ -215,14 +222,14 @@ fn without_readers(graph: &Graph, node: &Node, marks: &[Option<Leftover>]) -> Op
     }
 }
 
-/// What is computed from something that is fed.
-fn descendants_of_feeds(graph: &Graph, readers: &[Vec<NodeId>]) -> Vec<bool> {
+/// What is computed from certain nodes; waiting for one is not computing from it.
+fn descendants(graph: &Graph, is_source: impl Fn(&Node) -> bool) -> Vec<bool> {
+    let readers = graph.readers();
     let mut out = vec![false; graph.nodes.len()];
-    let is_feed = |n: &NodeId| graph.node(*n).kind == NodeKind::Placeholder;
-    let mut left: Vec<NodeId> = graph.node_ids().filter(is_feed).collect();
+    let mut left: Vec<NodeId> = graph.node_ids().filter(|n| is_source(graph.node(*n))).collect();
     while let Some(id) = left.pop() {
         if !std::mem::replace(&mut out[id.idx()], true) {
-            left.extend(&readers[id.idx()]);
+            left.extend(graph.node(id).outputs.iter().flat_map(|v| &readers[v.idx()]));
         }
     }
     out

@@ -1,10 +1,10 @@
 //! MetaGraphDef (tensorflow/core/protobuf/meta_graph.proto): a graph with its saver, signatures and collections. A
 //! checkpoint's `.meta` file is one; a SavedModel holds one or more.
 //!
-//! Fields: 1 meta_info_def (4 tags, 5 TensorFlow's version), 2 graph_def, 4 collection_def, 5 signature_def, 6
-//! asset_file_def, 7 object_graph_def.
+//! Fields: 1 meta_info_def (4 tags, 5 TensorFlow's version), 2 graph_def, 4 collection_def, 5 signature_def, 7
+//! object_graph_def.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use crate::formats::wire::{Scanner, WireError};
@@ -19,12 +19,11 @@ pub struct MetaGraph {
     /// Version of the TensorFlow that wrote it.
     pub version: String,
     pub signatures: Vec<RawSignature>,
-    /// Names of variables that the training program trained, without `:0`; `None` where it does not say.
+    /// Names of variables that the training program trained, without `:0`, or under which they are saved; `None` where it
+    /// does not say.
     pub trainable: Option<HashSet<String>>,
     /// Whether it belongs to an object graph (TensorFlow 2).
     pub has_objects: bool,
-    /// File names of assets, as they stand in the `assets` folder.
-    pub assets: Vec<String>,
 }
 
 /// A signature before its names are looked up in the graph.
@@ -35,6 +34,8 @@ pub struct RawSignature {
     pub outputs: Vec<(String, String)>,
 }
 
+/// Names of objects inside objects are followed up to this length.
+const MAX_PATH: usize = 1024;
 /// The signature that TensorFlow adds to run initialisation; nobody means it.
 const INIT: &str = "__saved_model_init_op";
 
@@ -64,12 +65,6 @@ pub fn read(s: &mut Scanner<'_>, range: Range<u64>) -> Result<MetaGraph, WireErr
                     out.signatures.push(signature(s, name, value)?);
                 }
             }
-            6 => s.each_field(field.range()?, |s, f| {
-                if f.number == 2 {
-                    out.assets.push(s.text(&f.range()?)?);
-                }
-                Ok::<_, WireError>(())
-            })?,
             7 => objects = Some(field.range()?),
             _ => {}
         }
@@ -153,33 +148,74 @@ fn variable_names(s: &mut Scanner<'_>, range: Range<u64>) -> Result<HashSet<Stri
     Ok(out)
 }
 
-/// SavedObjectGraph: 1 nodes, each with a SavedVariable under 7 (3 trainable, 6 name).
+/// An object of a SavedModel: whom it holds under which name, and whether it is a trainable variable.
+#[derive(Default)]
+struct Object {
+    children: Vec<(usize, String)>,
+    is_trainable: bool,
+}
+
+/// SavedObjectGraph: 1 nodes, each with 1 children (1 node_id, 2 local_name) and perhaps a SavedVariable under 7 (3
+/// trainable). Gives the names that trainable variables are saved under: the shortest way to them from the root, as
+/// TensorFlow names them (tensorflow/python/checkpoint/graph_view.py).
 fn trainable_objects(s: &mut Scanner<'_>, range: Range<u64>) -> Result<HashSet<String>, WireError> {
-    let mut out = HashSet::new();
+    let mut objects: Vec<Object> = Vec::new();
     s.each_field(range, |s, node| {
         if node.number != 1 {
             return Ok(());
         }
-        s.each_field(node.range()?, |s, kind| {
-            if kind.number != 7 {
-                return Ok(());
-            }
-            let (mut name, mut is_trainable) = (String::new(), false);
-            s.each_field(kind.range()?, |s, f| {
-                match f.number {
-                    3 => is_trainable = f.varint()? != 0,
-                    6 => name = s.text(&f.range()?)?,
-                    _ => {}
-                }
-                Ok::<_, WireError>(())
-            })?;
-            if is_trainable && !name.is_empty() {
-                out.insert(name.strip_suffix(":0").map(str::to_owned).unwrap_or(name));
+        let mut object = Object::default();
+        s.each_field(node.range()?, |s, f| {
+            match f.number {
+                1 => object.children.push(child(s, f.range()?)?),
+                7 => s.each_field(f.range()?, |_, v| {
+                    if v.number == 3 {
+                        object.is_trainable = v.varint()? != 0;
+                    }
+                    Ok::<_, WireError>(())
+                })?,
+                _ => {}
             }
             Ok::<_, WireError>(())
-        })
+        })?;
+        objects.push(object);
+        Ok::<_, WireError>(())
     })?;
+    let mut out = HashSet::new();
+    let mut seen = vec![false; objects.len()];
+    seen.iter_mut().take(1).for_each(|s| *s = true);
+    let mut queue = VecDeque::from([(0, String::new())]);
+    while let Some((id, path)) = queue.pop_front() {
+        let Some(object) = objects.get(id) else { continue };
+        if object.is_trainable {
+            out.insert(format!("{path}/.ATTRIBUTES/VARIABLE_VALUE"));
+        }
+        // Long ways through many objects would take memory out of proportion.
+        if path.len() > MAX_PATH {
+            continue;
+        }
+        for (child, name) in &object.children {
+            if seen.get_mut(*child).is_none_or(|s| std::mem::replace(s, true)) {
+                continue;
+            }
+            let name = name.replace('.', "..").replace('/', ".S");
+            queue.push_back((*child, if path.is_empty() { name } else { format!("{path}/{name}") }));
+        }
+    }
     Ok(out)
+}
+
+fn child(s: &mut Scanner<'_>, range: Range<u64>) -> Result<(usize, String), WireError> {
+    let (mut id, mut name) = (0, String::new());
+    s.each_field(range, |s, field| {
+        match field.number {
+            1 => id = usize::try_from(field.varint()?).unwrap_or(usize::MAX),
+            2 => name = s.text(&field.range()?)?,
+            _ => {}
+        }
+        Ok::<_, WireError>(())
+    })?;
+    Ok((id, name))
 }
 
 /// TrackableObjectGraph (what a TensorFlow 2 checkpoint keeps of its objects): a variable's own name → the name that its

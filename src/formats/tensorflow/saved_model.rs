@@ -93,21 +93,19 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         graph_span: head.graph.clone(),
         dialect: &dialect::TENSORFLOW,
         converted: None,
-        assets: Assets { tokenizer: tokenizer(head, source), ..Assets::default() },
+        assets: Assets { tokenizer: tokenizer(source), ..Assets::default() },
         variables,
     })
 }
 
 /// A vocabulary among the assets, else beside the model.
-fn tokenizer(head: &MetaGraph, source: &Source) -> Option<PathBuf> {
-    // Names come from the file: only plain ones of the assets folder are looked for.
-    let is_vocabulary = |name: &&String| {
-        let is_plain = !name.contains(['/', '\\']) && name.as_str() != "..";
-        is_plain && (name.ends_with("vocab.txt") || name.as_str() == "tokenizer.json")
+fn tokenizer(source: &Source) -> Option<PathBuf> {
+    let assets = files::list(&source.folder()?.join("assets")).unwrap_or_default();
+    let is_vocabulary = |path: &PathBuf| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.ends_with("vocab.txt") || name == "tokenizer.json"
     };
-    let folder = source.folder()?.join("assets");
-    let found = head.assets.iter().filter(is_vocabulary).map(|n| folder.join(n)).find(|f| files::exists(f));
-    found.or_else(|| tokenizer_beside(source))
+    assets.into_iter().find(is_vocabulary).or_else(|| tokenizer_beside(source))
 }
 
 fn tags(head: &MetaGraph) -> String {
@@ -177,6 +175,6 @@ fn mention_others(heads: &[MetaGraph], at: usize, signature: Option<&str>, sourc
             tags_in_words(&heads[at]),
             others.join(", ")
         );
-        report.info("other-signatures", what, Some(source.name.clone()));
+        report.warning("other-signatures", what, Some(source.name.clone()));
     }
 }

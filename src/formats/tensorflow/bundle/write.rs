@@ -38,6 +38,9 @@ impl Changes {
                 self.0.insert(*at, value.clone());
                 continue;
             }
+            if of.iter().zip(region).any(|(&(a, n), &(b, m))| a + n <= b || b + m <= a) {
+                continue;
+            }
             let mut old = match self.0.remove(at) {
                 Some(t) => t,
                 None => bundle.load_row(*at).ok_or_else(|| bad("its old value cannot be read"))?,
@@ -45,9 +48,8 @@ impl Changes {
             if old.shape() != lengths {
                 return Err(bad("its pieces do not fit"));
             }
-            if copy_shared(value, region, &mut old, of) > 0 {
-                self.0.insert(*at, old);
-            }
+            copy_shared(value, region, &mut old, of);
+            self.0.insert(*at, old);
         }
         Ok(())
     }
