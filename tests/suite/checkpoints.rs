@@ -108,7 +108,7 @@ fn the_training_program_is_told_from_the_model() {
         ("save/RestoreV2", Leftover::Saver),
         ("save/filename", Leftover::Saver),
         ("gradients/MatMul_grad/MatMul", Leftover::Gradient),
-        ("clip_by_global_norm/global_norm", Leftover::Gradient),
+        ("global_norm/global_norm", Leftover::Gradient),
         ("hidden/w/Assign", Leftover::Initialiser),
         ("norm", Leftover::Summary),
     ] {
