@@ -11,15 +11,14 @@ use crate::graph::{Graph, NodeId, ValueId};
 use super::order::Order;
 use super::{Dialect, Structure};
 
-/// A predicate (behind aliases) and the side on which a node lives.
-pub type Condition = (ValueId, bool);
+/// A predicate or index (behind aliases) and the side on which a node lives: the port of the Switch, so that 1 is true.
+pub type Condition = (ValueId, usize);
 
-/// What a Merge closes: the predicate, and which of its inputs comes from which side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a Merge closes: the predicate or index, and for each side which input comes from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
     pub predicate: ValueId,
-    pub then_input: usize,
-    pub else_input: usize,
+    pub inputs: Vec<usize>,
 }
 
 /// See the module doc. Empty for graphs without Switch and Merge.
@@ -73,6 +72,7 @@ impl Finder<'_> {
         let node = self.graph.node(id);
         let set = match (&self.structures[id.idx()], &node.inputs[..]) {
             (Structure::Merge, &[Some(a), Some(b)]) if !self.is_loop_merge(id) => self.merge(id, a, b),
+            (Structure::Merge, inputs) if inputs.len() > 2 => self.merge_many(id),
             _ => self.union(id),
         };
         self.out.set_of[id.idx()] = self.intern(set);
@@ -111,13 +111,13 @@ impl Finder<'_> {
         let value = self.graph.value(v);
         let mut out = self.set(value.producer).to_vec();
         let switch = self.graph.node(value.producer);
-        if self.structures[value.producer.idx()] == Structure::Switch
+        if matches!(self.structures[value.producer.idx()], Structure::Switch | Structure::SwitchN)
             && let Some(&Some(predicate)) = switch.inputs.get(1)
         {
             let predicate = self.behind_aliases(predicate);
             let is_loop = self.structures[self.graph.value(predicate).producer.idx()] == Structure::LoopCond;
             if !is_loop {
-                out.push((predicate, value.port == 1));
+                out.push((predicate, value.port));
             }
         }
         out.sort_unstable();
@@ -154,23 +154,53 @@ impl Finder<'_> {
     fn merge(&mut self, id: NodeId, a: ValueId, b: ValueId) -> Vec<Condition> {
         let (in_a, in_b) = (self.conditions_of(a), self.conditions_of(b));
         let without = |set: &[Condition], c: Condition| set.iter().copied().filter(|&x| x != c).collect::<Vec<_>>();
-        let opposite: Vec<Condition> = in_a.iter().copied().filter(|&(p, side)| in_b.contains(&(p, !side))).collect();
-        let clean = |&&(p, side): &&Condition| without(&in_a, (p, side)) == without(&in_b, (p, !side));
+        let other = |side: usize| usize::from(side == 0);
+        let opposite: Vec<Condition> =
+            in_a.iter().copied().filter(|&(p, side)| in_b.contains(&(p, other(side)))).collect();
+        let clean = |&&(p, side): &&Condition| without(&in_a, (p, side)) == without(&in_b, (p, other(side)));
         let found = opposite.iter().find(clean).or(opposite.first()).copied().or_else(|| {
             // A side that lost its mark (a constant whose control edge was stripped): the other one tells.
             let only_a = in_a.iter().copied().filter(|c| !in_b.contains(c)).collect::<Vec<_>>();
             let only_b = in_b.iter().copied().filter(|c| !in_a.contains(c)).collect::<Vec<_>>();
             match (&only_a[..], &only_b[..]) {
                 (&[one], []) => Some(one),
-                ([], &[(p, side)]) => Some((p, !side)),
+                ([], &[(p, side)]) => Some((p, other(side))),
                 _ => None,
             }
         });
         let Some((predicate, a_side)) = found else { return self.union(id) };
-        let (then_input, else_input) = if a_side { (0, 1) } else { (1, 0) };
-        self.out.joins.insert(id, Join { predicate, then_input, else_input });
+        let inputs = if a_side == 1 { vec![1, 0] } else { vec![0, 1] };
+        self.out.joins.insert(id, Join { predicate, inputs });
         let mut set = without(&in_a, (predicate, a_side));
-        set.extend(without(&in_b, (predicate, !a_side)));
+        set.extend(without(&in_b, (predicate, other(a_side))));
+        for &c in &self.graph.node(id).control_inputs {
+            set.extend_from_slice(self.set(c));
+        }
+        set.sort_unstable();
+        set.dedup();
+        set
+    }
+
+    /// A Merge of more than two inputs closes a choice by index: each input lives on a side of its own.
+    fn merge_many(&mut self, id: NodeId) -> Vec<Condition> {
+        let node = self.graph.node(id);
+        let sets: Vec<Vec<Condition>> = node.present_inputs().map(|v| self.conditions_of(v)).collect();
+        let side_of = |set: &[Condition], index: ValueId| set.iter().find(|(p, _)| *p == index).map(|(_, side)| *side);
+        let fits = |&index: &ValueId| {
+            let mut sides: Vec<Option<usize>> = sets.iter().map(|s| side_of(s, index)).collect();
+            sides.sort_unstable();
+            sides.iter().enumerate().all(|(i, s)| *s == Some(i))
+        };
+        let candidates: Vec<ValueId> = sets[0].iter().map(|(p, _)| *p).collect();
+        let Some(index) = candidates.into_iter().find(fits) else { return self.union(id) };
+        let mut inputs = vec![0; sets.len()];
+        for (i, set) in sets.iter().enumerate() {
+            if let Some(side) = side_of(set, index) {
+                inputs[side] = i;
+            }
+        }
+        self.out.joins.insert(id, Join { predicate: index, inputs });
+        let mut set: Vec<Condition> = sets.into_iter().flatten().filter(|(p, _)| *p != index).collect();
         for &c in &self.graph.node(id).control_inputs {
             set.extend_from_slice(self.set(c));
         }

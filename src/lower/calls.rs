@@ -183,22 +183,25 @@ impl<'g> Speller<'g> {
             return self.choice(env, id, names[i]);
         }
         let key = env.node_key(env.graph.node(id));
-        let here = self.blocks.import(index);
-        let mut b = Builder::new(self.blocks.current());
-        b.set_origin(Some(key.clone()));
-        let number = b.literal(Tensor::filled(b.fact(here).dtype, &[], i as f64));
-        let is_it = match make::equal(&mut b, here, number) {
-            Ok(v) => self.blocks.here(v),
-            Err(_) => {
-                let value = self.missing_value(env, env.graph.node(id), Fact::of_dims(DType::Bool, &[]));
-                self.blocks.here(value)
-            }
-        };
+        let is_it = self.is_index(env, env.graph.node(id), index, i);
         let then_block = self.branch(env, id, names[i]);
         self.blocks.open(Vec::new());
         let rest = self.case_from(env, id, index, names, i + 1);
         let else_block = self.blocks.close(rest);
         self.push_if(is_it, then_block, else_block, key)
+    }
+
+    /// Whether an index is `i`, for the node that chooses by it.
+    pub(super) fn is_index(&mut self, env: &Env<'g>, node: &Node, index: Located, i: usize) -> Located {
+        let here = self.blocks.import(index);
+        let mut b = Builder::new(self.blocks.current());
+        b.set_origin(Some(env.node_key(node)));
+        let number = b.literal(Tensor::filled(b.fact(here).dtype, &[], i as f64));
+        let value = match make::equal(&mut b, here, number) {
+            Ok(v) => v,
+            Err(_) => self.missing_value(env, node, Fact::of_dims(DType::Bool, &[])),
+        };
+        self.blocks.here(value)
     }
 
     /// A functional loop. State that the body hands on unchanged is no state: weights stay constants that way.

@@ -21,6 +21,8 @@ pub enum Structure {
     Effect,
     /// Sends input 0 to output 1 where input 1 (the predicate) is true, to output 0 where it is false.
     Switch,
+    /// Sends input 0 to the output that input 1 (an index) names; the last output where it is out of range.
+    SwitchN,
     /// Output 0 is the input that is alive; output 1 its index.
     Merge,
     /// Opens a loop frame of that name; a constant one gives the same value in every iteration.

@@ -114,7 +114,7 @@ fn is_handed_on(graph: &Graph, dialect: &dyn Dialect, variable: &Variable) -> bo
         }
         let node = graph.node(value.producer);
         let port = match dialect.structure(node) {
-            Structure::Switch => 0,
+            Structure::Switch | Structure::SwitchN => 0,
             Structure::Alias => value.port,
             _ => return false,
         };

@@ -23,8 +23,8 @@ pub enum Item {
 pub struct Cond {
     pub predicate: ValueId,
     pub merges: Vec<NodeId>,
-    pub then_nodes: Vec<NodeId>,
-    pub else_nodes: Vec<NodeId>,
+    /// By side: for a predicate, what is needed where it is false comes first.
+    pub sides: Vec<Vec<NodeId>>,
 }
 
 /// A loop and everything inside it. Nodes are in order.
@@ -54,7 +54,7 @@ impl Layout<'_> {
         let slices: Vec<Slices> = merges.iter().map(|&m| self.slices(m)).collect();
         let mut inside: HashSet<NodeId> = HashSet::new();
         for s in &slices {
-            inside.extend(s.then_nodes.iter().chain(&s.else_nodes));
+            inside.extend(s.sides.iter().flatten());
         }
         let mut loops: BTreeMap<usize, LoopItem> = BTreeMap::new();
         for &node in nodes.iter().filter(|n| !inside.contains(n)) {
@@ -115,9 +115,9 @@ impl Layout<'_> {
 
     /// What the inputs of a Merge need on their own side, nested conditionals included.
     fn slices(&self, merge: NodeId) -> Slices {
-        let join = self.branches.joins[&merge];
+        let join = &self.branches.joins[&merge];
         let inputs = &self.graph.node(merge).inputs;
-        let slice = |input: usize, side: bool| {
+        let slice = |(side, &input): (usize, &usize)| {
             let mut seen = HashSet::new();
             let mut todo: Vec<ValueId> = inputs.get(input).copied().flatten().into_iter().collect();
             while let Some(v) = todo.pop() {
@@ -128,7 +128,7 @@ impl Layout<'_> {
             }
             seen
         };
-        Slices { then_nodes: slice(join.then_input, true), else_nodes: slice(join.else_input, false) }
+        Slices { sides: join.inputs.iter().enumerate().map(slice).collect() }
     }
 
     /// One conditional per Merge, or one for all Merges of a predicate whose sides share computations.
@@ -138,7 +138,7 @@ impl Layout<'_> {
             let mut first_with: HashMap<(ValueId, NodeId), usize> = HashMap::new();
             for (i, (merge, slices)) in merges.iter().enumerate() {
                 let predicate = self.branches.joins[merge].predicate;
-                for &node in slices.then_nodes.iter().chain(&slices.else_nodes).filter(|n| self.computes(**n)) {
+                for &node in slices.sides.iter().flatten().filter(|n| self.computes(**n)) {
                     let j = *first_with.entry((predicate, node)).or_insert(i);
                     let (a, b) = (root(&leader, i), root(&leader, j));
                     leader[a.max(b)] = a.min(b);
@@ -153,8 +153,9 @@ impl Layout<'_> {
     }
 
     fn cond(&self, merges: &[(NodeId, &Slices)], members: &[usize]) -> Cond {
-        let sorted = |side: fn(&Slices) -> &HashSet<NodeId>| {
-            let all: HashSet<NodeId> = members.iter().flat_map(|&i| side(merges[i].1).iter().copied()).collect();
+        let sorted = |side: usize| {
+            let of = |i: usize| merges[i].1.sides.get(side).into_iter().flatten().copied();
+            let all: HashSet<NodeId> = members.iter().flat_map(|&i| of(i)).collect();
             let mut all: Vec<NodeId> = all.into_iter().collect();
             all.sort_unstable_by_key(|n| self.order.position[n.idx()]);
             all
@@ -162,8 +163,7 @@ impl Layout<'_> {
         Cond {
             predicate: self.branches.joins[&merges[members[0]].0].predicate,
             merges: members.iter().map(|&i| merges[i].0).collect(),
-            then_nodes: sorted(|s| &s.then_nodes),
-            else_nodes: sorted(|s| &s.else_nodes),
+            sides: (0..merges[members[0]].1.sides.len()).map(sorted).collect(),
         }
     }
 
@@ -171,7 +171,7 @@ impl Layout<'_> {
     fn computes(&self, node: NodeId) -> bool {
         let node = self.graph.node(node);
         node.kind == NodeKind::Op
-            && !matches!(self.dialect.structure(node), Structure::Alias | Structure::Switch | Structure::Effect)
+            && !matches!(self.dialect.structure(node), Structure::Alias | Structure::Switch | Structure::SwitchN | Structure::Effect)
     }
 
     /// Items in an order in which each comes after what it reads; `None` where conditionals wait for each other.
@@ -231,9 +231,9 @@ impl Layout<'_> {
             Item::Node(n) => Box::new(of(n)),
             Item::Loop(l) => Box::new(l.nodes.iter().flat_map(of)),
             Item::Cond(c) => Box::new(
-                c.then_nodes
+                c.sides
                     .iter()
-                    .chain(&c.else_nodes)
+                    .flatten()
                     .chain(&c.merges)
                     .flat_map(of)
                     .chain([self.graph.value(c.predicate).producer]),
@@ -243,8 +243,7 @@ impl Layout<'_> {
 }
 
 struct Slices {
-    then_nodes: HashSet<NodeId>,
-    else_nodes: HashSet<NodeId>,
+    sides: Vec<HashSet<NodeId>>,
 }
 
 fn root(leader: &[usize], mut i: usize) -> usize {

@@ -32,7 +32,7 @@ fn is_switched(graph: &Graph, dialect: &dyn Dialect, mut id: NodeId) -> bool {
     for _ in 0..graph.nodes.len() {
         let node = graph.node(id);
         match (dialect.structure(node), node.inputs.first()) {
-            (Structure::Switch, _) => return true,
+            (Structure::Switch | Structure::SwitchN, _) => return true,
             (Structure::Alias, Some(&Some(v))) => id = graph.value(v).producer,
             _ => return false,
         }

@@ -12,7 +12,7 @@ use crate::ops::with_default::WithDefault;
 use crate::program::{Builder, Def, Misfit, Value};
 use crate::tensor::{DType, Fact, PartialShape, Payload, Tensor, shape};
 
-use super::blocks::{Blocks, Located, Mark, rename, site};
+use super::blocks::{Block, Blocks, Located, Mark, rename, site};
 use super::branches::Branches;
 use super::deferred::Deferred;
 use super::frames::Frames;
@@ -121,6 +121,14 @@ impl<'g> Env<'g> {
     }
 }
 
+/// A conditional that is being spelled.
+struct Choice<'a> {
+    cond: &'a Cond,
+    predicate: Located,
+    wanted: &'a [(NodeId, usize)],
+    within: Option<usize>,
+}
+
 pub(super) struct Speller<'g> {
     pub main: &'g Graph,
     pub dialect: &'g dyn Dialect,
@@ -200,7 +208,7 @@ impl<'g> Speller<'g> {
                 None => self.fail(env, id, "unknown-op", format!("there is no rule for the op {}", node.op)),
             },
             Structure::Alias => self.alias(env, id, false),
-            Structure::Switch => self.alias(env, id, true),
+            Structure::Switch | Structure::SwitchN => self.alias(env, id, true),
             Structure::Default => self.default(env, id),
             Structure::Effect => {}
             Structure::Merge => self.fail(env, id, "unmatched-merge", "no conditional ends here".into()),
@@ -438,32 +446,63 @@ impl<'g> Speller<'g> {
         if wanted.is_empty() {
             return;
         }
-        let side = |speller: &mut Self, env: &mut Env<'g>, nodes: &[NodeId], is_then: bool| {
-            speller.blocks.open(Vec::new());
-            speller.depth += 1;
-            let items = layout.divide(nodes, within);
-            speller.spell_items(env, layout, &items);
-            let outputs = wanted.iter().map(|&(merge, port)| {
-                let join = layout.branches.joins[&merge];
-                let input = if is_then { join.then_input } else { join.else_input };
-                speller.merge_output(env, merge, input, port)
-            });
-            let outputs = outputs.collect();
-            // What was spelled inside is not visible outside.
-            for node in nodes {
-                env.graph.node(*node).outputs.iter().for_each(|v| env.values[v.idx()] = None);
+        let choice = Choice { cond, predicate, wanted: &wanted, within };
+        let is_index = self.blocks.fact(predicate).dtype.is_int();
+        let outputs = match cond.sides.len() {
+            2 if !is_index => {
+                let then_block = self.side_block(env, layout, &choice, 1);
+                let else_block = self.side_block(env, layout, &choice, 0);
+                self.push_if(predicate, then_block, else_block, env.node_key(env.graph.node(leader)))
             }
-            speller.depth -= 1;
-            speller.blocks.close(outputs)
+            _ => self.sides_from(env, layout, &choice, 0),
         };
-        let then_block = side(self, env, &cond.then_nodes, true);
-        let else_block = side(self, env, &cond.else_nodes, false);
-        let key = env.node_key(env.graph.node(leader));
-        let outputs = self.push_if(predicate, then_block, else_block, key);
         for (&(merge, port), value) in wanted.iter().zip(outputs) {
             let out = env.graph.node(merge).outputs[port];
             self.bind_here(env, out, value);
         }
+    }
+
+    fn side_block(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, choice: &Choice<'_>, side: usize) -> Block {
+        self.blocks.open(Vec::new());
+        let outputs = self.side_outputs(env, layout, choice, side);
+        self.blocks.close(outputs)
+    }
+
+    fn side_outputs(
+        &mut self,
+        env: &mut Env<'g>,
+        layout: &Layout<'_>,
+        choice: &Choice<'_>,
+        side: usize,
+    ) -> Vec<Value> {
+        self.depth += 1;
+        let nodes = &choice.cond.sides[side];
+        let items = layout.divide(nodes, choice.within);
+        self.spell_items(env, layout, &items);
+        let input = |merge: NodeId| layout.branches.joins[&merge].inputs.get(side).copied().unwrap_or(side);
+        let outputs = choice.wanted.iter().map(|&(merge, port)| self.merge_output(env, merge, input(merge), port));
+        let outputs = outputs.collect();
+        // What was spelled inside is not visible outside.
+        for node in nodes {
+            env.graph.node(*node).outputs.iter().for_each(|v| env.values[v.idx()] = None);
+        }
+        self.depth -= 1;
+        outputs
+    }
+
+    /// The sides of a choice by index from `side` on, as nested conditionals; the last one where none other is meant.
+    fn sides_from(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, choice: &Choice<'_>, side: usize) -> Vec<Value> {
+        if side + 1 >= choice.cond.sides.len() {
+            return self.side_outputs(env, layout, choice, side);
+        }
+        let leader = env.graph.node(choice.cond.merges[0]);
+        let key = env.node_key(leader);
+        let is_it = self.is_index(env, leader, choice.predicate, side);
+        let then_block = self.side_block(env, layout, choice, side);
+        self.blocks.open(Vec::new());
+        let rest = self.sides_from(env, layout, choice, side + 1);
+        let else_block = self.blocks.close(rest);
+        self.push_if(is_it, then_block, else_block, key)
     }
 
     /// Outputs of the Merges that the conditional must give: all values, and the index where somebody reads it.

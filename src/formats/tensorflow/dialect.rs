@@ -42,6 +42,7 @@ impl Dialect for TensorFlow {
                 Structure::Effect
             }
             "Switch" | "RefSwitch" => Structure::Switch,
+            "_SwitchN" => Structure::SwitchN,
             "Merge" | "RefMerge" => Structure::Merge,
             "Enter" | "RefEnter" => Structure::Enter {
                 frame: function("frame_name"),
