@@ -1,6 +1,8 @@
 //! Loops of Enter, Merge, Switch, NextIteration and Exit as loop blocks.
 
-use crate::graph::{Graph, ValueId};
+use std::collections::HashSet;
+
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::program::Value;
 use crate::tensor::Fact;
 
@@ -22,21 +24,24 @@ struct Spelling<'a> {
 impl<'g> Speller<'g> {
     pub(super) fn spell_frame(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, item: &LoopItem) {
         let frame = &layout.frames.frames[item.frame];
-        let first: Option<Vec<Located>> = frame.variables.iter().map(|v| env.values[v.first.idx()]).collect();
+        // Inside another loop only what its iteration needs is there to be spelled.
+        let here: HashSet<NodeId> = item.nodes.iter().copied().collect();
+        let variables: Vec<Variable> = frame.variables.iter().filter(|v| here.contains(&v.merge)).cloned().collect();
+        let first: Option<Vec<Located>> = variables.iter().map(|v| env.values[v.first.idx()]).collect();
         let ready = first.zip(frame.condition).filter(|_| self.depth + 1 < MAX_DEPTH);
         let Some((first, condition)) = ready else { return self.fail_frame(env, item) };
-        let is_state = frame.variables.iter().map(|v| !is_handed_on(env.graph, self.dialect, v)).collect();
-        let spelling = Spelling { frame: item.frame, variables: &frame.variables, first, is_state };
+        let is_state = variables.iter().map(|v| !is_handed_on(env.graph, self.dialect, v)).collect();
+        let spelling = Spelling { frame: item.frame, variables: &variables, first, is_state };
         let states: Vec<Located> = spelling.states().map(|i| spelling.first[i]).collect();
         let facts: Vec<Fact> = states.iter().map(|at| Fact { value: None, ..self.blocks.fact(*at).clone() }).collect();
-        let next: Vec<ValueId> = spelling.states().map(|i| frame.variables[i].next).collect();
+        let next: Vec<ValueId> = spelling.states().map(|i| variables[i].next).collect();
         let (body, facts) = self.settle(facts, |s, facts| s.iteration(env, layout, &spelling, facts, &next));
         let cond = self.iteration(env, layout, &spelling, &facts, &[condition]);
-        let leader = frame.variables.first().map(|v| env.graph.node(v.merge));
+        let leader = variables.first().map(|v| env.graph.node(v.merge));
         let Some(leader) = leader else { return self.fail_frame(env, item) };
         let outputs = self.push_loop_instr(&states, cond, body, facts, env.node_key(leader));
         let mut outputs = outputs.into_iter();
-        for (i, variable) in frame.variables.iter().enumerate() {
+        for (i, variable) in variables.iter().enumerate() {
             let last = if spelling.is_state[i] { outputs.next() } else { None };
             for &exit in &variable.exits {
                 let Some(&out) = env.graph.node(exit).outputs.first() else { continue };

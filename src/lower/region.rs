@@ -93,8 +93,9 @@ impl Layout<'_> {
         let mut todo: Vec<ValueId> = values.into_iter().collect();
         while let Some(v) = todo.pop() {
             let node = self.graph.value(v).producer;
-            // Whether there is a next iteration is the loop's own business.
-            if self.dialect.structure(self.graph.node(node)) == Structure::LoopCond {
+            // Whether there is a next iteration is the loop's own business; a loop inside needs its condition.
+            let is_condition = self.dialect.structure(self.graph.node(node)) == Structure::LoopCond;
+            if is_condition && self.frames.innermost_of(node) == Some(frame) {
                 continue;
             }
             let is_inside = self.frames.contains(frame, node) && !heads.contains(&node);

@@ -93,6 +93,7 @@ fn as_text<S: serde::Serializer>(key: &NodeKey, s: S) -> Result<S::Ok, S::Error>
 /// Names of the ops whose operands are weights.
 const MATMUL: &str = "matmul";
 const CONV: &str = "conv";
+const CONV_INPUT: &str = "conv_input";
 
 fn is_op(instr: &Instr, name: &str) -> bool {
     instr.op().is_some_and(|op| op.info().name == name)
@@ -189,7 +190,7 @@ impl Subject<'_> {
             _ if count == 1 => keep(Role::Scalar, "a single number"),
             Role::NormStatistic => (role, false, reason),
             Role::Embedding | Role::NormScale | Role::NormShift => self.unless_structure(role, reason),
-            Role::Mask => (role, false, reason),
+            Role::Mask | Role::Other => (role, false, reason),
             _ => self.without_role(),
         }
     }
@@ -215,12 +216,15 @@ impl Subject<'_> {
         if is_op(instr, MATMUL) && at.operand < 2 {
             let other = behind(program, instr.inputs[1 - at.operand]);
             let is_one_hot = program.producer(other).is_some_and(|(_, p)| p.op_as::<OneHot>().is_some());
+            if at.operand == 0 && !self.was_variable && is_uniform(self.payload) {
+                return Some((Role::Other, format!("a starting state of {node}: all its elements are equal")));
+            }
             return Some(match is_one_hot {
                 true => (Role::Embedding, format!("rows are picked by the one-hot product {node}")),
                 false => (Role::MatmulWeight, format!("a factor of the matrix product {node}")),
             });
         }
-        if is_op(instr, CONV) && at.operand == 1 {
+        if (is_op(instr, CONV) || is_op(instr, CONV_INPUT)) && at.operand == 1 {
             return Some((Role::ConvFilter, format!("the filter of {node}")));
         }
         if (instr.op_as::<Gather>().is_some() || instr.op_as::<GatherNd>().is_some()) && at.operand == 0 {
@@ -246,7 +250,7 @@ impl Subject<'_> {
             BinaryFn::Add if from_integers && !at.is_part => None,
             BinaryFn::Add | BinaryFn::Sub => {
                 let source = program.producer(behind(program, other)).map(|(_, p)| p);
-                let after_product = source.is_some_and(|p| is_op(p, MATMUL) || is_op(p, CONV));
+                let after_product = source.is_some_and(|p| [MATMUL, CONV, CONV_INPUT].iter().any(|n| is_op(p, n)));
                 let is_vector = self.payload.shape.iter().filter(|d| **d != 1).count() <= 1;
                 if after_product && (is_vector || self.payload.shape.len() == 1) {
                     Some((Role::Bias, format!("added to the product at {node}")))

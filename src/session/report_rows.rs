@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::base::Severity;
 use crate::graph::{Fact, Graph, Node, NodeId, NodeKind};
 use crate::recognize::ConstantRole;
 
@@ -66,7 +67,7 @@ impl Understood {
         let report = self.report();
         let verdicts: HashMap<&str, &str> = report.nodes.iter().map(|(n, v)| (n.as_str(), v.verdict.name())).collect();
         let mut unsupported: HashMap<&str, &str> = HashMap::new();
-        for d in &self.base.spelled.diagnostics {
+        for d in self.base.spelled.diagnostics.iter().filter(|d| d.severity != Severity::Info) {
             if let Some(place) = &d.place {
                 unsupported.entry(place).or_insert(&d.message);
             }

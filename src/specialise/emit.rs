@@ -350,7 +350,7 @@ impl<'a> Emitter<'a> {
         }
         let facts: Vec<Fact> = inputs.iter().map(|&v| t.program.fact(v).clone()).collect();
         let refs: Vec<&Fact> = facts.iter().collect();
-        match op.expand(&refs) {
+        match op.expand(&refs).map(|done| done.or_else(|m| self.expand_by_numbers(t, op, &inputs, &facts).ok_or(m))) {
             None => {}
             Some(Ok(block)) => {
                 // Its literals belong to this place and this iteration alone.
@@ -460,6 +460,17 @@ impl<'a> Emitter<'a> {
             }
         }
     }
+
+    /// Expands once more with what is known of floating-point operands: few numbers that decide (scales of a resize).
+    fn expand_by_numbers(&self, t: &Target, op: &dyn Op, inputs: &[Value], facts: &[Fact]) -> Option<Program> {
+        let fill = |(v, fact): (&Value, &Fact)| match (&fact.value, fact.dtype.is_float()) {
+            (None, true) => Fact { value: t.known.get(&t.program, *v), ..fact.clone() },
+            _ => fact.clone(),
+        };
+        let filled: Vec<Fact> = inputs.iter().zip(facts).map(fill).collect();
+        op.expand(&filled.iter().collect::<Vec<_>>())?.ok()
+    }
+
 
     /// Notes a fed value of a few floating-point numbers.
     fn note_number(&mut self, v: Value) {

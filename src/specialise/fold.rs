@@ -8,7 +8,10 @@ use crate::tensor::{Fact, Tensor, shape};
 /// Larger values are computed when the program runs.
 const MAX_ELEMENTS: usize = 1 << 16;
 
-/// Contents that are known besides those in facts: single floating-point numbers, which are looked at (a length that is
+/// Vectors of floating-point numbers up to this length (scales, sizes) are looked at.
+const MAX_NUMBERS: usize = 16;
+
+/// Contents that are known besides those in facts: a few floating-point numbers, which are looked at (a length that is
 /// computed through a float) but never folded, since a constant behind them may train.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
@@ -25,7 +28,7 @@ impl Known {
     pub(super) fn get(&self, program: &Program, v: Value) -> Option<Tensor> {
         let fact = program.fact(v);
         let count = shape::element_count(&fact.dims()?)?;
-        if count > MAX_ELEMENTS || !(fact.dtype.is_exact() || (fact.dtype.is_float() && count == 1)) {
+        if count > MAX_ELEMENTS || !(fact.dtype.is_exact() || (fact.dtype.is_float() && count <= MAX_NUMBERS)) {
             return None;
         }
         if let Some(value) = fact.value.as_ref().or_else(|| self.numbers.get(&v)) {
@@ -42,7 +45,7 @@ impl Known {
     }
 }
 
-/// The outputs of an op on known inputs, where they are exact (or single numbers) and small; `None` where that is not
+/// The outputs of an op on known inputs, where they are exact (or few numbers) and small; `None` where that is not
 /// so or computing fails (the program then fails, or not, when it runs).
 pub(super) fn evaluate(
     program: &Program,
@@ -56,7 +59,7 @@ pub(super) fn evaluate(
     }
     for fact in facts {
         let count = fact.dims().map_or(Some(0), |d| shape::element_count(&d))?;
-        let is_number = fact.dtype.is_float() && count == 1 && fact.dims().is_some();
+        let is_number = fact.dtype.is_float() && count <= MAX_NUMBERS && fact.dims().is_some();
         let fits = is_number || fact.dtype.is_exact() && count <= MAX_ELEMENTS;
         if !fits {
             return None;

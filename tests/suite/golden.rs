@@ -159,6 +159,22 @@ fn gradients_are_tensorflows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Whatever has a gradient in a family's reference is suggested for training, and each sampler or Dropout node is a site.
+#[test]
+fn families_suggest_their_weights() {
+    let families: Vec<Case> = cases().into_iter().filter(|c| c.name.starts_with("family_")).collect();
+    assert!(families.len() >= 6);
+    for case in families {
+        let understood = case.session().understand().unwrap();
+        let n = case.json["n_dropout"].as_u64().or(case.json["n_random"].as_u64()).unwrap();
+        assert_eq!(understood.base.sites.len() as u64, n, "{}", case.name);
+        let want = io::read(&case.folder.join("grads.npz")).unwrap();
+        let is_suggested = |name: &str| understood.base.roles.iter().any(|r| r.node.as_str() == name && r.suggest);
+        let missing: Vec<&String> = want.keys().filter(|n| !is_suggested(n)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?}", case.name);
+    }
+}
+
 /// The settings of one reference run, by the keys of `--set`.
 fn settings(optimizer: &Json) -> Vec<(String, String)> {
     let kind = match optimizer["name"].as_str().unwrap() {
