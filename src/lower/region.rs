@@ -172,7 +172,10 @@ impl Layout<'_> {
     fn computes(&self, node: NodeId) -> bool {
         let node = self.graph.node(node);
         node.kind == NodeKind::Op
-            && !matches!(self.dialect.structure(node), Structure::Alias | Structure::Switch | Structure::SwitchN | Structure::Effect)
+            && !matches!(
+                self.dialect.structure(node),
+                Structure::Alias | Structure::Switch | Structure::SwitchN | Structure::Effect
+            )
     }
 
     /// Items in an order in which each comes after what it reads; `None` where conditionals wait for each other.
@@ -232,12 +235,7 @@ impl Layout<'_> {
             Item::Node(n) => Box::new(of(n)),
             Item::Loop(l) => Box::new(l.nodes.iter().flat_map(of)),
             Item::Cond(c) => Box::new(
-                c.sides
-                    .iter()
-                    .flatten()
-                    .chain(&c.merges)
-                    .flat_map(of)
-                    .chain([self.graph.value(c.predicate).producer]),
+                c.sides.iter().flatten().chain(&c.merges).flat_map(of).chain([self.graph.value(c.predicate).producer]),
             ),
         }
     }

@@ -468,13 +468,7 @@ impl<'g> Speller<'g> {
         self.blocks.close(outputs)
     }
 
-    fn side_outputs(
-        &mut self,
-        env: &mut Env<'g>,
-        layout: &Layout<'_>,
-        choice: &Choice<'_>,
-        side: usize,
-    ) -> Vec<Value> {
+    fn side_outputs(&mut self, env: &mut Env<'g>, layout: &Layout<'_>, choice: &Choice<'_>, side: usize) -> Vec<Value> {
         self.depth += 1;
         let nodes = &choice.cond.sides[side];
         let items = layout.divide(nodes, choice.within);

@@ -471,7 +471,6 @@ impl<'a> Emitter<'a> {
         op.expand(&filled.iter().collect::<Vec<_>>())?.ok()
     }
 
-
     /// Notes a fed value of a few floating-point numbers.
     fn note_number(&mut self, v: Value) {
         if let Some(&spelled) = self.feeds.get(&v)
