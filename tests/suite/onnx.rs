@@ -271,3 +271,69 @@ fn subgraphs_are_functions_whose_captures_are_inputs() {
     }
     assert!(seen >= 3);
 }
+
+/// External names that lead elsewhere: absolute, upwards, hidden in the middle. Nothing is read, the value is named.
+#[test]
+fn external_paths_that_leave_the_folder_are_refused() {
+    let (folder, case, _) = named("onnx_hf_bert_token_external_data");
+    let model = std::fs::read(folder.join(case["model"].as_str().unwrap())).unwrap();
+    let names = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let beside = names.into_iter().find(|n| n.ends_with(".data") || n.ends_with(".bin")).unwrap();
+    let outer = tempfile::tempdir().unwrap();
+    let inner = outer.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let pad = |start: &str| format!("{start}{}", "x".repeat(beside.len() - start.len()));
+    for evil in [pad("../"), pad("/tmp/"), pad("a/../../")] {
+        assert_eq!(evil.len(), beside.len());
+        let mut bytes = model.clone();
+        let mut n = 0;
+        for at in 0..bytes.len() - beside.len() {
+            if bytes[at..].starts_with(beside.as_bytes()) {
+                bytes[at..at + evil.len()].copy_from_slice(evil.as_bytes());
+                n += 1;
+            }
+        }
+        assert!(n > 0);
+        // Where the path leads there is a file of the right size.
+        if evil.starts_with("../") {
+            std::fs::copy(folder.join(&beside), inner.join(&evil)).unwrap();
+        }
+        std::fs::write(inner.join("m.onnx"), &bytes).unwrap();
+        let read = formats::open(&inner.join("m.onnx")).unwrap();
+        let refused = read.diagnostics.iter().filter(|d| d.message.contains("could not be opened")).count();
+        assert!(refused > 0, "{evil}: {:?}", read.diagnostics);
+        let lengths = read.graph.constants().filter(|(_, c)| c.payload.element_count() > 1000).count();
+        assert_eq!(lengths, 0, "{evil}: values were read");
+    }
+}
+
+/// What a model's own file cannot hold goes to a file beside it, and reads back the same.
+#[test]
+fn tuned_values_beyond_the_limit_go_beside_the_model() {
+    let out = tempfile::tempdir().unwrap();
+    for name in ["onnx_hf_bert_token_external_data", "onnx_cnn_bn_nchw"] {
+        let (_, _, imported) = named(name);
+        let mut patch = GraphPatch::default();
+        for (id, c) in imported.graph.constants().filter(|(_, c)| c.payload.dtype.is_float()) {
+            let old = c.payload.load().unwrap();
+            let new = old.to_f64s().unwrap().into_iter().map(|v| v + 0.5);
+            let key = imported.graph.node(id).key.clone();
+            patch.constants.insert(key, Tensor::from_f64s(old.dtype(), old.shape(), new));
+        }
+        let to = out.path().join(format!("{name}.onnx"));
+        let own = imported.source().bytes.len();
+        regraft::formats::onnx::write::write_within(&imported, &patch, &to, own + 20_000).unwrap();
+        let beside = out.path().join(format!("{name}.onnx.data"));
+        assert!(std::fs::metadata(&beside).unwrap().len() > 1024);
+        assert!(std::fs::metadata(&to).unwrap().len() < own + 20_000);
+        let written = formats::open(&to).unwrap();
+        for (key, want) in &patch.constants {
+            let id = written.graph.node_named(key.as_str()).unwrap();
+            assert_eq!(written.graph.constant(id).unwrap().payload.load().unwrap(), *want, "{key}");
+        }
+        // Nothing is left behind where even that is not enough.
+        let small = out.path().join("small.onnx");
+        assert!(regraft::formats::onnx::write::write_within(&imported, &patch, &small, 100).is_err());
+        assert!(!small.exists() && !out.path().join("small.onnx.data").exists());
+    }
+}

@@ -148,24 +148,23 @@ impl<'a> Net<'a> {
         }))
     }
 
-    /// Normalisation of rows; the form of TensorFlow's `layer_norm`.
+    /// Normalisation of rows. Not in the form of `tf.nn.moments` and `batch_normalization`: with oneDNN, TensorFlow 2.15
+    /// rewrites that in frozen graphs into a kernel whose results are off in the third digit.
     pub fn norm(&mut self, path: &str, x: ValueId, size: usize, epsilon: f32) -> Made {
         let (gamma, beta) = self.w.norm(path);
         let gamma = self.weight(&gamma, &[size])?;
         let beta = self.weight(&beta, &[size])?;
         Ok(self.b.scoped(&scope(path), |b| {
             let mean = b.row_mean("moments/mean", x);
-            let still = b.typed("moments/StopGradient", "StopGradient", &[mean]);
-            let squares = b.typed("moments/SquaredDifference", "SquaredDifference", &[x, still]);
+            let centred = b.typed("moments/sub", "Sub", &[x, mean]);
+            let squares = b.typed("moments/Square", "Square", &[centred]);
             let variance = b.row_mean("moments/variance", squares);
             let y = b.float("batchnorm/add/y", epsilon);
             let sum = b.typed("batchnorm/add", "AddV2", &[variance, y]);
             let rsqrt = b.typed("batchnorm/Rsqrt", "Rsqrt", &[sum]);
-            let mul = b.typed("batchnorm/mul", "Mul", &[rsqrt, gamma]);
-            let mul_1 = b.typed("batchnorm/mul_1", "Mul", &[x, mul]);
-            let mul_2 = b.typed("batchnorm/mul_2", "Mul", &[mean, mul]);
-            let sub = b.typed("batchnorm/sub", "Sub", &[beta, mul_2]);
-            b.typed("batchnorm/add_1", "AddV2", &[mul_1, sub])
+            let normal = b.typed("batchnorm/mul", "Mul", &[centred, rsqrt]);
+            let scaled = b.typed("batchnorm/mul_1", "Mul", &[normal, gamma]);
+            b.typed("batchnorm/add_1", "AddV2", &[scaled, beta])
         }))
     }
 

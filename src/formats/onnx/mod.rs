@@ -8,6 +8,7 @@ mod encode;
 pub mod model;
 pub mod narrow;
 pub mod rules;
+mod spill;
 pub mod tensor_proto;
 pub mod write;
 

@@ -10,10 +10,11 @@ use crate::base::files;
 use crate::formats::wire::{self, Field, Scanner, WireError};
 use crate::formats::{Imported, Source, WriteError};
 use crate::graph::patch::converted;
-use crate::graph::{Attr, Graph, GraphPatch, Node, NodeKey, NodeKind, ValueKey};
+use crate::graph::{Attr, ConstantOrigin, Graph, GraphPatch, Node, NodeKey, NodeKind, ValueKey};
 use crate::tensor::Tensor;
 
 use super::encode;
+use super::spill::Spill;
 
 /// Bytes copied at once.
 const COPY: usize = 1 << 20;
@@ -33,6 +34,11 @@ enum Kind {
 /// Carries out `patch` on the file's bytes. The result lands under `path` only after it was read back. Files with
 /// external values are copied beside it where it lies in another folder.
 pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
+    write_within(imported, patch, path, MAX_MESSAGE)
+}
+
+/// As [`write`], with another limit for the model's own file; what does not fit goes to a file beside it.
+pub fn write_within(imported: &Imported, patch: &GraphPatch, path: &Path, limit: u64) -> Result<(), WriteError> {
     if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
         return Err(WriteError::Patch(problem));
     }
@@ -41,19 +47,34 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     finder.find_in(&imported.graph, "", &HashMap::new())?;
     finder.find_in_functions()?;
     let grown: u64 = changes.by_start.values().map(Change::grown).sum();
-    if imported.bytes.saturating_add(grown) > MAX_MESSAGE {
-        return Err(WriteError::Patch("the tuned values make the file larger than 2 GB".into()));
-    }
     copy_external(imported, path)?;
+    let mut spill = None;
+    if imported.source().bytes.len().saturating_add(grown) > limit {
+        let taken = super::external_locations(imported.source())?;
+        let values = changes.by_start.iter().filter(|(at, _)| changes.initializers.contains(at));
+        let values = values.filter_map(|(at, c)| if let Change::Value(t) = c { Some((*at, t)) } else { None });
+        let made = Spill::write(path, &taken, values.collect())?;
+        let spilled: u64 = made.places.values().map(|(_, length)| length).sum();
+        if imported.source().bytes.len() + (grown - spilled) > limit {
+            made.discard();
+            return Err(WriteError::Patch("the tuned values make the file larger than 2 GB".into()));
+        }
+        spill = Some(made);
+    }
     let added = Added::of(imported, patch);
     let write = |mut out: &mut dyn Write| -> Result<(), WriteError> {
         let source = imported.source();
+        let scanner = Scanner::new(&source.bytes);
         let mut copier =
-            Copier { out: &mut out, source, scanner: Scanner::new(&source.bytes), changes: &changes, added: &added };
+            Copier { out: &mut out, source, scanner, changes: &changes, added: &added, spill: spill.as_ref() };
         let all = copier.scanner.all();
         copier.message(all, Kind::Model, true)
     };
-    files::replace_checked(path, |out| write(out), |temp| check(imported, patch, temp))
+    let written = files::replace_checked(path, |out| write(out), |temp| check(imported, patch, temp));
+    if let (Err(_), Some(spill)) = (&written, spill) {
+        spill.discard();
+    }
+    written
 }
 
 /// What the main graph gets, as fields.
@@ -195,6 +216,8 @@ impl Change {
 #[derive(Default)]
 struct Changes {
     by_start: HashMap<u64, Change>,
+    /// Positions of the changed messages that are initializers, which may lie beside the model.
+    initializers: HashSet<u64>,
     /// Values that nothing computes any more: their declarations go as well.
     gone: HashSet<String>,
 }
@@ -260,6 +283,9 @@ impl<'a> Finder<'a> {
             let refused = || WriteError::Patch(format!("the constant {} has a type that cannot be written", node.key));
             let tensor = converted(tensor, dtype).ok_or_else(refused)?;
             if !constant.payload.load().is_ok_and(|old| old == tensor) {
+                if constant.origin == ConstantOrigin::Initializer {
+                    self.out.initializers.insert(span.start);
+                }
                 self.out.by_start.insert(span.start, Change::Value(tensor));
             }
             return Ok(());
@@ -293,6 +319,7 @@ struct Copier<'a, W: Write> {
     scanner: Scanner<'a>,
     changes: &'a Changes,
     added: &'a Added,
+    spill: Option<&'a Spill>,
 }
 
 impl<W: Write> Copier<'_, W> {
@@ -376,6 +403,7 @@ impl<W: Write> Copier<'_, W> {
                     scanner: Scanner::new(&self.source.bytes),
                     changes: self.changes,
                     added: self.added,
+                    spill: self.spill,
                 };
                 nested.message(range, inner, is_main && kind == Kind::Model)?;
             }
@@ -393,7 +421,14 @@ impl<W: Write> Copier<'_, W> {
                 Err(WriteError::Patch("a sparse tensor cannot be written with other values".into()))
             }
             Some(Change::Value(tensor)) => {
-                let bytes = encode::tensor_like(&mut self.scanner, range, tensor)?;
+                let beside = match self.spill {
+                    Some(spill) => spill.message(&mut self.scanner, range.clone())?,
+                    None => None,
+                };
+                let bytes = match beside {
+                    Some(bytes) => bytes,
+                    None => encode::tensor_like(&mut self.scanner, range, tensor)?,
+                };
                 let mut out = Vec::with_capacity(bytes.len() + 8);
                 wire::put_bytes(&mut out, 5, &bytes);
                 Ok(Some(out))
