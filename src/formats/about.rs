@@ -40,7 +40,8 @@ const ALL: &[About] = &[
                 file, or the folder",
         read: "variables become constants with their values, partitioned ones too; training leftovers are told apart; \
                checksums are compared when a value is read; written on a big-endian machine: refused",
-        written: "all tensors, tuned ones replaced, other tensors and the graph copied",
+        written: "the checkpoint: all tensors, tuned ones replaced, other tensors and the graph copied, with a \
+                  `checkpoint` state file",
     },
     About {
         name: "tensorflow-saved-model",
@@ -66,7 +67,7 @@ const ALL: &[About] = &[
         name: "tensorflow-graphdef-text",
         files: "a graph as text (`.pbtxt`)",
         read: "as the binary form; unknown fields of the text are told and not kept",
-        written: "the binary form",
+        written: "text again for `.pbtxt`, the binary form for `.pb`",
     },
 ];
 
@@ -78,7 +79,7 @@ pub fn of(format: &Format) -> Option<&'static About> {
 /// What can be written from any format.
 pub const ACROSS: &[(&str, &str)] = &[
     (
-        "`.pb`",
+        "`.pb`, `.pbtxt`",
         "a frozen graph, from every TensorFlow source: variables become constants, leftovers of training and saving go; \
          from a folder without a graph, dropout goes as well unless `--dropout-nodes keep` asks for it",
     ),

@@ -126,7 +126,14 @@ pub fn write_for_run(
     let logits = understood.objective.logits.or_else(|| mapping::guess_logits(&understood));
     let logits = logits.filter(|&v| understood.program.value(v).key.is_some()).map(|v| understood.program.describe(v));
     let attached = understood.objective.attached;
-    write(to, session.recipe(), &Exported { labels: labels.as_ref(), logits: logits.as_deref(), attached }, reporter)
+    let mut recipe = (**session.recipe()).clone();
+    if let (Some(data), Some(own)) = (&mut recipe.data, &session.model.imported.assets.tokenizer)
+        && !data.text.is_empty()
+    {
+        // A run tokenizes by the file beside its model unless another is named; so does what was exported.
+        data.tokenizer.get_or_insert_with(|| own.to_string_lossy().into_owned());
+    }
+    write(to, &recipe, &Exported { labels: labels.as_ref(), logits: logits.as_deref(), attached }, reporter)
 }
 
 /// What using the model needs of the recipe that trained it: its edits are in the file now, and nothing trains.

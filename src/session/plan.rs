@@ -1,7 +1,7 @@
 //! How a data set feeds this session's model: what fills each placeholder, what labels mean, how long texts may be, and
 //! which rows train.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::Reporter;
@@ -65,7 +65,7 @@ impl DataPlan {
             skip: settings.data.skip_bad_rows,
         };
         let feeds = mapping::feeds(&understood, &data, logits, sample)?;
-        let tokenizer = open_tokenizer(&data, reporter)?;
+        let tokenizer = open_tokenizer(&understood, &data, reporter)?;
         let mut plan = Self { understood, data, settings, feeds, logits, columns, tokenizer, max_length: 0 };
         plan.max_length = lengths::choose(&plan, sample, reporter)?;
         Ok(plan)
@@ -303,12 +303,22 @@ pub fn open(path: &Path, data: &DataChoice, skip: bool, reporter: &mut Reporter)
     Ok(set)
 }
 
-fn open_tokenizer(data: &DataChoice, reporter: &mut Reporter) -> Result<Option<Arc<Tokenizer>>, SessionError> {
-    let Some(path) = &data.tokenizer else { return Ok(None) };
+/// The tokenizer that is named, else the one that lies beside the model.
+fn open_tokenizer(
+    understood: &Understood,
+    data: &DataChoice,
+    reporter: &mut Reporter,
+) -> Result<Option<Arc<Tokenizer>>, SessionError> {
+    let beside = || understood.base.model.imported.assets.tokenizer.clone();
+    let Some(path) = data.tokenizer.clone().map(PathBuf::from).or_else(beside) else { return Ok(None) };
     let options = TokenizerOptions { lower: data.lower, strip_accents: None };
-    let tokenizer = Tokenizer::open(Path::new(path), options)?;
+    let tokenizer = Tokenizer::open(&path, options)?;
+    let place = Some(path.to_string_lossy().into_owned());
+    if data.tokenizer.is_none() {
+        reporter.info("tokenizer-beside", "texts are tokenized by the file beside the model", place.clone());
+    }
     if let Some(note) = &tokenizer.note {
-        reporter.warning("tokenizer-guess", note.clone(), Some(path.clone()));
+        reporter.warning("tokenizer-guess", note.clone(), place);
     }
     Ok(Some(Arc::new(tokenizer)))
 }

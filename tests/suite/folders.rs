@@ -8,9 +8,10 @@ use regraft::base::Reporter;
 use regraft::formats;
 use regraft::graph::GraphPatch;
 use regraft::session::compute::{Ask, Gradients, Mode};
+use regraft::session::recipe::{DataChoice, Objective};
 use regraft::session::recipe::{Recipe, SitePolicy, TrainableChoice};
 use regraft::session::weights::{self, WeightsChoice};
-use regraft::session::{Change, EditStep, Selector, Session, feeds};
+use regraft::session::{Change, EditStep, Selector, Session, feeds, tables, training};
 use regraft::tensor::{DType, Tensor, io};
 
 fn root() -> PathBuf {
@@ -397,5 +398,34 @@ fn a_missing_or_foreign_file_of_weights_is_left_out_with_a_warning() {
         let said: Vec<_> = understood.base.diagnostics.iter().filter(|d| d.code == "edit-not-applied").collect();
         assert_eq!(said.len(), 1, "{:?}", understood.base.diagnostics);
         assert!(said[0].message.contains(file), "{}", said[0].message);
+    }
+}
+
+#[test]
+fn texts_are_tokenized_by_the_file_beside_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("train.tsv");
+    let rows: Vec<String> =
+        (0..12).map(|i| format!("{}\t{}", "abcdef".repeat(1 + i % 3), ["yes", "no", "maybe"][i % 3])).collect();
+    std::fs::write(&table, format!("text\tlabel\n{}\n", rows.join("\n"))).unwrap();
+    for case in ["bert_sequence", "google_bert"] {
+        let mut session = Session::open(&root().join(case)).unwrap();
+        let data = DataChoice {
+            train: table.to_string_lossy().into_owned(),
+            text: vec!["text".to_owned()],
+            label: Some("label".to_owned()),
+            ..DataChoice::default()
+        };
+        let objective: Objective = serde_json::from_str(
+            r#"{"kind": "attached", "loss": "softmax-cross-entropy", "on": "logits", "labels": "labels"}"#,
+        )
+        .unwrap();
+        session.apply(&Change::SetData(Some(data)), None);
+        session.apply(&Change::SetObjective(Some(objective)), None);
+        let mut said = Reporter::default();
+        let job = tables::job(&session, training::Start::default(), &mut said);
+        assert!(job.is_ok(), "{case}: {:?}", job.err());
+        let codes: Vec<&str> = said.diagnostics().iter().map(|d| d.code.as_str()).collect();
+        assert!(codes.contains(&"tokenizer-beside"), "{codes:?}");
     }
 }

@@ -321,11 +321,13 @@ fn tuned_values_beyond_the_limit_go_beside_the_model() {
             patch.constants.insert(key, Tensor::from_f64s(old.dtype(), old.shape(), new));
         }
         let to = out.path().join(format!("{name}.onnx"));
+        // Less than the values need: of the first model they lay beside it, of the second within it.
         let own = imported.source().bytes.len();
-        regraft::formats::onnx::write::write_within(&imported, &patch, &to, own + 20_000).unwrap();
+        let limit = if name.ends_with("external_data") { own + 20_000 } else { own * 3 / 4 };
+        regraft::formats::onnx::write::write_within(&imported, &patch, &to, limit).unwrap();
         let beside = out.path().join(format!("{name}.onnx.data"));
         assert!(std::fs::metadata(&beside).unwrap().len() > 1024);
-        assert!(std::fs::metadata(&to).unwrap().len() < own + 20_000);
+        assert!(std::fs::metadata(&to).unwrap().len() < limit);
         let written = formats::open(&to).unwrap();
         for (key, want) in &patch.constants {
             let id = written.graph.node_named(key.as_str()).unwrap();

@@ -46,16 +46,20 @@ pub fn write_within(imported: &Imported, patch: &GraphPatch, path: &Path, limit:
     let mut finder = Finder { imported, patch, scanner: Scanner::new(&imported.source().bytes), out: &mut changes };
     finder.find_in(&imported.graph, "", &HashMap::new())?;
     finder.find_in_functions()?;
-    let grown: u64 = changes.by_start.values().map(Change::grown).sum();
     copy_external(imported, path)?;
+    let own = imported.source().bytes.len();
     let mut spill = None;
-    if imported.source().bytes.len().saturating_add(grown) > limit {
+    if own.saturating_add(changes.grown) > limit {
         let taken = super::external_locations(imported.source())?;
-        let values = changes.by_start.iter().filter(|(at, _)| changes.initializers.contains(at));
-        let values = values.filter_map(|(at, c)| if let Change::Value(t) = c { Some((*at, t)) } else { None });
-        let made = Spill::write(path, &taken, values.collect())?;
-        let spilled: u64 = made.places.values().map(|(_, length)| length).sum();
-        if imported.source().bytes.len() + (grown - spilled) > limit {
+        let value =
+            |at: &u64| if let Some(Change::Value(t)) = changes.by_start.get(at) { Some((*at, t)) } else { None };
+        let made = Spill::write(path, &taken, changes.initializers.keys().filter_map(value).collect())?;
+        // What lies beside the model neither grows it nor stays in it.
+        let gone = made.places.iter().map(|(at, (_, len))| {
+            let old = changes.initializers.get(at).copied().unwrap_or(0);
+            len.saturating_sub(old) + old
+        });
+        if (own + changes.grown).saturating_sub(gone.sum()) > limit {
             made.discard();
             return Err(WriteError::Patch("the tuned values make the file larger than 2 GB".into()));
         }
@@ -203,21 +207,14 @@ enum Change {
     Value(Tensor),
 }
 
-impl Change {
-    fn grown(&self) -> u64 {
-        match self {
-            Self::Value(t) => t.bytes().len() as u64,
-            _ => 0,
-        }
-    }
-}
-
 /// Changes by the position of the message, and names that go.
 #[derive(Default)]
 struct Changes {
     by_start: HashMap<u64, Change>,
-    /// Positions of the changed messages that are initializers, which may lie beside the model.
-    initializers: HashSet<u64>,
+    /// Initializers that change, which may lie beside the model: position of the message → its length now.
+    initializers: HashMap<u64, u64>,
+    /// By how many bytes changed values are longer than their messages were.
+    grown: u64,
     /// Values that nothing computes any more: their declarations go as well.
     gone: HashSet<String>,
 }
@@ -283,8 +280,10 @@ impl<'a> Finder<'a> {
             let refused = || WriteError::Patch(format!("the constant {} has a type that cannot be written", node.key));
             let tensor = converted(tensor, dtype).ok_or_else(refused)?;
             if !constant.payload.load().is_ok_and(|old| old == tensor) {
+                let old = span.end - span.start;
+                self.out.grown += (tensor.bytes().len() as u64).saturating_sub(old);
                 if constant.origin == ConstantOrigin::Initializer {
-                    self.out.initializers.insert(span.start);
+                    self.out.initializers.insert(span.start, old);
                 }
                 self.out.by_start.insert(span.start, Change::Value(tensor));
             }
