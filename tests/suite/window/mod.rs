@@ -1,5 +1,6 @@
 //! The window driven by its accessible names, without a display; and a few pictures.
 
+mod canvas;
 mod flows;
 mod model;
 mod panels;

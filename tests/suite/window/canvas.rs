@@ -1,0 +1,231 @@
+//! The canvas by its names: ways of gradients and their cures, keys, traces, colours, the difference to the file,
+//! pictures of the whole graph.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use egui::Key;
+use egui_kittest::kittest::Queryable;
+use regraft::app::Options;
+use regraft::base::CancelToken;
+use regraft::session::diff::{GraphDiff, Rewired};
+use regraft::session::overview::NodeRow;
+use regraft::session::{EditStep, History};
+use regraft::train::WeightRow;
+use regraft::ui::canvas::draw::Look;
+use regraft::ui::canvas::export::Drawing;
+use regraft::ui::canvas::style::Styles;
+use regraft::ui::canvas::{ColorMode, fold};
+use regraft::ui::ctx::{NodeTimes, Rows, ThemeChoice};
+use regraft::ui::run_view::RunView;
+use regraft::ui::theme::tokens;
+use regraft::ui::{Open, Selection, Target};
+
+use super::{Window, model};
+
+const SIZE: [f32; 2] = [1440.0, 900.0];
+
+/// The made-up model with its first dropout taken out and a node put in.
+fn edited() -> Open {
+    let file = model::overview();
+    let site = file.dropout[0].clone();
+    let reader = file.nodes.iter().find(|n| n.inputs.contains(&site.output)).expect("something reads it").name.clone();
+    let mut after = file.clone();
+    after.dropout.remove(0);
+    after.nodes.retain(|n| !site.nodes.contains(&n.name));
+    for n in &mut after.nodes {
+        n.inputs.iter_mut().filter(|v| **v == site.output).for_each(|v| v.clone_from(&site.input));
+    }
+    after.nodes.push(NodeRow {
+        name: "head/scores".to_owned(),
+        op: "MatMul".to_owned(),
+        inputs: vec!["bert/pooler/dense/Tanh:0".to_owned()],
+        supported: true,
+        ..NodeRow::default()
+    });
+    let diff = GraphDiff {
+        added: vec!["head/scores".to_owned()],
+        removed: file.nodes.iter().filter(|n| site.nodes.contains(&n.name)).cloned().collect(),
+        rewired: vec![Rewired { node: reader, lost: vec![site.output.clone()], gained: vec![site.input.clone()] }],
+        removed_sites: vec![site],
+    };
+    Open::from_rows(Path::new("bert_mini.pb"), Rows::new(after, Some(&diff)), History::default())
+}
+
+fn show(window: &mut Window, open: Open) {
+    window.app().open = Some(open);
+    regraft::app::layout::show(window.app().dock(), "graph");
+    window.settle();
+}
+
+#[test]
+fn a_blocked_weight_lights_its_way_and_offers_the_cure_where_it_stops() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let blocked = model::open().gradients.expect("there is a report").blockers[0].blocks[0].clone();
+    window.app().state.selection.set(Target::Node(blocked));
+    window.click("Unfold what hides the selection");
+    window.settle();
+    assert!(window.has_containing("the gradient stops here"));
+    assert!(window.has("The gradient stops at Merge"), "the cure stands beside it");
+    // A weight that trains lights the way to the loss, box by box.
+    window.app().state.selection.set(Target::Node("bert/pooler/dense/kernel".to_owned()));
+    window.settle();
+    assert!(!window.has("The gradient stops at Merge"));
+    assert!(window.has_containing("on the way of the gradient"));
+}
+
+#[test]
+fn the_canvas_is_walked_with_arrows_and_folded_with_enter() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    window.harness.get_by_label("Graph canvas").focus();
+    window.settle();
+    window.harness.key_press(Key::ArrowDown);
+    window.settle();
+    let first = window.app().state.selection.focus().cloned().expect("the first thing is selected");
+    for _ in 0..3 {
+        window.harness.key_press(Key::ArrowDown);
+        window.settle();
+    }
+    let second = window.app().state.selection.focus().cloned().expect("another is selected");
+    assert_ne!(first, second);
+    let scope = Target::Scope("bert".to_owned());
+    window.app().state.selection.set(scope.clone());
+    window.settle();
+    let before = window.harness.query_all_by_label_contains("Scope ").count();
+    window.harness.key_press(Key::Enter);
+    window.settle();
+    assert!(window.harness.query_all_by_label_contains("Scope ").count() < before, "the box is closed");
+    assert_eq!(window.app().state.selection.focus(), Some(&scope));
+    window.harness.key_press(Key::Escape);
+    window.settle();
+    assert_eq!(window.app().state.selection.focus(), None);
+}
+
+#[test]
+fn what_edits_changed_is_named_and_can_be_left_out() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    show(&mut window, edited());
+    assert!(window.has_containing("beside the file: 1 added, 4 removed, 1 rewired"));
+    window.app().state.selection.set(Target::Node("head/scores".to_owned()));
+    window.click("Unfold what hides the selection");
+    assert!(window.has_containing("Node head/scores, added by an edit"));
+    assert!(window.has_containing("removed by an edit"));
+    window.click("More about the graph");
+    window.click("Show what edits removed");
+    assert!(!window.has_containing("removed by an edit"));
+    assert!(window.has_containing("1 added, 0 removed"));
+}
+
+#[test]
+fn every_choice_of_colours_says_what_it_means() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    for mode in ColorMode::ALL {
+        window.app().state.canvas.color_mode = mode;
+        window.settle();
+        assert!(window.has_containing("Legend: "), "{mode:?}");
+        assert_eq!(window.has_containing("Legend: Measured while a run goes on"), matches!(mode, ColorMode::Norm | ColorMode::Ratio));
+        assert_eq!(window.has_containing("Legend: Not measured yet"), mode == ColorMode::Time);
+    }
+    let row = |name: &str, norm: f64| WeightRow {
+        name: name.into(),
+        gradient_norm: Some(norm),
+        update_ratio: Some(1e-3),
+        zero_in_a_row: 0,
+    };
+    let rows = vec![row("bert/pooler/dense/kernel", 0.5), row("bert/pooler/dense/bias", 2.0)];
+    window.app().run = Some(RunView { weights: Arc::new(rows), ..RunView::default() });
+    window.app().state.canvas.color_mode = ColorMode::Norm;
+    window.settle();
+    assert!(window.has_containing("gradient norm: "), "a scale from the least to the greatest");
+    if let Some(open) = &mut window.app().open {
+        let seconds = vec![("bert/pooler/dense/MatMul".to_owned(), 0.75), ("loss/Mean".to_owned(), 0.25)];
+        open.times = Some(Arc::new(NodeTimes { seconds, total: 1.0 }));
+    }
+    window.app().state.canvas.color_mode = ColorMode::Time;
+    window.settle();
+    assert!(window.has_containing("share of the step: 25"));
+}
+
+#[test]
+fn a_trace_keeps_what_the_selection_needs() {
+    let open = model::open();
+    let view = fold::View { open: (0..open.index.scopes.all.len()).collect(), ..fold::View::default() };
+    let layout = fold::layout(&open.shown, &view, &CancelToken::default()).expect("not cancelled");
+    let mut selection = Selection::default();
+    selection.set(Target::Node("bert/embeddings/GatherV2".to_owned()));
+    let trace = regraft::ui::canvas::look::Trace::Needs;
+    let look = Look::new(&open, &open.shown, &layout, &selection, Some(trace));
+    let kept = look.kept.expect("a trace is on");
+    let at = |name: &str| layout.shown_by[open.index.node(name).expect("it exists")].expect("it is shown");
+    assert!(kept[at("input_ids")] && kept[at("bert/embeddings/GatherV2")]);
+    assert!(!kept[at("loss/Mean")]);
+    let look = Look::new(&open, &open.shown, &layout, &selection, Some(regraft::ui::canvas::look::Trace::Feeds));
+    let kept = look.kept.expect("a trace is on");
+    assert!(kept[at("loss/Mean")] && !kept[at("input_ids")]);
+}
+
+#[test]
+fn the_whole_graph_is_saved_as_drawing_and_picture() {
+    let open = model::open();
+    let view = fold::default_view(&open.overview, &open.index);
+    let layout = fold::layout(&open.shown, &view, &CancelToken::default()).expect("not cancelled");
+    for tokens in [&tokens::DARK, &tokens::LIGHT] {
+        let styles = Styles::new(&open, None, &open.shown, &layout, ColorMode::Kind, tokens);
+        let drawing = Drawing { shown: &open.shown, layout: &layout, styles: &styles, look: &Look::default(), tokens };
+        let svg = drawing.svg();
+        let shown = layout.placed.iter().filter(|p| matches!(p.item, regraft::ui::canvas::layout::Item::Node(_)));
+        assert!(shown.count() > 3);
+        assert!(svg.contains(">SparseSoftmax") && svg.contains(">layer_3</text>"), "words stay words");
+        assert_eq!(svg.matches("<g ").count(), svg.matches("</g>").count());
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        let png = drawing.png().expect("it can be drawn");
+        let picture = image::load_from_memory(&png).expect("it is a picture").to_rgb8();
+        let wide = layout.size[0] + 48.0;
+        assert!(picture.width() as f32 >= wide.floor(), "{} for {wide}", picture.width());
+        let mut colours: Vec<_> = picture.pixels().map(|p| p.0).collect();
+        colours.sort_unstable();
+        colours.dedup();
+        assert!(colours.len() > 40, "more than a plain ground");
+    }
+}
+
+#[test]
+fn a_model_without_nodes_says_so() {
+    let mut window = Window::new([1100.0, 700.0], 1.0, ThemeChoice::Dark, Options::default());
+    let open = Open::new(Path::new("empty.onnx"), Arc::default(), History::default());
+    show(&mut window, open);
+    assert!(window.has("Nothing to draw"));
+}
+
+/// Through the session: an edit of a real model, and its difference to the file.
+#[test]
+fn bypassed_dropout_of_the_demo_stays_as_ghosts() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let options = Options { open: Some(super::pictures::demo_session(folder.path())), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+    let wait = |window: &mut Window, what: &str, is_there: &dyn Fn(&Open) -> bool| {
+        for _ in 0..1500 {
+            window.harness.step();
+            if window.app().open.as_ref().is_some_and(is_there) {
+                return window.settle();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("{what} did not come");
+    };
+    wait(&mut window, "the demo", &|_| true);
+    let n = window.app().open.as_ref().map_or(0, |o| o.overview.nodes.len());
+    let sites = window.app().open.as_ref().map_or(0, |o| o.overview.dropout.len());
+    window.click_first("Model");
+    window.click_first("Remove all dropout from the graph");
+    wait(&mut window, "the edit", &|o| !o.is_refreshing && o.with_removed.is_some());
+    let open = window.app().open.as_ref().expect("it is open");
+    let steps = open.recipe().edits.iter().filter(|e| matches!(e.step, EditStep::BypassDropout { .. })).count();
+    assert_eq!(steps, sites);
+    let merged = open.with_removed.as_ref().expect("something was removed");
+    let [added, removed, rewired] = merged.counts();
+    assert_eq!((added, removed), (0, n - open.overview.nodes.len()));
+    assert!(removed > sites && rewired >= sites, "{removed} removed, {rewired} rewired, {sites} sites");
+    assert!(merged.is_removed_site(0), "the sites are ghosts now");
+    assert!(window.has_containing("removed by an edit") || window.has_containing(&format!("{removed} removed")));
+}
