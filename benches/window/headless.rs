@@ -43,10 +43,12 @@ impl Headless {
         };
         let (wall, cpu) = (Instant::now(), thread_seconds());
         let app = &mut self.app;
-        let output = self.ctx.run_ui(input, |ui| {
+        let mut output = self.ctx.run_ui(input, |ui| {
             app.logic(ui.ctx());
             app.ui(ui);
         });
+        // Uploading glyphs is the graphics card's part.
+        output.textures_delta.clear();
         let primitives = self.ctx.tessellate(output.shapes, output.pixels_per_point);
         let (cpu_ms, wall_ms) = ((thread_seconds() - cpu) * 1e3, wall.elapsed().as_secs_f64() * 1e3);
         let vertices = primitives.iter().map(|p| match &p.primitive {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use regraft::app::{Options, layout};
 use regraft::ui::Target;
 
-use super::{Row, Target as Wanted};
 use super::headless::Headless;
+use super::{Row, Target as Wanted};
 
 /// Times that it is opened; the first may read from disk.
 const N: usize = 5;

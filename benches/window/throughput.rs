@@ -8,8 +8,8 @@ use regraft::base::Reporter;
 use regraft::session::{Session, tables, training};
 use regraft::train::{Delivery, TrainCommand, TrainEvent, Trainer};
 
-use super::{Row, Target};
 use super::frame::{endless_demo, training as window_training};
+use super::{Row, Target};
 
 /// How long each of them runs, and how often they take turns.
 const SPAN: Duration = Duration::from_secs(8);
@@ -52,7 +52,9 @@ fn headless() -> Option<f64> {
         let TrainEvent::Step { step, .. } = event else { continue };
         match first {
             None if step >= 5 => first = Some((step, Instant::now())),
-            Some((from, since)) if since.elapsed() >= SPAN => break (step - from) as f64 / since.elapsed().as_secs_f64(),
+            Some((from, since)) if since.elapsed() >= SPAN => {
+                break (step - from) as f64 / since.elapsed().as_secs_f64();
+            }
             _ => {}
         }
     };

@@ -31,6 +31,10 @@ pub struct Training {
     has_samples: bool,
 }
 
+/// How long curves may lag behind the run. A frame per step would take from the trainer what nobody sees; what the
+/// user does is answered at once all the same.
+const LIVE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Which run to start.
 enum Which {
     New {
@@ -197,7 +201,7 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, ctx: egui::Con
             (Session::new(model, recipe), folder, Some(follow::entry(row)), true)
         }
     };
-    let waker = Arc::new(move || ctx.request_repaint());
+    let waker = Arc::new(move || ctx.request_repaint_after(LIVE));
     let start = training::Start {
         folder: Some(folder.clone()),
         resume,

@@ -309,6 +309,7 @@ mod tests {
             let at = pos2(5.0, 5.0);
             ui.painter().text(at, egui::Align2::LEFT_TOP, "a<b & c", font, Color32::GREEN);
         });
+        output.textures_delta.clear();
         found.push_str(&svg(&std::mem::take(&mut output.shapes), vec2(100.0, 80.0), Color32::BLACK));
         assert!(found.contains(">a&lt;b &amp; c</text>"), "{found}");
         assert!(found.contains(r##"font-size="12" fill="#00ff00""##), "{found}");

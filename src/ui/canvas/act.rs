@@ -1,6 +1,6 @@
 //! What pointer, wheel and keys do on the canvas.
 
-use egui::{Event, EventFilter, Key, Rect, Response, Ui};
+use egui::{Event, EventFilter, Key, PointerButton, Rect, Response, Ui};
 
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open};
@@ -99,7 +99,9 @@ fn target(scene: &Scene<'_>, i: usize) -> Target {
 }
 
 pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Response, state: &mut UiState) {
-    if response.clicked() || response.double_clicked() {
+    // Enter and Space on what has the focus count as clicks too; those are keys here.
+    let is_clicked = response.clicked_by(PointerButton::Primary);
+    if is_clicked {
         response.request_focus();
     }
     if response.secondary_clicked() {
@@ -109,12 +111,14 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Respo
         }
     }
     match scene.hovered {
-        Some(i) if response.double_clicked() => toggle(scene.layout.placed[i].item, &mut state.canvas),
-        Some(i) if response.clicked() => {
+        Some(i) if response.double_clicked_by(PointerButton::Primary) => {
+            toggle(scene.layout.placed[i].item, &mut state.canvas)
+        }
+        Some(i) if is_clicked => {
             let how = if ui.input(|i| i.modifiers.command) { How::Toggle } else { How::Replace };
             ctx.send(Command::Select(target(scene, i), how));
         }
-        None if response.clicked() => {
+        None if is_clicked => {
             state.selection.clear();
             state.canvas.trace = None;
         }

@@ -2,7 +2,7 @@
 
 use egui::{Pos2, Rect, Vec2, pos2};
 
-pub const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.01..=2.5;
+pub const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.0005..=2.5;
 /// Seconds that a glide takes.
 pub const GLIDE: f64 = 0.16;
 

@@ -85,7 +85,9 @@ impl Drawing<'_> {
     }
 
     pub fn svg(&self) -> String {
-        let (_, output) = self.frame(1.0);
+        let (_, mut output) = self.frame(1.0);
+        // Words stay words, so nobody needs the glyphs' texture.
+        output.textures_delta.clear();
         vector::svg(&output.shapes, self.size(), self.tokens.window)
     }
 

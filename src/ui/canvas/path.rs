@@ -25,10 +25,12 @@ pub fn ways(overview: &Overview, index: &Index, gradients: Option<&Gradients>, f
         return blocked(index, gradients, b, focus);
     }
     let row = gradients.and_then(|g| g.constants.iter().find(|c| is_same(&c.name, name)));
-    if let Some(row) = row.filter(|r| !r.path.is_empty()) {
-        let nodes = written_out(index, focus, &row.path);
-        let is_lost = row.verdict != "flows";
-        let stops_at = nodes.last().copied().filter(|_| is_lost);
+    if let Some(row) = row.filter(|r| r.verdict != "flows") {
+        // A report that names no way still names what blocks it.
+        let end = gradients.and_then(|g| blocker(g, &row.name)).map(|b| b.node.clone());
+        let path = if row.path.is_empty() { end.into_iter().collect() } else { row.path.clone() };
+        let nodes = written_out(index, focus, &path);
+        let stops_at = nodes.last().copied().filter(|_| nodes.len() > 1);
         return vec![Way { nodes, stops_at }];
     }
     let ends = gradients.map(|g| ends(index, &g.objective)).unwrap_or_default();

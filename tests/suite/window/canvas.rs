@@ -109,9 +109,13 @@ fn what_edits_changed_is_named_and_can_be_left_out() {
     window.app().state.selection.set(Target::Node("head/scores".to_owned()));
     window.click("Unfold what hides the selection");
     assert!(window.has_containing("Node head/scores, added by an edit"));
+    let site = model::overview().dropout[0].output.clone();
+    window.app().state.selection.set(Target::Site(site));
+    window.click("Zoom to the selection");
     assert!(window.has_containing("removed by an edit"));
     window.click("More about the graph");
     window.click("Show what edits removed");
+    window.click("Fit the graph");
     assert!(!window.has_containing("removed by an edit"));
     assert!(window.has_containing("1 added, 0 removed"));
 }
@@ -123,7 +127,10 @@ fn every_choice_of_colours_says_what_it_means() {
         window.app().state.canvas.color_mode = mode;
         window.settle();
         assert!(window.has_containing("Legend: "), "{mode:?}");
-        assert_eq!(window.has_containing("Legend: Measured while a run goes on"), matches!(mode, ColorMode::Norm | ColorMode::Ratio));
+        assert_eq!(
+            window.has_containing("Legend: Measured while a run goes on"),
+            matches!(mode, ColorMode::Norm | ColorMode::Ratio)
+        );
         assert_eq!(window.has_containing("Legend: Not measured yet"), mode == ColorMode::Time);
     }
     let row = |name: &str, norm: f64| WeightRow {
