@@ -66,6 +66,7 @@ pub fn run() -> Vec<Row> {
         window.app.state.canvas.set_zoom(zoom);
         if zoom == 0.0 {
             window.app.state.canvas.wants = regraft::ui::canvas::Wants::Fit;
+            window.frame(Vec::new());
             window.until(|app| !app.state.canvas.is_busy());
         }
         for _ in 0..10 {
