@@ -5,3 +5,4 @@ pub mod bypass;
 pub mod bypass_dropout;
 pub mod heads;
 mod reach;
+pub mod unbake;

@@ -1,8 +1,10 @@
 //! Nodes from neutral words, the opposite of spelling: the few ops that edits add to a graph, each in the words of its
 //! format.
 
-use crate::graph::{AddedNode, Fact, NodeKey, ValueKey};
+use crate::graph::{AddedNode, Fact, Graph, NodeKey, ValueKey};
 use crate::tensor::{DType, PartialShape, Tensor};
+
+use super::Dialect;
 
 /// What a new node computes. Integer vectors hold dimensions, in the integer type that is named.
 #[derive(Clone, Debug)]
@@ -76,6 +78,12 @@ pub struct NewNode<'a> {
 pub struct Composed {
     pub nodes: Vec<AddedNode>,
     pub output: Option<ValueKey>,
+}
+
+/// The newest version of the default op set that the graph's nodes state; 0 where the format has none.
+pub fn opset(graph: &Graph, dialect: &dyn Dialect) -> i64 {
+    let of_default = graph.nodes.iter().filter(|n| n.domain.is_empty() && n.opset > 0);
+    of_default.map(|n| dialect.opset(graph, n)).max().unwrap_or(0)
 }
 
 /// Puts nodes together; formats differ in how they name outputs.

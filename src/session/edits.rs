@@ -11,7 +11,7 @@ use crate::recognize::{self, DropoutSite};
 
 use super::heads;
 use super::model::Model;
-use super::recipe::EditStep;
+use super::recipe::{EditStep, UnbakeChoice};
 use super::weights::{self, WeightsChoice};
 
 /// A head that the recipe's edits grafted.
@@ -29,6 +29,8 @@ pub struct GraftedHead {
 pub struct Edited {
     pub patch: GraphPatch,
     pub heads: Vec<GraftedHead>,
+    /// The longest length that the tables of positions allow, where a fixed length was freed.
+    pub longest: Option<usize>,
 }
 
 impl Edited {
@@ -54,7 +56,9 @@ pub fn edit(model: &Model, edits: &[EditStep], reporter: &mut Reporter) -> Edite
             EditStep::Bypass { node } => maker.bypass_node(&graph, node),
             EditStep::GraftHead(choice) => maker.graft(&graph, choice),
             EditStep::LoadWeights(choice) => maker.load_weights(&graph, choice),
-            EditStep::Unbake(_) | EditStep::Lora(_) => {}
+            EditStep::Unbake(choice) => maker.unbake(&graph, *choice),
+            // Adapters stand in the program, not in the file.
+            EditStep::Lora(_) => {}
         }
     }
     maker.out
@@ -73,6 +77,23 @@ impl Maker<'_> {
 
     fn left_out(&mut self, what: String, place: &str) {
         self.reporter.warning("edit-not-applied", what, Some(place.to_owned()));
+    }
+
+    fn unbake(&mut self, graph: &Graph, choice: UnbakeChoice) {
+        let free = kinds::unbake::Free { batch: choice.batch, length: choice.length };
+        match kinds::unbake::unbake(graph, self.model.imported.dialect(), free) {
+            Ok(freed) => {
+                let size = |name: &str, n: Option<usize>| n.map(|n| format!("{name} {n}"));
+                let sizes: Vec<String> =
+                    [size("batch", freed.batch), size("length", freed.length)].into_iter().flatten().collect();
+                let longest = freed.longest.map(|n| format!("; positions go up to {n}")).unwrap_or_default();
+                let what = format!("free now: {} (as exported){longest}", sizes.join(", "));
+                self.reporter.info("unbaked", what, None);
+                self.out.longest = freed.longest;
+                self.out.patch.then(freed.patch);
+            }
+            Err(e) => self.left_out(format!("sizes stay fixed: {e}"), "placeholders"),
+        }
     }
 
     fn bypass(&mut self, graph: &Graph, steps: &[EditStep]) {

@@ -7,7 +7,8 @@ use crate::graph::{Graph, ValueKey};
 use crate::lower::Spelled;
 use crate::ops::elementwise::{Binary, BinaryFn};
 use crate::program::{Instr, Program, Value};
-use crate::tensor::Fact;
+use crate::specialise::{FeedSpec, Mode, Request, specialise};
+use crate::tensor::{Dims, Fact, PartialShape};
 
 /// The value that a head reads, with what is known of it. Errors say what to name.
 pub fn place(graph: &Graph, spelled: &Spelled, choice: &HeadChoice) -> Result<(ValueKey, Fact), String> {
@@ -22,7 +23,27 @@ pub fn place(graph: &Graph, spelled: &Spelled, choice: &HeadChoice) -> Result<(V
     };
     let stated = graph.value_named(at.as_str()).map(|v| graph.value(v).fact.shape.clone());
     let shape = stated.and_then(|s| s.merge(&fact.shape)).unwrap_or_else(|| fact.shape.clone());
+    let is_open = shape.partial().is_none_or(|d| d.last().is_none_or(Option::is_none));
+    let tried = is_open.then(|| try_shape(spelled, spelled.values.get(&at).copied()?)).flatten();
+    let shape = tried.and_then(|t| t.merge(&shape)).unwrap_or(shape);
     Ok((at, Fact { shape, value: None, ..fact }))
+}
+
+/// What a shape that is computed from the inputs' turns out to be: dimensions that are the same for two sets of input sizes.
+fn try_shape(spelled: &Spelled, value: Value) -> Option<PartialShape> {
+    let with = |sizes: [usize; 2]| -> Option<Dims> {
+        let feed = |f: &crate::program::Feed| {
+            let fact = spelled.program.fact(f.value);
+            let dims = fact.shape.partial()?.iter().enumerate().map(|(i, d)| d.unwrap_or(sizes[i.min(1)])).collect();
+            Some(FeedSpec { value: f.value, dtype: fact.dtype, dims, tensor: None })
+        };
+        let feeds = spelled.program.feeds.iter().filter_map(feed).collect();
+        let request = Request { mode: Mode::Eval, fetches: vec![value], feeds, pins: Vec::new(), dropout: Vec::new() };
+        let made = specialise(&spelled.program, &[], &request).ok()?;
+        made.program.fact(*made.program.outputs.first()?).dims()
+    };
+    let (a, b) = (with([2, 8])?, with([3, 11])?);
+    Some(PartialShape::from_dims(&a).join(&PartialShape::from_dims(&b)))
 }
 
 fn find(graph: &Graph, spelled: &Spelled, name: &str) -> Option<ValueKey> {
@@ -94,8 +115,13 @@ fn pooler(program: &Program, activation: &Instr) -> Option<Value> {
         _ => return None,
     };
     let source = sequence_behind(program, product.inputs[0])?;
-    let hidden = program.fact(out).shape.dim(1);
-    (program.fact(source).shape.dim(2) == hidden).then_some(out)
+    let (hidden, width) = (program.fact(out).shape.dim(1), program.fact(source).shape.dim(2));
+    (width.is_none() || width == hidden).then_some(out)
+}
+
+fn is_sequence(program: &Program, v: Value) -> bool {
+    let fact = program.fact(v);
+    fact.dtype.is_float() && fact.rank() == Some(3) && fact.shape.dim(1) != Some(1) && fact.shape.dim(2) != Some(1)
 }
 
 /// The sequence `[batch, length, hidden]` that one position is taken from on the way to `v`.
@@ -105,7 +131,7 @@ fn sequence_behind(program: &Program, v: Value) -> Option<Value> {
         let (_, instr) = program.producer(at)?;
         let takes = ["strided_slice", "slice", "gather", "split"].contains(&instr.name());
         at = *instr.inputs.first()?;
-        if takes && is_float_of_rank(program, at, 3) && program.fact(at).shape.dim(1) != Some(1) {
+        if takes && is_sequence(program, at) {
             return Some(at);
         }
     }
@@ -114,7 +140,7 @@ fn sequence_behind(program: &Program, v: Value) -> Option<Value> {
 
 /// The sequence that the pooler reads, or the one `[batch, length, hidden]` result of a model without a head.
 fn hidden(program: &Program) -> Option<Value> {
-    let outputs: Vec<Value> = program.outputs.iter().copied().filter(|v| is_float_of_rank(program, *v, 3)).collect();
+    let outputs: Vec<Value> = program.outputs.iter().copied().filter(|v| is_sequence(program, *v)).collect();
     let read = |i: &Instr| pooler(program, i).and(behind_pooler(program, i));
     let mut read: Vec<Value> = program.instrs.iter().filter_map(read).collect();
     read.dedup();

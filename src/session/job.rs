@@ -1,8 +1,8 @@
 //! What the trainer runs: programs of this session, made for the shapes of each batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::engine::ConstantStore;
+use crate::engine::{ConstantStore, Executable};
 use crate::graph::NodeKey;
 use crate::program::{Program, Value};
 use crate::tensor::Tensor;
@@ -11,6 +11,7 @@ use crate::train::{Phase, ProgramStep, Step, StepError, StepFactory, StepProgram
 
 use super::compute::{Ask, Gradients, Mode, Prepared};
 use super::error::SessionError;
+use super::prefix::{self, CachedStep, Kept};
 use super::understand::Understood;
 
 /// Makes executables for a trainer. Parameters are those of [`Understood::trainable`], in that order; feeds go by the
@@ -25,6 +26,8 @@ pub struct SessionSteps {
     logits: Option<Value>,
     /// Feeds whose content was built into a program so far.
     built_in: Vec<String>,
+    /// What the frozen part gave, where it is kept.
+    kept: Option<Arc<Mutex<Kept>>>,
 }
 
 fn step_error(e: impl ToString) -> StepError {
@@ -47,7 +50,13 @@ impl SessionSteps {
 
     /// Computes `logits` alone, in evaluation mode.
     pub fn inference(understood: Arc<Understood>, logits: Option<Value>) -> Self {
-        Self { understood, constants: ConstantStore::default(), loss: None, logits, built_in: Vec::new() }
+        Self { understood, constants: ConstantStore::default(), loss: None, logits, built_in: Vec::new(), kept: None }
+    }
+
+    /// Keeps what the frozen part gives, up to so many bytes; 0 keeps nothing.
+    pub fn keep_frozen(mut self, bytes: usize) -> Self {
+        self.kept = (bytes > 0).then(|| Arc::new(Mutex::new(Kept::new(bytes))));
+        self
     }
 
     fn ask(&self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<Ask, SessionError> {
@@ -73,11 +82,20 @@ impl SessionSteps {
     /// As [`StepFactory::make`], as the type that also tells its profile.
     pub fn make_step(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<ProgramStep, StepError> {
         let ask = self.ask(phase, feeds).map_err(step_error)?;
-        let Prepared { program, gradients, built_in, unfused, .. } =
-            self.understood.prepare(&ask).map_err(step_error)?;
+        self.build(&ask).map(|(step, _)| step)
+    }
+
+    fn note_built_in(&mut self, built_in: &[Value]) {
         let name_of = |v: &Value| self.understood.program.describe(*v);
         let fresh: Vec<String> = built_in.iter().map(name_of).filter(|n| !self.built_in.contains(n)).collect();
         self.built_in.extend(fresh);
+    }
+
+    /// The step, and the names of its feeds with the values that they are.
+    fn build(&mut self, ask: &Ask) -> Result<(ProgramStep, Vec<(String, Value)>), StepError> {
+        let Prepared { program, gradients, built_in, unfused, feeds, .. } =
+            self.understood.prepare(ask).map_err(step_error)?;
+        self.note_built_in(&built_in);
         let nodes: Vec<&NodeKey> = self.understood.trainable.iter().map(|t| &t.node).collect();
         let parameters = parameters(&program, &nodes);
         let unfused = unfused.map(|p| {
@@ -86,7 +104,57 @@ impl SessionSteps {
         });
         let prediction = self.logits.map(|_| 0);
         let loss = self.loss.map(|_| usize::from(prediction.is_some()));
-        ProgramStep::new(StepProgram { program, parameters, loss, prediction, gradients, unfused }, &mut self.constants)
+        let given = StepProgram { program, parameters, loss, prediction, gradients, unfused };
+        Ok((ProgramStep::new(given, &mut self.constants)?, feeds))
+    }
+
+    /// A step that keeps what the frozen part gives; `None` where there is none, or its rows cannot be told apart.
+    fn cached(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<Option<CachedStep>, StepError> {
+        let (Some(kept), Some(loss)) = (self.kept.clone(), self.loss) else { return Ok(None) };
+        let mut ask = self.ask(phase, feeds).map_err(step_error)?;
+        let wanted: Vec<Value> = self.logits.into_iter().chain([loss]).collect();
+        let Some(frontier) = prefix::frontier(&self.understood, ask.mode, &wanted) else { return Ok(None) };
+        let of_example = |v: &Value| ask.feeds.iter().position(|(f, _)| f == v);
+        let Some(examples) = frontier.feeds.iter().map(of_example).collect::<Option<Vec<usize>>>() else {
+            return Ok(None);
+        };
+        let rows = |i: &usize| ask.feeds[*i].1.shape().first().copied().filter(|n| *n > 0);
+        let counts: Option<Vec<usize>> = examples.iter().map(rows).collect();
+        let n = match counts.as_deref() {
+            Some([n, rest @ ..]) if rest.iter().all(|m| m == n) => *n,
+            _ => return Ok(None),
+        };
+        let before = Ask {
+            mode: ask.mode,
+            fetches: frontier.values.clone(),
+            feeds: ask.feeds.clone(),
+            ..Ask::default()
+        };
+        let Prepared { program, built_in, .. } = self.understood.prepare(&before).map_err(step_error)?;
+        self.note_built_in(&built_in);
+        let facts = program.outputs.iter().map(|v| program.fact(*v));
+        let shapes: Option<Vec<_>> = facts.map(|f| Some((f.dtype, f.dims()?))).collect();
+        let Some(shapes) = shapes.filter(|s| s.iter().all(|(_, d)| d.first().is_some_and(|d| d % n == 0))) else {
+            return Ok(None);
+        };
+        for (v, (dtype, dims)) in frontier.values.iter().zip(&shapes) {
+            ask.feeds.push((*v, Tensor::zeros(*dtype, dims)));
+        }
+        let (rest, names) = self.build(&ask)?;
+        let name_of = |v: &Value| names.iter().find(|(_, f)| f == v).map(|(n, _)| n.clone());
+        let values = frontier.values.iter().map(name_of).zip(shapes).map(|(name, (_, dims))| (name, dims));
+        let fed_name = |wanted: &str| {
+            let plain = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
+            feeds.iter().find(|(n, _)| plain(n) == plain(wanted)).map_or(wanted, |(n, _)| n.as_str()).to_owned()
+        };
+        Ok(Some(CachedStep {
+            prefix_feeds: program.feeds.iter().map(|f| fed_name(&f.name)).collect(),
+            example_feeds: examples.iter().map(|i| feeds[*i].0.clone()).collect(),
+            values: values.collect(),
+            prefix: Executable::new(program, &[], &mut self.constants).map_err(step_error)?,
+            rest,
+            kept,
+        }))
     }
 }
 
@@ -101,6 +169,9 @@ impl StepFactory for SessionSteps {
     }
 
     fn make(&mut self, phase: Phase, feeds: &[(String, Tensor)]) -> Result<Box<dyn Step>, StepError> {
+        if let Some(step) = self.cached(phase, feeds)? {
+            return Ok(Box::new(step));
+        }
         Ok(Box::new(self.make_step(phase, feeds)?))
     }
 }

@@ -28,6 +28,7 @@ pub mod objective;
 pub mod overview;
 pub mod plan;
 pub mod prove;
+pub mod prefix;
 pub mod query;
 pub mod recipe;
 pub mod report_rows;

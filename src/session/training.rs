@@ -101,7 +101,7 @@ pub fn job(
         ));
     }
     let rates = understood.rates(settings.optimizer.lr, settings.optimizer.layer_decay)?;
-    let steps = SessionSteps::new(understood.clone(), sources.logits)?;
+    let steps = SessionSteps::new(understood.clone(), sources.logits)?.keep_frozen(settings.training.cache_bytes);
     if let Some(folder) = &start.folder {
         prepare_folder(folder, session, start.resume)?;
     }

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("passes", &["tensor", "graph", "program", "ops"]),
     ("engine", &["tensor", "graph", "program", "ops", "passes"]),
     ("data", &["tensor"]),
-    ("edits", &["tensor", "graph", "program", "lower", "recognize"]),
+    ("edits", &["tensor", "graph", "program", "ops", "lower", "recognize"]),
     ("train", &["*"]),
     ("session", &["*"]),
     ("cli", &["*"]),

@@ -2,7 +2,7 @@
 
 use crate::graph::{Graph, GraphPatch, NodeKey, ValueKey};
 use crate::lower::Dialect;
-use crate::lower::compose::{NewNode, NewOp};
+use crate::lower::compose::{NewNode, NewOp, opset};
 use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 use super::{Grafted, HeadChoice, HeadError};
@@ -131,15 +131,4 @@ impl<'a> Nodes<'a> {
         self.patch.added.extend(composed.nodes);
         Ok(output)
     }
-}
-
-/// The newest version of the default op set that the graph's nodes state.
-pub(crate) fn opset(graph: &Graph, dialect: &dyn Dialect) -> i64 {
-    graph
-        .nodes
-        .iter()
-        .filter(|n| n.domain.is_empty() && n.opset > 0)
-        .map(|n| dialect.opset(graph, n))
-        .max()
-        .unwrap_or(0)
 }

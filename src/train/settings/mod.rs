@@ -96,6 +96,8 @@ pub struct TrainingSettings {
     pub checkpoint_every: Option<u64>,
     pub keep_checkpoints: usize,
     pub clip_global_norm: Option<f64>,
+    /// Memory for the results of the frozen part; 0 keeps none.
+    pub cache_bytes: usize,
     /// Evaluations without improvement before the run stops early.
     pub patience: Option<usize>,
     /// The metric that decides which checkpoint is best.
@@ -247,6 +249,7 @@ fn training_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<TrainingSetti
         eval_every: optional(get("training.eval_every"))?,
         checkpoint_every: optional(get("training.checkpoint_every"))?,
         keep_checkpoints: number(get("training.keep_checkpoints"))?,
+        cache_bytes: number::<usize>(get("training.cache_mb"))?.saturating_mul(1 << 20),
         clip_global_norm: optional::<f64>(get("training.clip_global_norm"))?.filter(|&c| c > 0.0),
         patience: optional(get("training.patience"))?,
         best_metric: get("training.best_metric").to_owned(),

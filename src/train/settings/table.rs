@@ -200,6 +200,15 @@ pub const ALL: &[Setting] = &[
     ),
     expert("training.shuffle", "Shuffle", "true", "", Kind::Bool, "A new order of the examples in every epoch."),
     expert("training.drop_last", "Drop last", "false", "", Kind::Bool, "Leave out an epoch's last, incomplete batch."),
+    expert(
+        "training.cache_mb",
+        "Keep frozen results",
+        "1024",
+        "MB",
+        Kind::Int { min: 0, max: 1 << 24, optional: false },
+        "Memory for what the frozen part before the first trainable weight gives for each example, so that later epochs \
+         need not compute it; 0: off.",
+    ),
     expert("training.eval_every", "Evaluate every", "", "steps", MAYBE_COUNT, "Empty: at each epoch's end."),
     expert("training.checkpoint_every", "Checkpoint every", "", "steps", MAYBE_COUNT, "Empty: at each epoch's end."),
     expert(
