@@ -72,6 +72,9 @@ impl GraphPatch {
                 self.removed.insert(key);
             }
         }
+        let is_gone = |key: &NodeKey| self.removed.contains(key);
+        self.rewires.retain(|(node, _), _| !is_gone(node));
+        self.waits.retain(|node, _| !is_gone(node));
         for (key, more) in next.waits {
             self.waits.entry(key).or_default().extend(more);
         }

@@ -10,6 +10,7 @@ mod engine;
 mod folders;
 mod formats;
 mod golden;
+mod grafts;
 mod losses;
 mod onnx;
 mod onnx_nodes;

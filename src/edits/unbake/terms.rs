@@ -11,6 +11,8 @@ pub(super) struct Size {
 const BATCH_PRIME: usize = 10_007;
 const LENGTH_PRIME: usize = 10_009;
 
+/// Stands for a size that the file leaves open.
+pub(super) const OPEN_PRIME: usize = 10_037;
 /// The smaller one.
 pub(super) const LEAST_PRIME: usize = BATCH_PRIME;
 

@@ -11,7 +11,7 @@ use crate::program::{Def, Instr, InstrKind, Misfit, Program, Random, Value, eval
 use crate::tensor::{Dims, Fact, Tensor, shape};
 
 use super::UnbakeError;
-use super::terms::{LEAST_PRIME, Sizes, Term, align};
+use super::terms::{LEAST_PRIME, OPEN_PRIME, Sizes, Term, align};
 
 /// Integer contents up to this many elements are followed.
 const KNOWN: usize = 1 << 12;
@@ -88,12 +88,12 @@ fn feeds(graph: &Graph, program: &Program, sizes: &Sizes, primes: bool) -> HashM
                 _ => None,
             };
             match size {
-                Some(s) if dim == Some(s.now) && primes => Some(s.prime),
-                _ => dim,
+                Some(s) if dim == Some(s.now) && primes => s.prime,
+                // What the file leaves open is another number, the same on both walks.
+                _ => dim.unwrap_or(OPEN_PRIME + 2 * axis),
             }
         };
-        let dims: Option<Dims> = stated.into_iter().enumerate().map(swap).collect();
-        Some((f.value, dims?))
+        Some((f.value, stated.into_iter().enumerate().map(swap).collect()))
     };
     program.feeds.iter().filter_map(of).collect()
 }

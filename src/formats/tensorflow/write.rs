@@ -137,6 +137,8 @@ struct Rewrite {
     classes: Option<Vec<Vec<u8>>>,
     /// Another shape of a placeholder.
     shape: Option<PartialShape>,
+    /// Other shapes of the outputs of an input pipeline.
+    list_shapes: Option<Vec<PartialShape>>,
     /// What the file says about the shapes of the outputs goes.
     drops_shapes: bool,
 }
@@ -144,7 +146,7 @@ struct Rewrite {
 impl Rewrite {
     fn is_empty(&self) -> bool {
         let changes = [self.inputs.is_some(), self.constant.is_some(), self.classes.is_some(), self.shape.is_some()];
-        !changes.contains(&true) && !self.drops_shapes
+        !changes.contains(&true) && self.list_shapes.is_none() && !self.drops_shapes
     }
 }
 
@@ -186,6 +188,7 @@ impl Changes {
                 constant: new_constant(node, patch)?,
                 classes: new_classes(node, prefix, patch),
                 shape: node.outputs.first().and_then(|v| patch.shapes.get(&graph.value(*v).key)).cloned(),
+                list_shapes: new_list_shapes(graph, node, patch),
                 drops_shapes: !patch.shapes.is_empty() && node.attr("_output_shapes").is_some(),
             };
             if !rewrite.is_empty() {
@@ -212,6 +215,17 @@ fn new_constant(node: &Node, patch: &GraphPatch) -> Result<Option<Tensor>, Write
         .ok_or_else(|| WriteError::Patch(format!("the constant {} is {dtype}, which cannot be written", node.key)))?;
     let is_same = constant.payload.load().is_ok_and(|old| old == tensor);
     Ok((!is_same).then_some(tensor))
+}
+
+/// Shapes of all outputs of a node that states them as a list, where some of them change.
+fn new_list_shapes(graph: &Graph, node: &Node, patch: &GraphPatch) -> Option<Vec<PartialShape>> {
+    let stated = node.attr("output_shapes")?.as_list()?;
+    let new = |port: usize| patch.shapes.get(&graph.value(*node.outputs.get(port)?).key);
+    let changes = (0..stated.len()).any(|port| new(port).is_some());
+    let shape = |(port, attr): (usize, &crate::graph::Attr)| {
+        new(port).or_else(|| attr.as_shape()).cloned().unwrap_or_else(PartialShape::unknown)
+    };
+    changes.then(|| stated.iter().enumerate().map(shape).collect())
 }
 
 /// `loc:@name` entries that name a node that is gone would make TensorFlow refuse the graph.
@@ -429,6 +443,13 @@ fn attr_entry(s: &mut Scanner<'_>, field: &Field, rewrite: &Rewrite) -> Result<O
             attr
         }
         ("_output_shapes", ..) if rewrite.drops_shapes => return Ok(Some(Vec::new())),
+        ("output_shapes", ..) if rewrite.list_shapes.is_some() => {
+            let mut list = Vec::new();
+            rewrite.list_shapes.iter().flatten().for_each(|s| wire::put_bytes(&mut list, 7, &encode::shape(s)));
+            let mut attr = Vec::new();
+            wire::put_bytes(&mut attr, 1, &list);
+            attr
+        }
         ("shape", ..) if rewrite.shape.is_some() => {
             let mut attr = Vec::new();
             rewrite.shape.iter().for_each(|s| wire::put_bytes(&mut attr, 7, &encode::shape(s)));
