@@ -64,7 +64,9 @@ impl GraphPatch {
 
     /// Carries out `next`, which was made for the graph that this patch leads to, as well.
     pub fn then(&mut self, next: Self) {
-        self.redirects.extend(next.redirects);
+        for (from, to) in next.redirects {
+            self.redirect(from, to);
+        }
         for key in next.removed {
             let before = self.added.len();
             self.added.retain(|n| n.key != key);
@@ -92,6 +94,17 @@ impl GraphPatch {
         self.added.extend(next.added);
         self.shapes.extend(next.shapes);
         self.outputs.extend(next.outputs);
+    }
+
+    /// Readers of `from` read `to`. Only this patch reads what it adds itself: there the change is carried out at once.
+    fn redirect(&mut self, from: ValueKey, to: ValueKey) {
+        if !self.added.iter().any(|n| n.outputs.iter().any(|(k, _)| *k == from)) {
+            self.redirects.insert(from, to);
+            return;
+        }
+        let inputs = self.added.iter_mut().flat_map(|n| &mut n.inputs);
+        let others = self.rewires.values_mut().chain(self.redirects.values_mut()).chain(&mut self.outputs);
+        inputs.chain(others).filter(|k| **k == from).for_each(|k| *k = to.clone());
     }
 
     /// A new value for a constant of the graph or for one that this patch adds.

@@ -19,6 +19,8 @@ use super::understand::Understood;
 
 /// Ops that make a value worth keeping.
 const HEAVY: &[&str] = &["matmul", "einsum", "conv", "depthwise_conv"];
+/// How many of them must stand one behind the other, so that keeping the result is worth its memory.
+const LEAST_HEAVY: u32 = 3;
 /// Numbers of the same row in another place or with another padding count as equal below this, relative to the largest.
 const SAME: f64 = 1e-4;
 
@@ -36,7 +38,8 @@ pub struct Frontier {
 struct State {
     /// A trainable constant or randomness is behind it.
     changes: bool,
-    heavy: bool,
+    /// Heavy ops one behind the other.
+    heavy: u32,
     /// Feeds behind it, by index.
     feeds: u128,
 }
@@ -45,7 +48,7 @@ impl State {
     fn with(self, other: Self) -> Self {
         Self {
             changes: self.changes || other.changes,
-            heavy: self.heavy || other.heavy,
+            heavy: self.heavy.max(other.heavy),
             feeds: self.feeds | other.feeds,
         }
     }
@@ -57,7 +60,7 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
     if program.feeds.len() > 128 {
         return None;
     }
-    let (mut passes, mut drops) = (HashMap::new(), HashSet::new());
+    let (mut passes, mut drops) = (HashMap::new(), HashMap::new());
     for (site, policy) in understood.sites.iter().zip(understood.dropout_policies()) {
         let is_absent = policy == DropoutPolicy::Off || mode == Mode::Eval && policy != DropoutPolicy::AsInFile;
         if !site.block.is_empty() {
@@ -66,7 +69,7 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
         if is_absent {
             passes.insert(site.output, site.input);
         } else {
-            drops.insert(site.output);
+            drops.insert(site.output, site.input);
         }
     }
     let states = states(understood, &passes, &drops);
@@ -76,7 +79,7 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
     while let Some(v) = todo.pop() {
         let state = states[v.idx()];
         if !state.changes {
-            if state.heavy && state.feeds != 0 && program.fact(v).dtype.is_float() && !found.contains(&v) {
+            if state.heavy >= LEAST_HEAVY && state.feeds != 0 && program.fact(v).dtype.is_float() && !found.contains(&v) {
                 found.push(v);
             }
             continue;
@@ -84,7 +87,7 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
         if !live.insert(v) {
             continue;
         }
-        match (passes.get(&v), program.producer(v)) {
+        match (passes.get(&v).or(drops.get(&v)), program.producer(v)) {
             (Some(input), _) => todo.push(*input),
             (None, Some((_, instr))) => todo.extend(&instr.inputs),
             _ => {}
@@ -100,7 +103,7 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
     Some(Frontier { values: found, feeds })
 }
 
-fn states(understood: &Understood, passes: &HashMap<Value, Value>, drops: &HashSet<Value>) -> Vec<State> {
+fn states(understood: &Understood, passes: &HashMap<Value, Value>, drops: &HashMap<Value, Value>) -> Vec<State> {
     let program = &understood.program;
     let mut states = vec![State::default(); program.values.len()];
     for (i, feed) in program.feeds.iter().enumerate() {
@@ -115,12 +118,13 @@ fn states(understood: &Understood, passes: &HashMap<Value, Value>, drops: &HashS
             InstrKind::If(b) => (is_random(&b.then_block) || is_random(&b.else_block), true),
             InstrKind::Loop(b) => (is_random(&b.body) || is_random(&b.cond), true),
         };
-        let own = State { changes: is_random, heavy: is_heavy, feeds: 0 };
-        let all = instr.inputs.iter().fold(own, |s, v| s.with(states[v.idx()]));
+        let own = State { changes: is_random, heavy: 0, feeds: 0 };
+        let mut all = instr.inputs.iter().fold(own, |s, v| s.with(states[v.idx()]));
+        all.heavy += u32::from(is_heavy);
         for &out in &instr.outputs {
             states[out.idx()] = match passes.get(&out) {
                 Some(input) => states[input.idx()],
-                None => State { changes: all.changes || drops.contains(&out), ..all },
+                None => State { changes: all.changes || drops.contains_key(&out), ..all },
             };
         }
     }
