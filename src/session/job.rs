@@ -124,12 +124,8 @@ impl SessionSteps {
             Some([n, rest @ ..]) if rest.iter().all(|m| m == n) => *n,
             _ => return Ok(None),
         };
-        let before = Ask {
-            mode: ask.mode,
-            fetches: frontier.values.clone(),
-            feeds: ask.feeds.clone(),
-            ..Ask::default()
-        };
+        let before =
+            Ask { mode: ask.mode, fetches: frontier.values.clone(), feeds: ask.feeds.clone(), ..Ask::default() };
         let Prepared { program, built_in, .. } = self.understood.prepare(&before).map_err(step_error)?;
         self.note_built_in(&built_in);
         let facts = program.outputs.iter().map(|v| program.fact(*v));

@@ -79,7 +79,8 @@ pub fn frontier(understood: &Understood, mode: Mode, wanted: &[Value]) -> Option
     while let Some(v) = todo.pop() {
         let state = states[v.idx()];
         if !state.changes {
-            if state.heavy >= LEAST_HEAVY && state.feeds != 0 && program.fact(v).dtype.is_float() && !found.contains(&v) {
+            if state.heavy >= LEAST_HEAVY && state.feeds != 0 && program.fact(v).dtype.is_float() && !found.contains(&v)
+            {
                 found.push(v);
             }
             continue;

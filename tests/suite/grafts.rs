@@ -7,7 +7,9 @@ use regraft::data::ArrayFeeds;
 use regraft::edits::heads::{HeadChoice, Initializer};
 use regraft::session::compute::{Ask, Mode};
 use regraft::session::export::{self, Export};
-use regraft::session::recipe::{LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, TrainableChoice, UnbakeChoice};
+use regraft::session::recipe::{
+    LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, TrainableChoice, UnbakeChoice,
+};
 use regraft::session::{Change, EditStep, Selector, Session, feeds, training};
 use regraft::tensor::{Tensor, io};
 use regraft::train::losses::LossOptions;
@@ -76,8 +78,7 @@ fn batches(steps: usize) -> Vec<(String, Tensor)> {
     let all = io::read(&nano().join("batches.npz")).unwrap();
     let repeat = |t: &Tensor| {
         let size = t.bytes().len() / t.shape()[0];
-        let bytes: Vec<u8> =
-            (0..steps).flat_map(|k| t.bytes()[k % t.shape()[0] * size..][..size].to_vec()).collect();
+        let bytes: Vec<u8> = (0..steps).flat_map(|k| t.bytes()[k % t.shape()[0] * size..][..size].to_vec()).collect();
         let mut dims = t.shape().to_vec();
         dims[0] = steps;
         Tensor::from_bytes(t.dtype(), &dims, &bytes).unwrap()
@@ -93,8 +94,7 @@ fn shape_of(labels: &Json) -> Vec<usize> {
 }
 
 fn graft(recipe: &mut Recipe, head: HeadChoice, options: LossOptions) {
-    let objective =
-        Objective::Head { head: head.name.clone(), loss: None, labels: None, ignore_label: -100, options };
+    let objective = Objective::Head { head: head.name.clone(), loss: None, labels: None, ignore_label: -100, options };
     *recipe = Change::GraftHead { head, objective }.apply(recipe);
 }
 
@@ -122,7 +122,10 @@ fn heads_learn_as_in_tensorflow_and_are_exported() {
             let head = HeadChoice { classes, initializer: Initializer::Zeros, ..HeadChoice::new(kind) };
             let options = LossOptions {
                 label_smoothing: case["label_smoothing"].as_f64().unwrap_or(0.0),
-                class_weights: case["class_weights"].as_array().map(|_| floats(&case["class_weights"])).unwrap_or_default(),
+                class_weights: case["class_weights"]
+                    .as_array()
+                    .map(|_| floats(&case["class_weights"]))
+                    .unwrap_or_default(),
             };
             graft(r, head, options);
             set(r, &[("optimizer.kind", "sgd"), ("optimizer.lr", "0.05"), ("training.steps", "8")]);
@@ -281,7 +284,8 @@ fn groups_have_their_own_rate_and_decay() {
 #[test]
 fn adapters_change_nothing_at_first_and_are_merged() {
     let session = open(&nano().join("model.pb"), |r| {
-        let weights = vec!["re:attention/self/(query|value)/kernel".parse().unwrap(), "output_weights".parse().unwrap()];
+        let weights =
+            vec!["re:attention/self/(query|value)/kernel".parse().unwrap(), "output_weights".parse().unwrap()];
         let lora = LoraChoice { weights, rank: 2, alpha: 4.0, dropout: 0.0, seed: 1 };
         *r = Change::AddEdits(vec![EditStep::Lora(lora)]).apply(r);
         r.objective = Some(Objective::Value { loss: "loss/Mean".to_owned() });
@@ -375,10 +379,11 @@ fn what_ends_in_front_of_a_head_is_frozen_and_deterministic() {
 #[test]
 fn grafts_survive_a_session_file() {
     let session = open(&nano().join("model.pb"), |r| {
-        graft(r, HeadChoice { classes: Some(3), dropout: 0.1, ..HeadChoice::new("classifier") }, LossOptions {
-            label_smoothing: 0.1,
-            class_weights: vec![1.0, 2.0, 3.0],
-        });
+        graft(
+            r,
+            HeadChoice { classes: Some(3), dropout: 0.1, ..HeadChoice::new("classifier") },
+            LossOptions { label_smoothing: 0.1, class_weights: vec![1.0, 2.0, 3.0] },
+        );
         let steps = vec![
             EditStep::Lora(LoraChoice::default()),
             EditStep::Unbake(UnbakeChoice { batch: true, length: false }),

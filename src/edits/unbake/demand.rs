@@ -2,7 +2,7 @@
 
 use crate::ops::index::Gather;
 use crate::ops::random::RandomUniform;
-use crate::ops::shape::{BroadcastTo, Concat, Reshape, Slice, StridedSlice, StridedMasks, Tile, Transpose};
+use crate::ops::shape::{BroadcastTo, Concat, Reshape, Slice, StridedMasks, StridedSlice, Tile, Transpose};
 use crate::program::{Def, Instr, Value};
 use crate::tensor::{Tensor, shape};
 
@@ -53,7 +53,8 @@ impl Solver<'_> {
         }
         if instr.op_as::<Transpose>().is_some() {
             let perm = self.old[instr.inputs[1].idx()].ints().ok_or("a permutation is not known")?;
-            let from = perm.get(axis).and_then(|&a| shape::normalize_axis(a, dims.len())).ok_or("a permutation is wrong")?;
+            let from =
+                perm.get(axis).and_then(|&a| shape::normalize_axis(a, dims.len())).ok_or("a permutation is wrong")?;
             return self.demand(instr.inputs[0], from, term, Some(left));
         }
         if instr.op_as::<Tile>().is_some() {
@@ -121,7 +122,14 @@ impl Solver<'_> {
         Err(format!("a reshape from {:?} to {to:?} mixes it with other dimensions", &from[..]))
     }
 
-    fn through_slice(&mut self, i: usize, masks: StridedMasks, axis: usize, term: Term, left: usize) -> Result<(), String> {
+    fn through_slice(
+        &mut self,
+        i: usize,
+        masks: StridedMasks,
+        axis: usize,
+        term: Term,
+        left: usize,
+    ) -> Result<(), String> {
         let instr = &self.program.instrs[i];
         if masks.ellipsis != 0 || masks.new_axis != 0 {
             return Err("a slice with new axes fixes it".to_owned());

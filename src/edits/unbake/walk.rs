@@ -118,7 +118,8 @@ fn infer(instr: &Instr, program: &Program, inputs: &[Fact]) -> Result<Vec<Fact>,
         Some(fact) => vec![fact],
         None => op.infer(&refs)?,
     };
-    let small = |f: &Fact| f.dtype.is_exact() && f.dims().and_then(|d| shape::element_count(&d)).is_some_and(|n| n <= KNOWN);
+    let small =
+        |f: &Fact| f.dtype.is_exact() && f.dims().and_then(|d| shape::element_count(&d)).is_some_and(|n| n <= KNOWN);
     if op.is_random() || facts.iter().any(|f| !small(f)) {
         return Ok(facts);
     }
@@ -327,7 +328,8 @@ impl Solver<'_> {
     /// constant lies behind other instructions, so that what is known of them changes.
     pub(super) fn set(&mut self, i: usize, operand: usize, entry: usize, term: Term) -> Result<bool, String> {
         let v = self.program.instrs[i].inputs[operand];
-        let (place, entry) = self.locate((i, operand), v, entry, 0).ok_or("a computed shape does not follow the sizes")?;
+        let (place, entry) =
+            self.locate((i, operand), v, entry, 0).ok_or("a computed shape does not follow the sizes")?;
         let at = self.program.instrs[place.0].inputs[place.1];
         let n = self.old[at.idx()].dims().and_then(|d| shape::element_count(&d)).unwrap_or(0);
         let entries = self.solved.vectors.entry(place).or_insert_with(|| vec![None; n]);

@@ -226,9 +226,9 @@ impl Maker<'_> {
         }
         let new = NewNode { key: &key, op, inputs, fact, opset: self.opset, is_early: true };
         let composed = self.dialect.compose(&new).unwrap_or_default();
-        let output = composed.output.ok_or_else(|| {
-            UnbakeError(format!("files of the kind {} cannot take new nodes", self.dialect.name()))
-        })?;
+        let output = composed
+            .output
+            .ok_or_else(|| UnbakeError(format!("files of the kind {} cannot take new nodes", self.dialect.name())))?;
         self.patch.added.extend(composed.nodes);
         self.made.insert(name.to_owned(), output.clone());
         Ok(output)
