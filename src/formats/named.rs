@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::base::files;
+use crate::graph::{Constant, ConstantOrigin};
 use crate::tensor::{Payload, io};
 
 use super::folders::arrays;
@@ -53,8 +54,11 @@ pub fn read(path: &Path) -> Result<NamedArrays, OpenError> {
     }
     let model = open(path)?;
     let graph = Arc::clone(&model.graph);
-    let named = |(id, c): (_, &crate::graph::Constant)| (graph.node(id).key.as_str().to_owned(), c.payload.clone());
-    Ok(NamedArrays { arrays: graph.constants().map(named).collect(), kind: "constants of another model" })
+    // Single numbers of the graph's own arithmetic are no weights.
+    let is_weight = |c: &Constant| !c.payload.shape.is_empty() || matches!(c.origin, ConstantOrigin::Variable { .. });
+    let weights = graph.constants().filter(|(_, c)| is_weight(c));
+    let arrays = weights.map(|(id, c)| (graph.node(id).key.as_str().to_owned(), c.payload.clone())).collect();
+    Ok(NamedArrays { arrays, kind: "constants of another model" })
 }
 
 /// The prefix of a checkpoint that a path names: itself, its index, or one of its shards.

@@ -88,7 +88,7 @@ impl DataPlan {
         let own = train.labels(&self.columns)?;
         let labels = match &self.data.labels {
             Some(path) => Some(LabelVocabulary::read(Path::new(path))?),
-            None => own.clone(),
+            None => own.as_ref().and_then(|own| self.model_labels(own)).or_else(|| own.clone()),
         };
         if let (Some(list), Some(own), Some(_)) = (&labels, &own, &self.data.labels) {
             let missing: Vec<&str> =
@@ -105,6 +105,16 @@ impl DataPlan {
             self.check_width(l)?;
         }
         Ok(labels)
+    }
+
+    /// The classes in the order of the model's own outputs, where it names them and the data has no others: a classifier
+    /// that was trained already means its outputs in that order.
+    fn model_labels(&self, own: &LabelVocabulary) -> Option<LabelVocabulary> {
+        let base = &self.understood.base;
+        let names = &base.model.imported.assets.labels;
+        let is_own_head = base.edited.heads.is_empty() && !names.is_empty();
+        let knows = |name: &String| names.contains(name);
+        (is_own_head && own.names().iter().all(knows)).then(|| LabelVocabulary::from_names(names.clone()))
     }
 
     fn check_width(&self, labels: &LabelVocabulary) -> Result<(), SessionError> {

@@ -50,7 +50,7 @@ pub struct Misfit {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WeightsReport {
     pub matched: Vec<Matched>,
-    /// Constants with more than one element that no array matches.
+    /// Constants other than single numbers that no array matches.
     pub missed: Vec<String>,
     pub misfits: Vec<Misfit>,
     /// Arrays that no constant takes.
@@ -133,7 +133,7 @@ pub fn find(graph: &Graph, arrays: &IndexMap<String, Payload>, map: &IndexMap<St
     for (id, constant) in graph.constants().filter(|(_, c)| c.payload.dtype.is_float()) {
         let name = graph.node(id).key.as_str();
         let Some((array, transposed)) = lookup.array(name) else {
-            if constant.payload.element_count() > 1 && !lookup.is_left_alone(name) {
+            if !constant.payload.shape.is_empty() && !lookup.is_left_alone(name) {
                 report.missed.push(name.to_owned());
             }
             continue;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use regraft::base::Reporter;
 use regraft::formats;
@@ -11,7 +12,7 @@ use regraft::session::compute::{Ask, Gradients, Mode};
 use regraft::session::recipe::{DataChoice, Objective};
 use regraft::session::recipe::{Recipe, SitePolicy, TrainableChoice};
 use regraft::session::weights::{self, WeightsChoice};
-use regraft::session::{Change, EditStep, Selector, Session, feeds, tables, training};
+use regraft::session::{Change, EditStep, Selector, Session, feeds, plan, tables, training};
 use regraft::tensor::{DType, Tensor, io};
 
 fn root() -> PathBuf {
@@ -425,7 +426,45 @@ fn texts_are_tokenized_by_the_file_beside_the_model() {
         let mut said = Reporter::default();
         let job = tables::job(&session, training::Start::default(), &mut said);
         assert!(job.is_ok(), "{case}: {:?}", job.err());
+        // The classifier was trained already: its outputs mean what its configuration says.
+        let data = regraft::data::DataSet::open(&table, Some("label"), false).unwrap();
+        let plan = plan::DataPlan::new(Arc::new(session.understand().unwrap()), &data, &mut said).unwrap();
+        let labels = plan.labels(&data, &mut said).unwrap().unwrap();
+        let own = ["no", "maybe", "yes"];
+        let sorted = ["maybe", "no", "yes"];
+        assert_eq!(labels.names(), if case == "bert_sequence" { own } else { sorted });
         let codes: Vec<&str> = said.diagnostics().iter().map(|d| d.code.as_str()).collect();
         assert!(codes.contains(&"tokenizer-beside"), "{codes:?}");
     }
+}
+
+#[test]
+fn damaged_release_folders_do_no_harm() {
+    let folder = copy("google_bert");
+    let at = folder.path();
+    let (mut n_errors, mut n_unread) = (0, 0);
+    for name in ["bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001", "bert_config.json"] {
+        let good = std::fs::read(at.join(name)).unwrap();
+        for i in 0..60 {
+            let mut bad = good.clone();
+            if i < 30 {
+                bad.truncate(good.len() * i / 30);
+            } else {
+                let place = good.len() * (i - 30) / 30;
+                bad[place] ^= 1 << (i % 8);
+            }
+            std::fs::write(at.join(name), &bad).unwrap();
+            match formats::open(at) {
+                Ok(m) => n_unread += m.graph.constants().filter(|(_, c)| c.payload.load().is_err()).count(),
+                Err(e) => {
+                    assert!(!e.to_string().is_empty());
+                    n_errors += 1;
+                }
+            }
+        }
+        std::fs::write(at.join(name), &good).unwrap();
+    }
+    // A flipped bit of a value is told by its checksum.
+    assert!(n_errors > 60 && n_unread > 10, "{n_errors} {n_unread}");
+    assert!(formats::open(at).is_ok());
 }

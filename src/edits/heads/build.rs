@@ -111,7 +111,7 @@ impl<'a> Nodes<'a> {
     fn probabilities(&mut self, logits: &ValueKey, op: NewOp, rank: usize) -> Result<(), HeadError> {
         let dims = (0..rank).map(|i| (i + 1 == rank).then_some(self.classes));
         let fact = Fact::new(self.dtype, PartialShape::from_partial(dims));
-        let value = self.node("probabilities", op, &[logits.clone()], fact)?;
+        let value = self.node("probabilities", op, std::slice::from_ref(logits), fact)?;
         self.patch.outputs.push(value);
         Ok(())
     }

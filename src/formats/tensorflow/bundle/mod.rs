@@ -193,10 +193,9 @@ impl Bundle {
             return Err((None, format!("it lies in shard {id} of {}", self.num_shards)));
         }
         let name = shard_name(&self.prefix, id, self.num_shards);
-        if !self.shards.contains_key(&id) {
+        if let std::collections::btree_map::Entry::Vacant(shard) = self.shards.entry(id) {
             let bytes = beside.companion(&name);
-            let bytes = bytes.map_err(|e| (Some(name.clone()), format!("this shard cannot be read ({e})")))?;
-            self.shards.insert(id, bytes);
+            shard.insert(bytes.map_err(|e| (Some(name.clone()), format!("this shard cannot be read ({e})")))?);
         }
         let len = self.shards.get(&id).map_or(0, Bytes::len);
         let (offset, size) = (u64::try_from(message.offset), u64::try_from(message.size));
