@@ -16,6 +16,7 @@ mod inline;
 mod leftovers;
 pub mod locate;
 pub mod meta_graph;
+mod meta_patch;
 pub mod node_def;
 pub mod outputs;
 pub mod rules;

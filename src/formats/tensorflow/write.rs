@@ -13,6 +13,7 @@ use crate::graph::{ConstantOrigin, Graph, GraphPatch, Node, NodeKey, ValueKey};
 use crate::tensor::{PartialShape, Tensor};
 
 use super::encode;
+use super::meta_patch;
 use super::node_def::InputRef;
 
 /// Bytes copied at once.
@@ -63,20 +64,35 @@ pub(super) fn patched_file(imported: &Imported, patch: &GraphPatch) -> Result<Op
     if span == all {
         return Ok(Some(graph));
     }
-    Ok(Some(spliced(&mut s, all, &span, &graph)?))
+    Ok(Some(spliced(&mut s, all, &span, &graph, patch)?))
 }
 
-/// A message in which the field that fills `target`, at whatever depth, has other content; lengths around it fit again.
-fn spliced(s: &mut Scanner<'_>, message: Range<u64>, target: &Range<u64>, new: &[u8]) -> Result<Vec<u8>, WireError> {
+/// A message in which the field that fills `target`, at whatever depth, has other content; lengths around it fit again,
+/// and what stands beside the graph speaks of the changed one.
+fn spliced(
+    s: &mut Scanner<'_>,
+    message: Range<u64>,
+    target: &Range<u64>,
+    new: &[u8],
+    patch: &GraphPatch,
+) -> Result<Vec<u8>, WireError> {
     let mut out = Vec::with_capacity((message.end - message.start) as usize + new.len());
+    let mut holds_target = false;
+    s.each_field(message.clone(), |_, field| {
+        holds_target |= matches!(&field.content, Content::Bytes(range) if range == target);
+        Ok::<_, WireError>(())
+    })?;
     s.each_field(message, |s, field| {
         match &field.content {
             Content::Bytes(range) if range == target => wire::put_bytes(&mut out, field.number, new),
             Content::Bytes(range) if range.start <= target.start && target.end <= range.end => {
-                let inner = spliced(s, range.clone(), target, new)?;
+                let inner = spliced(s, range.clone(), target, new, patch)?;
                 wire::put_bytes(&mut out, field.number, &inner);
             }
-            _ => out.extend(s.read(&field.span)?),
+            _ => match if holds_target { meta_patch::changed(s, &field, patch)? } else { None } {
+                Some(bytes) => out.extend(bytes),
+                None => out.extend(s.read(&field.span)?),
+            },
         }
         Ok::<_, WireError>(())
     })?;
