@@ -267,6 +267,18 @@ fn models_with_variables_freeze_into_a_graph_that_computes_the_same() {
     let inputs = models().join("saved_model_objects/inputs.npz");
     let got = outputs(&to, None, &inputs, &["StatefulPartitionedCall:0"], &[("ids", "flat_ids")]);
     assert_close(&got[0], &io::read(&models().join("saved_model_objects/flat.npz")).unwrap()["b"], "flat.pb");
+    // The body of a loop reads a variable: it is handed its value instead.
+    let to = temp.path().join("loop.pb");
+    formats::write(&formats::open(&objects()).unwrap(), &GraphPatch::default(), &to).unwrap();
+    let written = formats::open(&to).unwrap();
+    assert_eq!(written.graph.functions.len(), 2);
+    let bodies = std::iter::once(&*written.graph).chain(written.graph.functions.values().map(|f| &**f));
+    assert!(bodies.flat_map(|g| &g.nodes).all(|n| n.op != "ReadVariableOp" && n.op != "VarHandleOp"));
+    let names = ["StatefulPartitionedCall_1:0", "StatefulPartitionedCall_1:1"];
+    let got = outputs(&to, None, &inputs, &names, &[("ids", "serving_default_ids")]);
+    let want = io::read(&models().join("saved_model_objects/outputs.npz")).unwrap();
+    assert_close(&got[0], &want["a"], "loop.pb");
+    assert_close(&got[1], &want["b"], "loop.pb");
 }
 
 #[test]

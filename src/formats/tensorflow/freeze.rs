@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::base::files;
-use crate::formats::wire::{self, Scanner};
+use crate::formats::wire;
 use crate::formats::{Imported, WriteError};
-use crate::graph::{Attr, Graph, GraphPatch, Node, NodeId};
+use crate::graph::{Graph, GraphPatch, Node, NodeId};
 use crate::tensor::Payload;
 
 use super::encode;
+use super::handles::Library;
 use super::inline;
 use super::tensor_proto::code_from_dtype;
 
@@ -40,23 +41,15 @@ impl Frozen {
         if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
             return Err(WriteError::Patch(problem));
         }
-        let graph = inline::without_variables(&patch.apply(&imported.graph)).map_err(WriteError::Patch)?;
+        let mut graph = inline::without_variables(&patch.apply(&imported.graph)).map_err(WriteError::Patch)?;
         let live = live_nodes(&graph);
-        let calls = live.iter().map(|&n| graph.node(n)).find(|n| calls_function(n));
-        if let Some(node) = live.iter().map(|&n| graph.node(n)).find(|n| inline::takes_handle(&graph, n)) {
-            return Err(WriteError::Patch(format!(
-                "{} ({}) hands variables to a function of the file's library, which cannot be frozen yet",
-                node.key, node.op
-            )));
+        let library = Library::new(&mut graph, &live).map_err(WriteError::Patch)?;
+        if !library.is_empty() && patch.touches_functions(&imported.graph) {
+            return Err(WriteError::Patch(
+                "a function that a loop or conditional calls was changed; such graphs cannot be frozen yet".into(),
+            ));
         }
-        let library = match calls {
-            Some(node) if patch.touches_functions(&imported.graph) => {
-                let what = format!("{} calls a function that was changed, which cannot be frozen yet", node.key);
-                return Err(WriteError::Patch(what));
-            }
-            Some(_) => library(imported)?,
-            None => Vec::new(),
-        };
+        let library = library.bytes(&graph, &imported.source().bytes, imported.graph_span())?;
         let total: u64 = live.iter().map(|&n| graph.node(n)).map(size).sum();
         if total > MAX_MESSAGE {
             return Err(WriteError::Patch(
@@ -82,19 +75,6 @@ impl Frozen {
     }
 }
 
-/// The function library as the file has it.
-fn library(imported: &Imported) -> Result<Vec<u8>, WriteError> {
-    let mut s = Scanner::new(&imported.source().bytes);
-    let mut out = Vec::new();
-    s.each_field(imported.graph_span(), |s, field| {
-        if field.number == 2 {
-            out.extend(s.read(&field.span)?);
-        }
-        Ok::<_, wire::WireError>(())
-    })?;
-    Ok(out)
-}
-
 /// What the signatures' outputs (or the declared ones) need, in file order; everything where nothing is declared.
 fn live_nodes(graph: &Graph) -> Vec<NodeId> {
     let ends = graph.signatures.first().map(|s| &s.outputs[..]).unwrap_or_default();
@@ -117,15 +97,6 @@ fn live_nodes(graph: &Graph) -> Vec<NodeId> {
         }
     }
     graph.node_ids().filter(|id| is_live[id.idx()]).collect()
-}
-
-fn calls_function(node: &Node) -> bool {
-    let names = |a: &Attr| match a {
-        Attr::Function(_) => true,
-        Attr::List(l) => l.iter().any(|a| matches!(a, Attr::Function(_))),
-        _ => false,
-    };
-    node.constant.is_none() && node.attrs.values().any(names)
 }
 
 fn size(node: &Node) -> u64 {

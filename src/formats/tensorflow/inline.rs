@@ -168,6 +168,22 @@ fn facts(graph: &Graph, node: &Node) -> Vec<Fact> {
     node.outputs.iter().map(|v| graph.value(*v).fact.clone()).collect()
 }
 
+/// Attribute of a handle's op → that of the tensor's op.
+pub type Renames = &'static [(&'static str, &'static str)];
+
+/// What reads a tensor as the op reads a variable through its handle.
+pub fn plain_op(op: &str) -> Option<(&'static str, Renames)> {
+    Some(match op {
+        "ReadVariableOp" => ("Identity", &[("dtype", "T")]),
+        "ResourceGather" => {
+            ("GatherV2", &[("dtype", "Tparams"), ("Tindices", "Tindices"), ("batch_dims", "batch_dims")])
+        }
+        "ResourceGatherNd" => ("GatherNd", &[("dtype", "Tparams"), ("Tindices", "Tindices")]),
+        "VariableShape" => ("Shape", &[("out_type", "out_type")]),
+        _ => return None,
+    })
+}
+
 /// A node under another name, in words without handles.
 fn copied(node: &Node, key: &str) -> Node {
     let mut out = Node {
@@ -177,16 +193,7 @@ fn copied(node: &Node, key: &str) -> Node {
         outputs: Vec::new(),
         ..node.clone()
     };
-    // Attribute of the handle's op → that of the tensor's op.
-    let (op, renamed): (&str, &[(&str, &str)]) = match node.op.as_str() {
-        "ReadVariableOp" => ("Identity", &[("dtype", "T")]),
-        "ResourceGather" => {
-            ("GatherV2", &[("dtype", "Tparams"), ("Tindices", "Tindices"), ("batch_dims", "batch_dims")])
-        }
-        "ResourceGatherNd" => ("GatherNd", &[("dtype", "Tparams"), ("Tindices", "Tindices")]),
-        "VariableShape" => ("Shape", &[("out_type", "out_type")]),
-        _ => return out,
-    };
+    let Some((op, renamed)) = plain_op(&node.op) else { return out };
     let attr = |(from, to): &(&str, &str)| Some(((*to).to_owned(), node.attr(from)?.clone()));
     let mut attrs: IndexMap<String, Attr> = renamed.iter().filter_map(attr).collect();
     match op {
@@ -245,15 +252,4 @@ fn settle_types(graph: &mut Graph) {
             }
         }
     }
-}
-
-/// A node that still takes a variable's handle, which a frozen graph does not have.
-pub fn takes_handle(graph: &Graph, node: &Node) -> bool {
-    let is_variable = |v: ValueId| {
-        let producer = graph.node(graph.value(v).producer);
-        producer.constant.as_ref().is_some_and(|c| matches!(c.origin, ConstantOrigin::Variable { .. }))
-    };
-    let types = ["Tin", "T", "Targuments"].into_iter().find_map(|n| node.attr(n).and_then(Attr::as_list));
-    let handles = types.is_some_and(|l| l.iter().any(|a| a.as_type() == Some(DType::Resource)));
-    handles && node.present_inputs().any(is_variable)
 }

@@ -12,6 +12,7 @@ mod encode;
 pub mod freeze;
 pub mod function_def;
 pub mod graph_def;
+mod handles;
 mod inline;
 mod leftovers;
 pub mod locate;
