@@ -16,7 +16,7 @@ use crate::tensor::fact::replacement;
 use super::node::Nodes;
 
 /// What stands in for the gradient of a node `y = f(x, …)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StandIn {
     /// No gradient passes the node.

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod model_args;
 pub mod report;
 pub mod run;
+pub mod runs;
 pub mod score;
 pub mod tokenize;
 pub mod train;
@@ -54,6 +55,8 @@ pub enum Command {
     Eval(Box<score::EvalArgs>),
     /// Apply a tuned model to new data.
     Predict(Box<score::PredictArgs>),
+    /// Compare runs: settings that differ, results, curves.
+    Runs(runs::Args),
     /// Show what texts become.
     Tokenize(tokenize::Args),
     /// Write a model file.
@@ -104,6 +107,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Train(a) => train::train(&a),
         Command::Eval(a) => score::eval(&a),
         Command::Predict(a) => score::predict(&a),
+        Command::Runs(a) => runs::run(&a),
         Command::Tokenize(a) => tokenize::run(&a),
         Command::Export(a) => export::run(&a),
         Command::Weights(a) => weights::run(&a),

@@ -128,6 +128,7 @@ impl ModelArgs {
     pub fn open(&self, path: &Path) -> Result<Session> {
         let mut session = Session::open_choosing(path, self.signature.as_deref())?;
         report::diagnostics(session.model.diagnostics());
+        report::diagnostics(&session.notes);
         let mut recipe = (**session.recipe()).clone();
         self.change(&mut recipe)?;
         session.replace_recipe(recipe)?;

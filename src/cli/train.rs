@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::base::{Reporter, files};
 use crate::data::ArrayFeeds;
 use crate::session::recipe::Recipe;
-use crate::session::{Session, run, tables, training};
+use crate::session::{Session, run, runs, tables, training};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 
 use super::model_args::{ModelArgs, pair};
@@ -40,6 +40,13 @@ pub struct TrainArgs {
     /// Go on from the newest checkpoint of the run's folder.
     #[arg(long)]
     pub resume: bool,
+    /// Train a run that has ended for so many epochs more (or steps, where its length is given in steps): MODEL is its
+    /// folder.
+    #[arg(long, value_name = "N", conflicts_with = "feeds")]
+    pub extend: Option<usize>,
+    /// Say what the run will take (memory, time from a probe of a few steps) and stop.
+    #[arg(long)]
+    pub estimate: bool,
     /// One JSON line per event.
     #[arg(long)]
     pub json: bool,
@@ -85,16 +92,32 @@ pub struct DataArgs {
 }
 
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
-    let mut session = args.options.open(&args.model)?;
+    let is_run = run::is_run(&args.model);
+    if args.extend.is_some() && !is_run {
+        bail!(Usage("--extend goes on with a run: name its folder".to_owned()));
+    }
+    let mut session = if is_run {
+        run::Run::open(&args.model, "last")?.session
+    } else {
+        args.options.open(&args.model)?
+    };
     let mut recipe = (**session.recipe()).clone();
     change(args, &mut recipe)?;
+    if let Some(more) = args.extend {
+        recipe = runs::extended(&recipe, more)?;
+    }
     session.replace_recipe(recipe)?;
     if let Some(file) = &args.options.save_session {
         session.save_as(file)?;
     }
+    let folder = match &args.out {
+        Some(folder) => folder.clone(),
+        None if is_run => args.model.clone(),
+        None => run::default_folder(&session, &args.model),
+    };
     let start = training::Start {
-        folder: Some(args.out.clone().unwrap_or_else(|| run::default_folder(&session, &args.model))),
-        resume: args.resume,
+        folder: if args.estimate { None } else { Some(folder) },
+        resume: args.resume || is_run,
         delivery: Delivery::Every,
         threads: args.options.threads,
         ..Default::default()
@@ -106,7 +129,42 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         None => bail!(Usage("name the data: --feeds FILE, or --data FILE --text COLUMN --label COLUMN".to_owned())),
     };
     report::diagnostics(reporter.diagnostics());
-    follow(job?, args.json)
+    say(reporter.diagnostics());
+    let job = job?;
+    if args.estimate {
+        return estimate(job, args.json);
+    }
+    follow(job, args.json)
+}
+
+/// What the data looks like: classes and lengths.
+fn say(found: &[crate::base::Diagnostic]) {
+    for d in found.iter().filter(|d| ["classes", "lengths"].contains(&d.code.as_str())) {
+        eprintln!("{}", d.message);
+    }
+}
+
+/// What the run will take.
+fn estimate(job: Job, json: bool) -> Result<ExitCode> {
+    let e = crate::train::estimate::estimate(job).map_err(anyhow::Error::msg)?;
+    if json {
+        println!("{}", serde_json::to_string(&e)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} constants, {} parameters train", e.trainable, report::count(e.parameters));
+    println!("{} steps, {:.3} s each, {:.1} s for an evaluation", e.steps, e.step_secs, e.eval_secs);
+    println!("about {} of memory, {} in all", report::bytes(e.memory_bytes), duration(e.total_secs));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `1 h 05 min`, `12 min`, `40 s`.
+fn duration(secs: f64) -> String {
+    let s = secs.max(0.0).round() as u64;
+    match s {
+        0..=119 => format!("{s} s"),
+        120..=7199 => format!("{} min", s / 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
 }
 
 /// Trains a saved session into `folder`, going on where an earlier run stopped.

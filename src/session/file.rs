@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::base::files;
+use crate::base::{Diagnostic, Severity, files};
 
 use super::error::SessionError;
 use super::model::Model;
@@ -16,17 +18,34 @@ pub const EXTENSION: &str = "regraft";
 const VERSION: u32 = 1;
 /// How much of a model is hashed: enough to notice another export, not so much that saving waits for a disk.
 const HASHED_BYTES: u64 = 1 << 20;
+/// Data files up to this size are hashed whole.
+const WHOLE_BYTES: u64 = 32 << 20;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A session file.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SessionFile {
     /// Version of this layout.
     regraft: u32,
     model: ModelReference,
     recipe: Recipe,
+    /// What the files that the recipe names were when it was saved, by the paths that stand in it. Leave an entry out, and
+    /// its file is not compared.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    files: IndexMap<String, FileReference>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A file as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileReference {
+    bytes: u64,
+    /// SHA-256 of the length and the content (of the first and last mebibyte of large files).
+    fingerprint: String,
+}
+
+/// The imported model.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ModelReference {
     /// Relative to the session file, with `/` between parts.
@@ -45,6 +64,8 @@ pub struct Loaded {
     pub recipe: Recipe,
     session_path: PathBuf,
     fingerprint: Option<String>,
+    /// Files that are not what they were when this was saved; each says what to do.
+    pub changed: Vec<Diagnostic>,
 }
 
 /// Whether a path is a session file, by its extension.
@@ -64,6 +85,7 @@ pub fn load(path: &Path) -> Result<Loaded, SessionError> {
         return Err(fail(format!("it was written by a newer Regraft (layout {version}, this one knows {VERSION})")));
     }
     let read: SessionFile = serde_json::from_str(&text).map_err(|e| fail(e.to_string()))?;
+    let changed = read.files.iter().filter_map(|(name, was)| changed(&folder(path).join(name), was)).collect();
     let mut recipe = read.recipe;
     for text in data_paths(&mut recipe) {
         *text = folder(path).join(&*text).to_string_lossy().into_owned();
@@ -73,6 +95,7 @@ pub fn load(path: &Path) -> Result<Loaded, SessionError> {
         recipe,
         session_path: path.to_owned(),
         fingerprint: read.model.fingerprint,
+        changed,
     })
 }
 
@@ -97,8 +120,11 @@ pub fn check_model(loaded: &Loaded, model: &Model) -> Result<(), SessionError> {
 pub fn save(path: &Path, model: &Model, recipe: &Recipe) -> Result<(), SessionError> {
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     let mut recipe = recipe.clone();
-    for text in data_paths(&mut recipe) {
+    let mut files = IndexMap::new();
+    for text in data_paths(&mut recipe).filter(|t| !t.is_empty()) {
+        let reference = reference(Path::new(&*text));
         *text = relative(Path::new(&*text), folder(path));
+        files.extend(reference.map(|r| (text.clone(), r)));
     }
     let file = SessionFile {
         regraft: VERSION,
@@ -108,6 +134,7 @@ pub fn save(path: &Path, model: &Model, recipe: &Recipe) -> Result<(), SessionEr
             fingerprint: fingerprint(&model.imported.path),
         },
         recipe,
+        files,
     };
     let mut text = serde_json::to_string_pretty(&file).map_err(|e| fail(e.to_string()))?;
     text.push('\n');
@@ -146,6 +173,56 @@ pub fn relative(path: &Path, from: &Path) -> String {
     let up = from.components().skip(shared).map(|_| "..".to_owned());
     let down = path.components().skip(shared).map(|c| c.as_os_str().to_string_lossy().into_owned());
     up.chain(down).collect::<Vec<_>>().join("/")
+}
+
+/// What a file is now; `None` for folders and files that cannot be read.
+fn reference(path: &Path) -> Option<FileReference> {
+    let bytes = files::len(path).ok()?;
+    let fingerprint = if bytes <= WHOLE_BYTES && !files::is_dir(path) {
+        let mut hash = Sha256::new();
+        hash.update(bytes.to_le_bytes());
+        hash.update(files::read(path).ok()?);
+        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    } else {
+        fingerprint(path)?
+    };
+    Some(FileReference { bytes, fingerprint })
+}
+
+/// What to say where a file is not what it was.
+fn changed(path: &Path, was: &FileReference) -> Option<Diagnostic> {
+    let what = match reference(path) {
+        Some(now) if now == *was => return None,
+        Some(now) => format!("has changed since the session was saved ({} bytes then, {} now)", was.bytes, now.bytes),
+        None if files::exists(path) => return None,
+        None => "is no longer where it was when the session was saved".to_owned(),
+    };
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        code: "data-changed".to_owned(),
+        message: format!(
+            "{} {what}; put the old file back to get the same numbers, choose the data again, or save the session again \
+             to accept it",
+            path.display()
+        ),
+        place: Some(path.display().to_string()),
+    })
+}
+
+/// The JSON schema of session files, with one entry per setting.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(SessionFile).to_value();
+    let setting = |s: &crate::train::settings::Setting| {
+        let help = if s.unit.is_empty() { s.help.to_owned() } else { format!("{} Unit: {}.", s.help, s.unit) };
+        (s.key.to_owned(), serde_json::json!({ "type": "string", "description": help, "default": s.default }))
+    };
+    let settings: serde_json::Map<String, serde_json::Value> =
+        crate::train::settings::table::ALL.iter().map(setting).collect();
+    if let Some(place) = schema.pointer_mut("/$defs/Recipe/properties/settings") {
+        place["properties"] = serde_json::Value::Object(settings);
+        place["additionalProperties"] = serde_json::Value::Bool(false);
+    }
+    schema
 }
 
 /// `None` for folders and files that cannot be read: then nothing is compared.

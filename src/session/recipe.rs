@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::autodiff::stand_in::StandIn;
@@ -16,7 +17,7 @@ use super::select::Selector;
 use super::weights::WeightsChoice;
 
 /// The decisions; see the fields. Defaults are what the command line does unasked.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Which entry point of a file that holds several; `None` is the file's default.
@@ -56,7 +57,7 @@ impl Recipe {
 }
 
 /// Which constants train: those that an `include` selector names and no `exclude` selector does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainableChoice {
     pub include: Vec<Selector>,
@@ -71,7 +72,7 @@ impl Default for TrainableChoice {
 }
 
 /// One adjustment of the exported graph, which can be switched off and annotated.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EditEntry {
     #[serde(flatten)]
     pub step: EditStep,
@@ -91,7 +92,7 @@ fn is_yes(b: &bool) -> bool {
 }
 
 /// What an edit does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "edit", rename_all = "kebab-case")]
 pub enum EditStep {
     /// Every reader of the site's output reads its input instead; the site's nodes go.
@@ -165,7 +166,7 @@ impl FromStr for UnbakeChoice {
 }
 
 /// Adapters: y = x·W + alpha / rank · dropout(x)·A·B, where A and B train and W does not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoraChoice {
     /// Which matrix weights get one.
@@ -201,7 +202,7 @@ impl Default for LoraChoice {
 }
 
 /// Parameters with a rate and a decay of their own; the first group that names a parameter has it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParameterGroup {
     pub select: Vec<Selector>,
@@ -260,7 +261,7 @@ impl FromStr for SitePolicy {
 }
 
 /// Dropout policy for all sites, with exceptions by the site's output name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DropoutChoice {
     pub default: SitePolicy,
@@ -278,7 +279,7 @@ impl DropoutChoice {
 }
 
 /// What training minimises.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Objective {
     /// A scalar that is in the graph.
@@ -327,7 +328,7 @@ fn default_ignore_label() -> i64 {
 }
 
 /// Where examples come from and how columns become feeds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataChoice {
     /// Path of the training data (table, labelled sequences, arrays, image folder), relative to the session file.
@@ -357,7 +358,7 @@ pub struct DataChoice {
 }
 
 macro_rules! serde_as_text {
-    ($t:ty) => {
+    ($t:ty, $help:literal) => {
         impl Serialize for $t {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(self)
@@ -369,7 +370,17 @@ macro_rules! serde_as_text {
                 String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        impl schemars::JsonSchema for $t {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($t).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $help })
+            }
+        }
     };
 }
 pub(super) use serde_as_text;
-serde_as_text!(SitePolicy);
+serde_as_text!(SitePolicy, "train, off, as-in-file, or rate=R with 0 ≤ R < 1");

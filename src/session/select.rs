@@ -88,7 +88,7 @@ impl fmt::Display for Selector {
     }
 }
 
-serde_as_text!(Selector);
+serde_as_text!(Selector, "suggested, all, none, a name, or glob:, re:, role: with a pattern");
 
 /// What a selector looks at.
 #[derive(Clone, Copy, Debug, Default)]

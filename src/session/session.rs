@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::base::Diagnostic;
+
 use super::change::Change;
 use super::error::SessionError;
 use super::file;
@@ -18,6 +20,8 @@ pub struct Session {
     history: History,
     path: Option<PathBuf>,
     saved: Arc<Recipe>,
+    /// What was found out while opening: files that are not what they were.
+    pub notes: Vec<Diagnostic>,
     /// The newest spelled graph, reused while the edits stay the same.
     base: Mutex<Option<Arc<Base>>>,
 }
@@ -39,6 +43,7 @@ impl Session {
             let model = Arc::new(Model::open_choosing(&saved.model_path, saved.recipe.signature.as_deref())?);
             file::check_model(&saved, &model)?;
             let mut session = Self::new(model, saved.recipe);
+            session.notes = saved.changed;
             session.path = Some(path.to_owned());
             return Ok(session);
         }
@@ -48,7 +53,7 @@ impl Session {
 
     pub fn new(model: Arc<Model>, recipe: Recipe) -> Self {
         let history = History::new(recipe);
-        Self { saved: history.recipe().clone(), model, history, path: None, base: Mutex::new(None) }
+        Self { saved: history.recipe().clone(), model, history, path: None, notes: Vec::new(), base: Mutex::new(None) }
     }
 
     pub fn recipe(&self) -> &Arc<Recipe> {

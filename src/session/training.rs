@@ -133,7 +133,16 @@ fn prepare_folder(folder: &Path, session: &Session, resume: bool) -> Result<(), 
             "it already holds a run; go on with --resume, or choose another folder with --out".to_owned(),
         ));
     }
-    file::save(&folder.join(RECIPE), &session.model, session.recipe())
+    let recipe = folder.join(RECIPE);
+    if has_run && let Some(found) = file::load(&recipe)?.changed.first() {
+        return Err(fail(format!(
+            "its data is not what it was when the run began: {} (the order of examples would be another; put the data \
+             back, start a new run with --out, or remove the file's entry under \"files\" in {} to go on regardless)",
+            found.message,
+            recipe.display()
+        )));
+    }
+    file::save(&recipe, &session.model, session.recipe())
 }
 
 /// Names as the program's values, dtypes converted without loss; arrays of unknown names are reported and left out.

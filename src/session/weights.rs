@@ -20,7 +20,7 @@ use crate::tensor::{DType, Payload, Tensor};
 pub const TRANSPOSED: &str = "^T";
 
 /// An edit: load the arrays of a file into the constants of the same names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightsChoice {
     /// `.safetensors`, `.npz`, a checkpoint or another model; relative to the session file there.

@@ -5,6 +5,7 @@
 //! and [`run_log`] (what a run leaves on disk). The trainer knows neither sessions nor model formats.
 
 pub mod checkpoint;
+pub mod estimate;
 pub mod evaluate;
 pub mod executables;
 pub mod losses;

@@ -172,7 +172,27 @@ impl<'a> Run<'a> {
         if self.saved.as_ref().is_none_or(|(step, _)| *step != self.progress.step) {
             self.checkpoint(false);
         }
+        self.check_saved()?;
         Ok(EndReason::Finished)
+    }
+
+    /// A run whose last state is on no disk has not ended well: its tuned values would be lost.
+    fn check_saved(&self) -> Result<(), String> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let step = self.progress.step;
+        match &self.saved {
+            Some((saved, _)) if *saved == step => Ok(()),
+            Some((saved, path)) => Err(format!(
+                "all steps are done, but the state after step {step} could not be saved in {}; the newest checkpoint is \
+                 that of step {saved} ({}). Free some space and go on from there with --resume",
+                folder.display(),
+                path.display()
+            )),
+            None => Err(format!(
+                "all steps are done, but no checkpoint could be saved in {}; free some space and train again",
+                folder.display()
+            )),
+        }
     }
 
     fn stop(&mut self, keep: bool) -> EndReason {
@@ -444,7 +464,7 @@ impl<'a> Run<'a> {
 }
 
 /// Steps of the whole run.
-fn count_steps(source: &mut dyn BatchSource, settings: &Settings) -> Result<u64, String> {
+pub(super) fn count_steps(source: &mut dyn BatchSource, settings: &Settings) -> Result<u64, String> {
     if let Some(steps) = settings.training.steps {
         return Ok(steps);
     }
@@ -482,6 +502,10 @@ fn open_folder(
                     "cannot resume: the run was started with seed {}, not {} (set training.seed={0})",
                     progress.seed, settings.training.seed
                 ));
+            }
+            // A run that stopped early and is extended gets its patience back.
+            if settings.training.patience.is_some_and(|p| progress.without_improvement >= p) {
+                progress.without_improvement = 0;
             }
             saved = Some((progress.step, path));
         }

@@ -33,6 +33,48 @@ fn the_page_of_formats_is_current() {
     assert!(committed == page, "docs/FORMATS.md is not what `regraft docs formats` prints; rewrite it with UPDATE=1");
 }
 
+#[test]
+fn the_schema_of_sessions_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/session.schema.json");
+    let schema = regraft::cli::docs::session_schema();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &schema).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == schema, "docs/session.schema.json is not what `regraft docs session` prints; UPDATE=1");
+}
+
+/// Every JSON example of the page reads as a session or as a recipe, its settings are valid, and every field of the
+/// recipe and every setting is explained.
+#[test]
+fn the_page_of_sessions_is_true() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SESSION.md")).unwrap();
+    let examples: Vec<&str> =
+        page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 5, "{}", examples.len());
+    for text in examples {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}:\n{text}"));
+        let recipe = if value.get("regraft").is_some() {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("example.regraft");
+            fs::write(&file, text).unwrap();
+            regraft::session::file::load(&file).unwrap_or_else(|e| panic!("{e}:\n{text}")).recipe
+        } else {
+            serde_json::from_value::<regraft::session::Recipe>(value).unwrap_or_else(|e| panic!("{e}:\n{text}"))
+        };
+        regraft::session::training::settings(&recipe).unwrap_or_else(|e| panic!("{e}:\n{text}"));
+    }
+    let schema: serde_json::Value = serde_json::from_str(&regraft::cli::docs::session_schema()).unwrap();
+    let mut fields: Vec<String> = Vec::new();
+    for part in ["Recipe", "DataChoice"] {
+        let properties = schema["$defs"][part]["properties"].as_object().unwrap();
+        fields.extend(properties.keys().cloned());
+    }
+    fields.extend(regraft::train::settings::table::ALL.iter().map(|s| s.key.to_owned()));
+    let missing: Vec<&String> = fields.iter().filter(|f| !page.contains(&format!("`{f}`"))).collect();
+    assert!(missing.is_empty(), "docs/SESSION.md says nothing about {missing:?}");
+}
+
 /// Most rows of the tables name what they lead to; the rest depends on attributes that cannot be made up.
 #[test]
 fn spellings_are_probed() {

@@ -4,6 +4,7 @@ mod architecture;
 mod checkpoints;
 mod cures;
 mod data;
+mod datasets;
 mod docs;
 mod einsum;
 mod engine;

@@ -382,3 +382,42 @@ fn early_stopping_waits_for_patience() {
     assert_eq!(outcome.reason, EndReason::EarlyStop);
     assert_eq!(numbers(&events).1.len(), 3);
 }
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_ends_no_run() {
+    // A folder under the name of a checkpoint cannot be replaced by a file: writing fails as on a full disk.
+    let settings = [("training.epochs", "1"), ("training.checkpoint_every", "4")];
+    let dir = tempfile::tempdir().unwrap();
+    files::create_dir_all(&checkpoint::path_of(dir.path(), 4).join("x")).unwrap();
+    let (events, outcome) = run(job(Some(dir.path()), &settings), |_, _| {});
+    let failed = |e: &TrainEvent| matches!(e, TrainEvent::Log { step: 4, code, .. } if code == "checkpoint-failed");
+    assert!(events.iter().any(failed), "{events:?}");
+    assert_eq!((outcome.reason, outcome.step), (EndReason::Finished, 7), "the next one is good");
+    // Where the last state cannot be saved, the run says so instead of ending as if all were well.
+    let dir = tempfile::tempdir().unwrap();
+    files::create_dir_all(&checkpoint::path_of(dir.path(), 7).join("x")).unwrap();
+    let (_, outcome) = run(job(Some(dir.path()), &settings), |_, _| {});
+    assert_eq!(outcome.reason, EndReason::Error);
+    let message = outcome.message.unwrap();
+    assert!(message.contains("could not be saved") && message.contains("--resume"), "{message}");
+    assert!(outcome.store.is_some(), "the parameters are still there to be exported");
+}
+
+#[test]
+fn an_early_stopped_run_that_is_extended_gets_its_patience_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = [("training.epochs", "50"), ("training.patience", "2"), ("optimizer.lr", "0")];
+    assert_eq!(run(job(Some(dir.path()), &stop), |_, _| {}).1.reason, EndReason::EarlyStop);
+    let mut again = job(Some(dir.path()), &stop);
+    again.resume = true;
+    let (events, outcome) = run(again, |_, _| {});
+    assert_eq!(outcome.reason, EndReason::EarlyStop);
+    assert_eq!(numbers(&events).1.len(), 2, "two more evaluations without improvement");
+}
+
+#[test]
+fn estimates_count_steps_and_change_nothing() {
+    let e = regraft::train::estimate::estimate(job(None, &[("training.epochs", "3")])).unwrap();
+    assert_eq!((e.steps, e.trainable, e.parameters), (21, 1, 3));
+    assert!(e.step_secs > 0.0 && e.total_secs >= e.step_secs * 21.0 && e.memory_bytes >= 3 * 4 * 3);
+}

@@ -26,12 +26,15 @@ pub enum What {
     Ops,
     /// The table of formats: what is opened, what is written, what a copy keeps.
     Formats,
+    /// The JSON schema of session files.
+    Session,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     match args.what {
         What::Ops => print!("{}", ops_page()),
         What::Formats => print!("{}", formats::page()),
+        What::Session => print!("{}", session_schema()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -41,6 +44,12 @@ type Probed = BTreeMap<&'static str, Option<Vec<&'static str>>>;
 
 fn probe_all(families: &[(&str, &'static [Spelling])]) -> Probed {
     families.iter().flat_map(|(_, rules)| rules.iter()).map(|s| (s.op, probe::ops_of(s))).collect()
+}
+
+/// The schema that is committed as `docs/session.schema.json`.
+pub fn session_schema() -> String {
+    // A tree of JSON values always serializes.
+    serde_json::to_string_pretty(&crate::session::file::schema()).unwrap_or_default() + "\n"
 }
 
 /// The page that is committed as `docs/OPS.md`.
