@@ -70,7 +70,8 @@ fn best(row: &RunRow) -> BTreeMap<String, (u64, f64)> {
         let Some(name) = series.strip_prefix("validation/") else { continue };
         let higher = metrics::find(name).is_none_or(|m| m.higher_is_better);
         let better = |a: f64, b: f64| if higher { a > b } else { a < b };
-        let found = points.iter().filter(|p| p.1.is_finite()).copied().reduce(|a, b| if better(b.1, a.1) { b } else { a });
+        let found =
+            points.iter().filter(|p| p.1.is_finite()).copied().reduce(|a, b| if better(b.1, a.1) { b } else { a });
         out.extend(found.map(|f| (name.to_owned(), f)));
     }
     out

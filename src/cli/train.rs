@@ -96,11 +96,8 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     if args.extend.is_some() && !is_run {
         bail!(Usage("--extend goes on with a run: name its folder".to_owned()));
     }
-    let mut session = if is_run {
-        run::Run::open(&args.model, "last")?.session
-    } else {
-        args.options.open(&args.model)?
-    };
+    let mut session =
+        if is_run { run::Run::open(&args.model, "last")?.session } else { args.options.open(&args.model)? };
     let mut recipe = (**session.recipe()).clone();
     change(args, &mut recipe)?;
     if let Some(more) = args.extend {

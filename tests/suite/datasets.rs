@@ -177,7 +177,8 @@ fn a_tuned_classifier_is_used_without_its_run() {
     let run = Run::open(&folder, "last").unwrap();
     let to = dir.path().join("out").join("tuned.pb");
     files::create_dir_all(to.parent().unwrap()).unwrap();
-    let what = export::Export { session: &run.session, constants: run.constants(), remove_dropout: true, verify: false };
+    let what =
+        export::Export { session: &run.session, constants: run.constants(), remove_dropout: true, verify: false };
     export::write(&what, &to, &mut Reporter::default()).unwrap();
     let beside = beside::write_for_run(&folder, &run.session, &to, &mut Reporter::default()).unwrap();
     let names: Vec<_> = beside.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
@@ -268,7 +269,11 @@ fn changed_data_is_noticed() {
     train(&first, &run).unwrap();
     write(dir.path(), "train.tsv", texts(12).as_bytes());
     let again = Session::open(&file).unwrap();
-    assert!(again.notes.iter().any(|d| d.code == "data-changed" && d.message.contains("train.tsv")), "{:?}", again.notes);
+    assert!(
+        again.notes.iter().any(|d| d.code == "data-changed" && d.message.contains("train.tsv")),
+        "{:?}",
+        again.notes
+    );
     let e = train(&again, &run).unwrap_err().to_string();
     assert!(e.contains("has changed") && e.contains("--out"), "{e}");
     write(dir.path(), "train.tsv", texts(9).as_bytes());
@@ -302,8 +307,7 @@ fn arrays_of_examples_train() {
     let (x, y) = (Tensor::from_slice(&[n, 64], &pixels), Tensor::from_slice(&[n], &classes));
     io::write(&path, [("pictures", &x), ("y", &y)]).unwrap();
     let folder = dir.path().join("run");
-    let (events, _) =
-        train(&digits(DataChoice { train: text(&path), ..DataChoice::default() }), &folder).unwrap();
+    let (events, _) = train(&digits(DataChoice { train: text(&path), ..DataChoice::default() }), &folder).unwrap();
     let (loss, metrics) = last_eval(&events);
     assert!(metrics["accuracy"] > 0.9, "{metrics:?}");
     assert_eq!(evaluated(&folder).loss, Some(loss));
@@ -333,7 +337,8 @@ fn idx_files_and_image_folders_train_alike() {
     }
     let idx = write(dir.path(), "train-images-idx3-ubyte", &images);
     write(dir.path(), "train-labels-idx1-ubyte", &labels);
-    let (events, _) = train(&digits(DataChoice { train: idx, ..DataChoice::default() }), &dir.path().join("idx")).unwrap();
+    let (events, _) =
+        train(&digits(DataChoice { train: idx, ..DataChoice::default() }), &dir.path().join("idx")).unwrap();
     assert!(last_eval(&events).1["accuracy"] > 0.9);
     let pictures = DataChoice { train: text(&dir.path().join("pictures")), ..DataChoice::default() };
     let folder = dir.path().join("folder");

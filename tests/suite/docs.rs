@@ -49,8 +49,7 @@ fn the_schema_of_sessions_is_current() {
 #[test]
 fn the_page_of_sessions_is_true() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SESSION.md")).unwrap();
-    let examples: Vec<&str> =
-        page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let examples: Vec<&str> = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(examples.len() >= 5, "{}", examples.len());
     for text in examples {
         let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}:\n{text}"));
