@@ -16,6 +16,7 @@ pub mod opaque;
 pub mod pool;
 pub mod random;
 pub mod reduce;
+pub mod sample;
 pub mod shape;
 pub mod simd;
 pub mod sizes;

@@ -58,7 +58,7 @@ fn role(program: &Program, instr: &Instr) -> Option<Role> {
         return None;
     }
     if let Some(d) = instr.op_as::<Dropout>() {
-        return d.shared_axes.is_empty().then_some(Role::Dropout(d.site));
+        return (d.shared_axes.is_empty() && instr.inputs.len() == 2).then_some(Role::Dropout(d.site));
     }
     if op.is_random() {
         return None;

@@ -90,6 +90,13 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// For an op that draws random numbers by site: the same op, drawing the numbers of that iteration of a loop around
+    /// it (turn 0 is the op itself). Such an op also takes further inputs behind its own, `int64` scalars, each the
+    /// iteration number of a loop that stays a loop.
+    fn at_turn(&self, _turn: u64) -> Option<std::sync::Arc<dyn Op>> {
+        None
+    }
+
     /// Draws random numbers: never folded, merged or recomputed as something else.
     fn is_random(&self) -> bool {
         false

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::graph::NodeKey;
 use crate::ops::make;
 use crate::ops::opaque::Opaque;
-use crate::ops::random::Dropout;
+use crate::ops::random::{Dropout, site_at};
 use crate::ops::with_default::WithDefault;
 use crate::program::verify::live_values;
 use crate::program::{Builder, ConstantDef, Def, Instr, InstrKind, Misfit, Op, Program, Value, op};
@@ -383,12 +383,14 @@ impl<'a> Emitter<'a> {
         let folded = evaluate(&t.program, &t.known, op, &inputs, &out_facts);
         let is_exact = out_facts.iter().all(|f| f.dtype.is_exact());
         let InstrKind::Op(shared) = &instr.kind else { return Vec::new() };
+        // An unrolled iteration draws numbers of its own.
+        let shared = op.at_turn(self.iteration).unwrap_or_else(|| shared.clone());
         let mut b = Builder::new(&mut t.program);
         b.set_origin(instr.origin.clone());
         match folded {
             Some(contents) if is_exact => contents.into_iter().map(|c| Slot::Is(b.literal(c))).collect(),
             contents => {
-                let outputs = b.push(InstrKind::Op(shared.clone()), &inputs, out_facts);
+                let outputs = b.push(InstrKind::Op(shared), &inputs, out_facts);
                 for (&v, content) in outputs.iter().zip(contents.into_iter().flatten()) {
                     t.known.remember(v, content);
                 }
@@ -423,7 +425,7 @@ impl<'a> Emitter<'a> {
             // An unknown rate cannot be applied; the session warns about such a site.
             (_, None) => return input,
         };
-        let number = mix(site.site, self.iteration);
+        let number = site_at(site.site, self.iteration);
         let mut b = Builder::new(&mut t.program);
         b.set_origin(instr.origin.clone());
         match dropout_instr(&mut b, x, rate, source, number, site) {
@@ -529,17 +531,6 @@ fn dropout_instr(
     let mut op = Dropout::new(number);
     op.shared_axes.extend(site.shared_axes.iter().copied());
     b.op(op, &[x, rate])
-}
-
-/// Spreads an iteration number over a site number (Stafford's mix 13 of the sum; iteration 0 keeps the number).
-fn mix(site: u64, iteration: u64) -> u64 {
-    if iteration == 0 {
-        return site;
-    }
-    let mut z = site.wrapping_add(iteration.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// The path of block `which` of instruction `idx`.

@@ -10,6 +10,7 @@ mod control;
 mod emit;
 pub mod error;
 mod fold;
+mod turns;
 
 use crate::program::inline::prune_with;
 use crate::program::{Program, Value, verify};
@@ -100,7 +101,8 @@ pub fn specialise(spelled: &Program, sites: &[DropoutSite], request: &Request) -
 }
 
 fn finish(request: &Request, emitted: &emit::Emitted, built_in: Vec<Value>) -> Specialised {
-    let (program, map) = prune_with(&emitted.program, false);
+    let (mut program, map) = prune_with(&emitted.program, false);
+    turns::number(&mut program);
     let through = |slot: Option<Value>| slot.and_then(|v| map[v.idx()]);
     let map: Vec<Option<Value>> = emitted.map.iter().map(|s| through(*s)).collect();
     let is_feed = |v: Value| program.feeds.iter().any(|f| f.value == v);

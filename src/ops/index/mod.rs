@@ -4,6 +4,7 @@
 mod elements;
 mod gather;
 mod gather_nd;
+mod non_max_suppression;
 mod non_zero;
 mod one_hot;
 mod range;
@@ -21,6 +22,7 @@ use crate::tensor::{DType, Element};
 pub use elements::{GatherElements, ScatterElements};
 pub use gather::{Gather, GatherGradient};
 pub use gather_nd::GatherNd;
+pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use one_hot::OneHot;
 pub use range::Range;
@@ -39,6 +41,7 @@ pub const ALL: &[&OpInfo] = &[
     &one_hot::INFO,
     &range::INFO,
     &non_zero::INFO,
+    &non_max_suppression::INFO,
     &unique::UNIQUE,
     &unique::DIFFERENCE,
     &unique_rows::INFO,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::philox::{GROUP, Stream};
+use super::{site_after, site_at, with_turns};
 use crate::ops::half::through_f32;
 use crate::ops::simd::{Real, Shared, parallel_grain};
-use crate::program::op::arity;
 use crate::program::{Builder, Call, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value, View};
 use crate::tensor::shape::{normalize_axis, strides};
 use crate::tensor::{DType, Dims, Fact, Tensor};
@@ -56,7 +56,7 @@ impl Op for Dropout {
     }
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
-        arity(inputs, 2)?;
+        with_turns(inputs, 2)?;
         if let Some(dims) = inputs[0].dims() {
             self.mask_dims(&dims)?;
         }
@@ -93,8 +93,16 @@ impl Op for Dropout {
         out_grads: &[Option<Value>],
         _wanted: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit> {
-        let Some(g) = out_grads[0] else { return Ok(vec![None, None]) };
-        Ok(vec![Some(b.op(self.clone(), &[g, at.inputs[1]])?), None])
+        let mut grads = vec![None; at.inputs.len()];
+        if let Some(g) = out_grads[0] {
+            let inputs: Vec<Value> = std::iter::once(g).chain(at.inputs[1..].iter().copied()).collect();
+            grads[0] = Some(b.op(self.clone(), &inputs)?);
+        }
+        Ok(grads)
+    }
+
+    fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { site: site_at(self.site, turn), ..self.clone() }))
     }
 
     fn is_random(&self) -> bool {
@@ -143,7 +151,7 @@ fn dense<T: Real>(call: &mut Call<'_>, site: u64) {
     let Ok(dropped_below) = u32::try_from(threshold) else {
         return call.output::<T>(0).fill(T::ZERO);
     };
-    let stream = Stream::new(call.random, site);
+    let stream = Stream::new(call.random, site_after(site, &call.inputs[2..]));
     let x = call.input::<T>(0);
     let y = Shared::new(call.outputs[0].ptr::<T>());
     parallel_grain(x.len().div_ceil(GROUP), GROUPS_PER_TASK, |groups| {
@@ -158,7 +166,7 @@ fn dense<T: Real>(call: &mut Call<'_>, site: u64) {
 /// One mask element for several positions.
 fn shared<T: Real>(call: &mut Call<'_>, site: u64, dims: &[usize], mask_dims: &[usize]) {
     let (threshold, scale) = threshold_and_scale(scalar(&call.inputs[1]));
-    let stream = Stream::new(call.random, site);
+    let stream = Stream::new(call.random, site_after(site, &call.inputs[2..]));
     let mask_strides = strides(mask_dims);
     let x = call.input::<T>(0);
     let y = call.output::<T>(0);

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::philox::{Stream, normal_pair};
-use super::shape_fact;
+use super::{shape_fact, site_after, site_at, with_turns};
 use crate::ops::half::through_f32;
-use crate::program::op::arity;
 use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
 use crate::tensor::{DType, Fact, Tensor};
 
@@ -52,7 +51,7 @@ impl Op for RandomNormal {
     }
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
-        arity(inputs, 1)?;
+        with_turns(inputs, 1)?;
         Ok(vec![shape_fact(self.dtype, inputs[0])?])
     }
 
@@ -63,11 +62,11 @@ impl Op for RandomNormal {
         let op = *self;
         match outputs[0].dtype {
             DType::F32 => Ok(Kernel::compute(move |call| {
-                let stream = Stream::new(call.random, op.site);
+                let stream = Stream::new(call.random, site_after(op.site, &call.inputs[1..]));
                 call.output::<f32>(0).iter_mut().enumerate().for_each(|(i, o)| *o = op.draw(stream, i) as f32);
             })),
             DType::F64 => Ok(Kernel::compute(move |call| {
-                let stream = Stream::new(call.random, op.site);
+                let stream = Stream::new(call.random, site_after(op.site, &call.inputs[1..]));
                 call.output::<f64>(0).iter_mut().enumerate().for_each(|(i, o)| *o = op.draw(stream, i));
             })),
             other => Err(Misfit(format!("there are no normal numbers of type {other}"))),
@@ -81,11 +80,15 @@ impl Op for RandomNormal {
     fn vjp(
         &self,
         _: &mut Builder,
-        _: &Site<'_>,
+        at: &Site<'_>,
         _: &[Option<Value>],
         _: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
+        Ok(vec![None; at.inputs.len()])
+    }
+
+    fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { site: site_at(self.site, turn), ..*self }))
     }
 
     fn is_random(&self) -> bool {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::philox::{GROUP, Stream, unit_f32, unit_f64};
-use super::shape_fact;
+use super::{shape_fact, site_after, site_at, with_turns};
 use crate::ops::half::through_f32;
 use crate::ops::simd::{Shared, parallel_grain};
-use crate::program::op::arity;
 use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value, View};
 use crate::tensor::{DType, Fact, Tensor};
 
@@ -45,7 +44,7 @@ impl Op for RandomUniform {
     }
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
-        arity(inputs, 1)?;
+        with_turns(inputs, 1)?;
         Ok(vec![shape_fact(self.dtype, inputs[0])?])
     }
 
@@ -57,7 +56,7 @@ impl Op for RandomUniform {
         let site = self.site;
         match outputs[0].dtype {
             DType::F32 => Ok(Kernel::compute(move |call| {
-                let stream = Stream::new(call.random, site);
+                let stream = Stream::new(call.random, site_after(site, &call.inputs[1..]));
                 let n = call.outputs[0].len::<f32>();
                 let out = Shared::new(call.outputs[0].ptr::<f32>());
                 parallel_grain(n.div_ceil(GROUP), 256, |groups| {
@@ -70,7 +69,7 @@ impl Op for RandomUniform {
                 });
             })),
             DType::F64 => Ok(Kernel::compute(move |call| {
-                let stream = Stream::new(call.random, site);
+                let stream = Stream::new(call.random, site_after(site, &call.inputs[1..]));
                 for (i, out) in call.output::<f64>(0).chunks_mut(2).enumerate() {
                     let w = stream.block(i as u64);
                     out.iter_mut().zip([[w[0], w[1]], [w[2], w[3]]]).for_each(|(o, [hi, lo])| *o = unit_f64(hi, lo));
@@ -87,11 +86,15 @@ impl Op for RandomUniform {
     fn vjp(
         &self,
         _: &mut Builder,
-        _: &Site<'_>,
+        at: &Site<'_>,
         _: &[Option<Value>],
         _: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
+        Ok(vec![None; at.inputs.len()])
+    }
+
+    fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { site: site_at(self.site, turn), ..*self }))
     }
 
     fn is_random(&self) -> bool {
@@ -105,7 +108,7 @@ impl Op for RandomUniformInt {
     }
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
-        arity(inputs, 3)?;
+        with_turns(inputs, 3)?;
         Ok(vec![shape_fact(inputs[1].dtype, inputs[0])?])
     }
 
@@ -115,7 +118,7 @@ impl Op for RandomUniformInt {
             DType::I32 => (i64::from(views[1].slice::<i32>()[0]), i64::from(views[2].slice::<i32>()[0])),
             _ => (views[1].slice::<i64>()[0], views[2].slice::<i64>()[0]),
         };
-        if !inputs[1..].iter().all(|f| f.dims().is_some_and(|d| d.iter().product::<usize>() == 1)) {
+        if !inputs[1..3].iter().all(|f| f.dims().is_some_and(|d| d.iter().product::<usize>() == 1)) {
             return Err(Misfit::new("min and max must be scalars"));
         }
         if inputs[1].dtype != inputs[2].dtype || !matches!(inputs[1].dtype, DType::I32 | DType::I64) {
@@ -123,7 +126,7 @@ impl Op for RandomUniformInt {
         }
         Ok(Kernel::compute(move |call| {
             let (min, max) = bounds(call.inputs);
-            let stream = Stream::new(call.random, site);
+            let stream = Stream::new(call.random, site_after(site, &call.inputs[3..]));
             let span = max.wrapping_sub(min).max(1) as u64;
             let draw = |i: usize| {
                 let w = stream.block(i as u64);
@@ -144,11 +147,15 @@ impl Op for RandomUniformInt {
     fn vjp(
         &self,
         _: &mut Builder,
-        _: &Site<'_>,
+        at: &Site<'_>,
         _: &[Option<Value>],
         _: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None, None, None])
+        Ok(vec![None; at.inputs.len()])
+    }
+
+    fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(Self { site: site_at(self.site, turn) }))
     }
 
     fn is_random(&self) -> bool {

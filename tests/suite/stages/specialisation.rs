@@ -1,8 +1,9 @@
 //! Programs for a mode, feeds and policies.
 
 use regraft::ops::make;
+use regraft::ops::random::RandomUniform;
 use regraft::program::verify::verify;
-use regraft::program::{Builder, Program, Value};
+use regraft::program::{Builder, InstrKind, LoopBlocks, Program, Value};
 use regraft::recognize::dropout;
 use regraft::specialise::{DropoutPolicy, FeedSpec, Mode, Request, SpecialiseError, specialise};
 use regraft::tensor::{DType, Fact, PartialShape, Tensor};
@@ -115,4 +116,84 @@ fn every_case_becomes_a_static_program_in_both_modes() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `repeat n times { x = tanh(x · w) · u }` with fresh uniform numbers u and a fed n: the loop stays a loop.
+fn drawing_loop() -> Program {
+    let (vector, number) = (Fact::of_dims(DType::F64, &[2]), Fact::of_dims(DType::I64, &[]));
+    let block = |is_body: bool| {
+        let mut program = Program::default();
+        let mut b = Builder::new(&mut program);
+        let (x, left, w) = (b.feed("x", vector.clone()), b.feed("n", number.clone()), b.feed("w", vector.clone()));
+        program.outputs = if is_body {
+            let mut b = Builder::new(&mut program);
+            let (shape, one) = (make::ints(&mut b, &[2]), b.literal(Tensor::scalar(1i64)));
+            let u = b.op(RandomUniform { site: 5, dtype: DType::F64 }, &[shape]).unwrap();
+            let y = make::mul(&mut b, x, w).unwrap();
+            let y = make::tanh(&mut b, y).unwrap();
+            vec![make::mul(&mut b, y, u).unwrap(), make::sub(&mut b, left, one).unwrap()]
+        } else {
+            let mut b = Builder::new(&mut program);
+            let zero = b.literal(Tensor::scalar(0i64));
+            vec![make::greater(&mut b, left, zero).unwrap()]
+        };
+        program
+    };
+    let mut program = Program::default();
+    let mut b = Builder::new(&mut program);
+    let feeds = [b.feed("x", vector.clone()), b.feed("n", number.clone()), b.feed("w", vector.clone())];
+    let blocks = LoopBlocks { cond: block(false), body: block(true), n_state: 2 };
+    let out = b.push(InstrKind::Loop(Box::new(blocks)), &feeds, vec![vector.clone(), number.clone()]);
+    program.outputs = vec![make::sum_all(&mut b, out[0]).unwrap()];
+    program
+}
+
+fn specialised_loop(n: Option<i64>) -> Program {
+    let spelled = drawing_loop();
+    let feed = |f: &regraft::program::Feed| {
+        let fact = spelled.fact(f.value);
+        FeedSpec {
+            value: f.value,
+            dtype: fact.dtype,
+            dims: fact.dims().unwrap(),
+            tensor: n.filter(|_| f.name == "n").map(Tensor::scalar),
+        }
+    };
+    let request = Request {
+        mode: Mode::Train,
+        fetches: spelled.outputs.clone(),
+        feeds: spelled.feeds.iter().map(feed).collect(),
+        pins: Vec::new(),
+        dropout: Vec::new(),
+    };
+    specialise(&spelled, &[], &request).unwrap().program
+}
+
+/// Each iteration draws numbers of its own, in a loop as in its unrolled form, and the backward pass meets them again.
+#[test]
+fn iterations_draw_numbers_of_their_own() {
+    let kept = specialised_loop(None);
+    assert!(kept.instrs.iter().any(|i| matches!(i.kind, InstrKind::Loop(_))));
+    let (x, w) = (Tensor::from_slice(&[2], &[0.8, 0.9]), Tensor::from_slice(&[2], &[1.5, -2.0]));
+    for n in [1i64, 3] {
+        super::support::check_gradients(&kept, &[x.clone(), Tensor::scalar(n), w.clone()]);
+    }
+    let unrolled = specialised_loop(Some(3));
+    assert!(!unrolled.instrs.iter().any(|i| matches!(i.kind, InstrKind::Loop(_))));
+    let sites: std::collections::BTreeSet<u64> =
+        unrolled.instrs.iter().filter_map(|i| i.op_as::<RandomUniform>()).map(|u| u.site).collect();
+    assert_eq!(sites.len(), 3);
+    // With one number for all iterations, u would be x₂ / tanh(x₁ · w) both times.
+    let random = regraft::program::Random { seed: 7, step: 3 };
+    let last = |n: i64| super::support::run(&kept, &[x.clone(), Tensor::scalar(n), w.clone()], random)[0].clone();
+    assert_eq!(last(2), last(2));
+    let state = |n: i64| {
+        let mut program = kept.clone();
+        let at = program.instrs.iter().position(|i| matches!(i.kind, InstrKind::Loop(_))).unwrap();
+        program.outputs = vec![program.instrs[at].outputs[0]];
+        super::support::run(&program, &[x.clone(), Tensor::scalar(n), w.clone()], random)[0].to_f64s().unwrap()
+    };
+    let drawn = |before: &[f64], after: &[f64]| after[0] / (before[0] * 1.5).tanh();
+    let (x0, x1, x2) = (state(0), state(1), state(2));
+    assert!((drawn(&x0, &x1) - drawn(&x1, &x2)).abs() > 1e-6);
 }

@@ -3,6 +3,7 @@
 
 mod arrays;
 mod attention;
+mod boxes;
 mod common;
 mod contrib;
 mod conv;
@@ -34,6 +35,7 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("recurrent", recurrent::RULES),
     ("attention", attention::RULES),
     ("images", images::RULES),
+    ("boxes", boxes::RULES),
     ("signal", signal::RULES),
     ("quantised", quantised::RULES),
     ("random", random::RULES),

@@ -1,6 +1,7 @@
 //! The table of TensorFlow ops that we can spell, by family. Adding one: a row in its family's `RULES`.
 
 mod arrays;
+mod boxes;
 mod control;
 mod conv;
 mod diagonal;
@@ -37,6 +38,7 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("optimised", optimised::RULES),
     ("conv", conv::RULES),
     ("image", image::RULES),
+    ("boxes", boxes::RULES),
     ("linalg", linalg::RULES),
     ("matrix", matrix::RULES),
     ("random", random::RULES),
