@@ -99,3 +99,21 @@ fn no_rule_panics_on_a_made_up_node() {
         .collect();
     assert!(panics.is_empty(), "{panics:?}");
 }
+
+/// `docs/TUNING.md` is written by hand; it must name everything that can be chosen, with the defaults of now.
+#[test]
+fn the_page_of_tuning_names_every_choice() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TUNING.md");
+    let page = fs::read_to_string(&path).unwrap();
+    for s in regraft::train::settings::table::ALL {
+        let default = if s.default.is_empty() { "–".to_owned() } else { format!("`{}`", s.default) };
+        let row = format!("| `{}` | {default} | {} | ", s.key, s.unit);
+        assert!(page.contains(&row), "docs/TUNING.md has no row {row}");
+    }
+    let heads = regraft::edits::heads::ALL.iter().map(|h| h.kind);
+    let initializers = regraft::edits::heads::Initializer::ALL.map(|i| i.name());
+    let optimizers = regraft::train::optimizers::ALL.iter().map(|o| o.kind);
+    for word in heads.chain(initializers).chain(optimizers) {
+        assert!(page.contains(&format!("`{word}`")), "docs/TUNING.md says nothing about {word}");
+    }
+}

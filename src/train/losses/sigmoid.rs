@@ -15,8 +15,10 @@ pub const INFO: LossInfo = LossInfo {
 };
 
 fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
-    let zero = make::scalar_like(b, x.prediction, 0.0);
-    let positive = make::maximum(b, x.prediction, zero)?;
+    // max(x, 0) as (x + |x|) / 2, whose gradient at 0 is ½: scores start there where a new head starts at zeros.
+    let size = make::abs(b, x.prediction)?;
+    let both = make::add(b, x.prediction, size)?;
+    let positive = make::mul_scalar(b, both, 0.5)?;
     let mut labels = x.labels;
     let smoothing = x.options.label_smoothing;
     if smoothing > 0.0 {
@@ -26,7 +28,6 @@ fn build(b: &mut Builder, x: &Operands<'_>) -> Result<Value, Misfit> {
     let product = make::mul(b, x.prediction, labels)?;
     let line = make::sub(b, positive, product)?;
     // log(1 + exp(−|x|)); the sum is between 1 and 2, so nothing is lost that the line above does not hide.
-    let size = make::abs(b, x.prediction)?;
     let size = make::neg(b, size)?;
     let e = make::exp(b, size)?;
     let e = make::add_scalar(b, e, 1.0)?;
