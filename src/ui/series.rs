@@ -129,7 +129,7 @@ pub struct Pyramid {
 impl Pyramid {
     /// Takes in the values that were appended since the last call.
     pub fn extend(&mut self, values: &[f64]) {
-        let index = |i: usize| values[i].is_finite().then(|| (i as u32, i as u32));
+        let index = |i: usize| values[i].is_finite().then_some((i as u32, i as u32));
         let mut level = 0;
         loop {
             let below = if level == 0 { values.len() } else { self.levels[level - 1].len() };

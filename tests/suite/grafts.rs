@@ -278,7 +278,7 @@ fn groups_have_their_own_rate_and_decay() {
         assert_eq!(rate.factor, if is_top { 1.0 } else { 0.5f64.powi(distance) }, "{}", t.node);
     }
     let factors: Vec<f64> = rates.iter().map(|r| r.factor).collect();
-    assert!(factors.iter().any(|f| *f == 1.0) && factors.iter().any(|f| *f < 0.01), "{factors:?}");
+    assert!(factors.contains(&1.0) && factors.iter().any(|f| *f < 0.01), "{factors:?}");
 }
 
 #[test]

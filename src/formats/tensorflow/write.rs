@@ -142,7 +142,7 @@ fn constant<'g>(graph: &'g Graph, key: &NodeKey) -> Option<(&'g Node, &'g crate:
 /// What happens to a node's message.
 enum Change {
     Remove,
-    Rewrite(Rewrite),
+    Rewrite(Box<Rewrite>),
 }
 
 #[derive(Default)]
@@ -208,7 +208,7 @@ impl Changes {
                 drops_shapes: !patch.shapes.is_empty() && node.attr("_output_shapes").is_some(),
             };
             if !rewrite.is_empty() {
-                self.0.insert(span.start, Change::Rewrite(rewrite));
+                self.0.insert(span.start, Change::Rewrite(Box::new(rewrite)));
             }
         }
         Ok(())
