@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::base::{Severity, files};
-use crate::data::{ArrayFeeds, DataError, LabelVocabulary, Table, Tokenizer, TokenizerOptions};
-use crate::session::Change;
-use crate::session::recipe::{DataChoice, Recipe};
+use crate::base::{Reporter, Severity, files};
+use crate::data::{Columns, DataError, DataSet, Table};
+use crate::session::plan::DataPlan;
+use crate::session::recipe::{DataChoice, DropoutChoice, Recipe, TrainableChoice};
+use crate::session::understand::Base;
+use crate::session::{Change, Model, SessionError, Understood};
+use crate::tensor::Tensor;
 use crate::ui::ctx::DataView;
 
 use super::App;
@@ -15,7 +19,8 @@ use super::jobs::Outcome;
 /// Rows that the preview shows, and rows whose lengths are measured.
 const N_PREVIEW: usize = 200;
 const N_MEASURED: usize = 1000;
-const DEFAULT_MAX_LENGTH: usize = 128;
+/// Values of the arrays of one example that are listed.
+const N_VALUES: usize = 8;
 
 /// What was found in a file, and the columns that were guessed where none were chosen.
 #[derive(Debug, Default)]
@@ -25,36 +30,52 @@ pub struct Found {
     guess: Option<DataChoice>,
 }
 
+/// What the view of the data depends on: decisions about training alone do not change it.
+fn key(recipe: &Recipe) -> Recipe {
+    let settings = recipe.settings.iter().filter(|(k, _)| k.starts_with("data.") || *k == "training.batch");
+    Recipe {
+        trainable: TrainableChoice::default(),
+        dropout: DropoutChoice::default(),
+        settings: settings.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ..recipe.clone()
+    }
+}
+
 impl App {
     /// Looks at the data anew where the choice of data or what shapes it has changed.
     pub(super) fn refresh_data(&mut self) {
-        let Some(open) = &mut self.open else { return };
+        let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
         let Some(choice) = open.recipe().data.clone() else {
             open.data = None;
             self.data_key = None;
             return;
         };
-        let lengths = open.recipe().settings.get("data.max_length").cloned();
-        let split = open.recipe().settings.get("data.split").cloned();
-        let key = (choice.clone(), lengths, split);
+        let key = key(open.recipe());
         if self.data_key.as_ref() == Some(&key) {
             return;
         }
         self.data_key = Some(key);
         let recipe = open.recipe().clone();
         let folder = open.path.parent().map(Path::to_owned).unwrap_or_default();
+        let (model, base) = (held.model.clone(), held.understood.base.clone());
         self.jobs.start("Reading the data", move |_, _| {
-            Outcome::Data(Box::new(look(&choice, &recipe, &folder).map_err(|e| e.to_string())))
+            Outcome::Data(Box::new(look(&choice, &recipe, &folder, &model, &base).map_err(|e| e.to_string())))
         });
     }
 
     pub(super) fn take_data(&mut self, result: Result<Found, String>) {
         let found = match result {
             Ok(found) => found,
-            Err(e) => return self.say(Severity::Error, format!("The data could not be read: {e}")),
+            Err(e) => {
+                if let Some(open) = &mut self.open {
+                    let view = DataView { problem: Some(e.clone()), ..DataView::default() };
+                    open.data = Some(Arc::new(view));
+                }
+                return self.say(Severity::Error, format!("The data could not be read: {e}"));
+            }
         };
         if let Some(open) = &mut self.open {
-            open.data = Some(std::sync::Arc::new(found.view));
+            open.data = Some(Arc::new(found.view));
         }
         if let Some(guess) = found.guess {
             // One undo step together with the choice of the file.
@@ -63,59 +84,101 @@ impl App {
     }
 }
 
-fn look(choice: &DataChoice, recipe: &Recipe, model_folder: &Path) -> Result<Found, DataError> {
+fn look(
+    choice: &DataChoice,
+    recipe: &Recipe,
+    model_folder: &Path,
+    model: &Arc<Model>,
+    base: &Arc<Base>,
+) -> Result<Found, DataError> {
     let path = PathBuf::from(&choice.train);
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
-        return look_at_arrays(&path);
-    }
-    let table = Table::open(&path, true)?;
-    let guess = filled(choice, &table, &path, model_folder)?;
+    let set = DataSet::open(&path, choice.label.as_deref(), true)?;
+    let guess = filled(choice, &set, &path, model_folder)?;
     let chosen = guess.as_ref().unwrap_or(choice);
-    let n = table.len();
-    let mut view = DataView {
-        source: choice.train.clone(),
-        columns: table.columns().to_vec(),
-        rows: (0..n.min(N_PREVIEW)).map(|r| table.row(r)).collect::<Result<_, _>>()?,
-        text: chosen.text.clone(),
-        label: chosen.label.clone(),
-        tokenizer: chosen.tokenizer.clone(),
-        ..DataView::default()
-    };
-    let (skipped, reasons) = table.skipped();
+    let mut view = preview(&set, chosen)?;
+    view.kind = set.noun().to_owned();
+    let (skipped, reasons) = set.skipped();
     if skipped > 0 {
-        view.notes.push(format!("{skipped} malformed rows are left out ({})", reasons.join("; ")));
+        view.notes.push(format!("{skipped} malformed {} are left out ({})", set.noun(), reasons.join("; ")));
     }
-    let split: f64 = recipe.settings.get("data.split").and_then(|s| s.parse().ok()).unwrap_or(0.0);
-    view.n_validation = match &chosen.validation {
-        Some(path) => Table::open(Path::new(path), true)?.len(),
-        None => (n as f64 * split).round() as usize,
-    };
-    view.n_train = if chosen.validation.is_some() { n } else { n - view.n_validation.min(n) };
-    if let Some(label) = &chosen.label {
-        let labels = LabelVocabulary::of_column(&table, table.column(label)?)?;
-        view.classes = labels.names().iter().cloned().zip(labels.counts().iter().copied()).collect();
+    let recipe = Recipe { data: Some(chosen.clone()), ..recipe.clone() };
+    if let Err(e) = plan(&mut view, &set, recipe, model, base) {
+        view.problem = Some(e.to_string());
     }
-    view.mapping = chosen.map.iter().map(|(p, f)| (p.clone(), f.clone(), String::new())).collect();
-    measure(&mut view, chosen, recipe, &table)?;
     Ok(Found { view, guess })
 }
 
-/// Tokens per text and what would be cut.
-fn measure(view: &mut DataView, choice: &DataChoice, recipe: &Recipe, table: &Table) -> Result<(), DataError> {
-    let (Some(path), false) = (&choice.tokenizer, choice.text.is_empty()) else { return Ok(()) };
-    let options = TokenizerOptions { lower: choice.lower, ..TokenizerOptions::default() };
-    let tokenizer = Tokenizer::open(Path::new(path), options)?;
-    let columns: Vec<usize> = choice.text.iter().map(|c| table.column(c)).collect::<Result<_, _>>()?;
-    let mut lengths = Vec::new();
-    for r in 0..table.len().min(N_MEASURED) {
-        let row = table.row(r)?;
-        let text = |i: usize| columns.get(i).and_then(|&c| row.get(c)).map(String::as_str);
-        lengths.push(tokenizer.encode(text(0).unwrap_or_default(), text(1), None)?.input_ids.len());
+/// The first examples as they stand.
+fn preview(set: &DataSet, chosen: &DataChoice) -> Result<DataView, DataError> {
+    let n = set.len().min(N_PREVIEW);
+    let view = DataView {
+        source: chosen.train.clone(),
+        text: chosen.text.clone(),
+        label: chosen.label.clone(),
+        tokenizer: chosen.tokenizer.clone(),
+        n_train: set.len(),
+        ..DataView::default()
+    };
+    if let DataSet::Table(table) = set {
+        let rows = (0..n).map(|r| table.row(r)).collect::<Result<_, _>>()?;
+        return Ok(DataView { columns: table.columns().to_vec(), rows, ..view });
     }
-    view.max_length = recipe.settings.get("data.max_length").and_then(|s| s.parse().ok()).unwrap_or(DEFAULT_MAX_LENGTH);
-    view.n_cut = lengths.iter().filter(|&&l| l > view.max_length).count();
-    (view.lengths, view.length_bin) = bins(&lengths);
+    let columns = Columns::default();
+    let rows = (0..n).map(|r| vec![set.describe(r, &columns)]).collect();
+    Ok(DataView { preview_title: set.noun().to_owned(), rows, ..view })
+}
+
+/// How the examples feed this model: what fills which placeholder, how long texts are, what classes there are.
+fn plan(
+    view: &mut DataView,
+    set: &DataSet,
+    recipe: Recipe,
+    model: &Arc<Model>,
+    base: &Arc<Base>,
+) -> Result<(), SessionError> {
+    let base = if base.serves(&recipe) { base.clone() } else { Arc::new(Base::new(model.clone(), &recipe)?) };
+    let understood = Arc::new(Understood::new(base, Arc::new(recipe))?);
+    let mut reporter = Reporter::default();
+    let plan = DataPlan::new(understood, set, &mut reporter)?;
+    if let Some(tokenizer) = &plan.tokenizer {
+        let lengths = set.lengths(&plan.columns, tokenizer, N_MEASURED)?;
+        view.max_length = plan.max_length;
+        view.n_cut = lengths.iter().filter(|&&l| l > view.max_length).count();
+        (view.lengths, view.length_bin) = bins(&lengths);
+    }
+    let labels = plan.labels(set, &mut reporter)?;
+    if let Some(l) = &labels {
+        view.classes = l.names().iter().cloned().zip(l.counts().iter().copied()).collect();
+    }
+    let opened = plan.opened(set.clone(), labels.as_ref())?;
+    match &plan.data.validation {
+        Some(path) => view.n_validation = plan.open(Path::new(path), &mut reporter)?.len(),
+        None => {
+            let (train, held) = plan.split(&opened, &mut reporter)?;
+            (view.n_train, view.n_validation) = (train.len(), held.len());
+        }
+    }
+    let mut source = plan.batches(&opened, vec![0], labels.as_ref(), false)?;
+    let batch = source.batch(0, 0)?;
+    view.mapping = plan
+        .feeds
+        .iter()
+        .map(|f| {
+            let array = batch.feed(&f.name).map(array_words).unwrap_or_default();
+            (f.name.clone(), f.feature.name().to_owned(), array)
+        })
+        .collect();
+    view.notes.extend(reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone()));
     Ok(())
+}
+
+/// `int32 1×32: 2 14 7 …`.
+fn array_words(t: &Tensor) -> String {
+    let dims: Vec<Option<usize>> = t.shape().iter().copied().map(Some).collect();
+    let values: Vec<String> = t.to_f64s().unwrap_or_default().iter().map(|v| crate::ui::text::number(*v, 4)).collect();
+    let more = if values.len() > N_VALUES { " …" } else { "" };
+    let shown = values.iter().take(N_VALUES).cloned().collect::<Vec<_>>().join(" ");
+    format!("{} {}: {shown}{more}", t.dtype(), crate::ui::text::shape(Some(&dims)))
 }
 
 /// Counts in about twenty bins of equal width, and the width.
@@ -133,11 +196,25 @@ fn bins(lengths: &[usize]) -> (Vec<usize>, usize) {
 /// data or model. `None` where nothing was missing or can be said.
 fn filled(
     choice: &DataChoice,
-    table: &Table,
+    set: &DataSet,
     path: &Path,
     model_folder: &Path,
 ) -> Result<Option<DataChoice>, DataError> {
     let mut new = choice.clone();
+    if let DataSet::Table(table) = set {
+        fill_columns(&mut new, table)?;
+    }
+    let needs_tokenizer = set.is_sequences() || !new.text.is_empty();
+    if new.tokenizer.is_none() && needs_tokenizer {
+        let folders = [path.parent().unwrap_or(Path::new(".")), model_folder];
+        let names = ["tokenizer.json", "vocab.txt"];
+        let beside = folders.iter().flat_map(|f| names.iter().map(|n| f.join(n))).find(|p| files::exists(p));
+        new.tokenizer = beside.map(|p| p.to_string_lossy().into_owned());
+    }
+    Ok((new != *choice).then_some(new))
+}
+
+fn fill_columns(new: &mut DataChoice, table: &Table) -> Result<(), DataError> {
     let sample: Vec<Vec<String>> = (0..table.len().min(N_PREVIEW)).map(|r| table.row(r)).collect::<Result<_, _>>()?;
     let columns = table.columns();
     if new.label.as_ref().is_none_or(|l| !columns.contains(l)) {
@@ -147,13 +224,7 @@ fn filled(
     if new.text.is_empty() {
         new.text = guess_text(columns, &sample, new.label.as_deref()).into_iter().collect();
     }
-    if new.tokenizer.is_none() && !new.text.is_empty() {
-        let folders = [path.parent().unwrap_or(Path::new(".")), model_folder];
-        let names = ["tokenizer.json", "vocab.txt"];
-        let beside = folders.iter().flat_map(|f| names.iter().map(|n| f.join(n))).find(|p| files::exists(p));
-        new.tokenizer = beside.map(|p| p.to_string_lossy().into_owned());
-    }
-    Ok((new != *choice).then_some(new))
+    Ok(())
 }
 
 fn guess_label(columns: &[String], sample: &[Vec<String>]) -> Option<String> {
@@ -173,18 +244,6 @@ fn guess_text(columns: &[String], sample: &[Vec<String>], label: Option<&str>) -
         .filter(|&i| Some(columns[i].as_str()) != label)
         .max_by_key(|&i| total(i))
         .map(|i| columns[i].clone())
-}
-
-fn look_at_arrays(path: &Path) -> Result<Found, DataError> {
-    let arrays = ArrayFeeds::open(path)?;
-    let mapping = arrays.names().map(|n| (n.to_owned(), "array".to_owned(), String::new())).collect();
-    let view = DataView {
-        source: path.to_string_lossy().into_owned(),
-        mapping,
-        notes: vec!["Each array has one more leading axis, the step: step i feeds slice i.".to_owned()],
-        ..DataView::default()
-    };
-    Ok(Found { view, guess: None })
 }
 
 #[cfg(test)]

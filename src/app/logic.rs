@@ -70,7 +70,7 @@ impl App {
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
                 Picked::Open => dialog.add_filter("Models and sessions", &["pb", "onnx", "regraft"]).pick_file(),
-                Picked::Data => dialog.add_filter("Tables and arrays", &["tsv", "csv", "jsonl", "npz"]).pick_file(),
+                Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
                 Picked::SaveFile => dialog.set_file_name(name).save_file(),

@@ -57,7 +57,7 @@ pub struct App {
     pub(crate) layout: layout::DockTree,
     pub(crate) config_dir: Option<PathBuf>,
     /// What the data that are shown were made from.
-    pub(crate) data_key: Option<(crate::session::recipe::DataChoice, Option<String>, Option<String>)>,
+    pub(crate) data_key: Option<crate::session::Recipe>,
     pub(crate) select_when_open: Vec<String>,
     recovery: recovery::Recovery,
     /// A recipe that was matched with another model and waits to be opened.

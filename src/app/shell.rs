@@ -49,7 +49,7 @@ impl App {
         let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_owned()).collect());
         for path in files {
             let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-            let is_data = matches!(extension.as_deref(), Some("tsv" | "csv" | "jsonl" | "npz"));
+            let is_data = extension.is_some_and(|e| crate::data::dataset::EXTENSIONS.contains(&e.as_str()));
             self.commands.send(if is_data { Command::UseData(path) } else { Command::Open(path) });
         }
     }

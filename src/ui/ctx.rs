@@ -188,6 +188,13 @@ impl Open {
                 cures: b.cures.clone(),
             });
         }
+        out.extend(self.data.iter().filter_map(|d| d.problem.as_ref()).map(|why| Problem {
+            severity: Severity::Error,
+            code: "data".to_owned(),
+            message: format!("The data do not fit: {why}"),
+            place: None,
+            cures: Vec::new(),
+        }));
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
     }
@@ -370,6 +377,12 @@ pub struct DataView {
     pub max_length: usize,
     pub n_cut: usize,
     pub notes: Vec<String>,
+    /// `rows`, `sentences`, `examples`, `pictures`.
+    pub kind: String,
+    /// What stands above the preview where there are no columns.
+    pub preview_title: String,
+    /// Why the data cannot feed this model.
+    pub problem: Option<String>,
 }
 
 /// A group of the training form.

@@ -113,12 +113,13 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
         }
     }
     for p in panels::ALL {
-        if let Some(score) = text::fuzzy(query, p.title) {
+        let title = format!("Show {}", p.title);
+        if let Some(score) = text::fuzzy(query, p.title).max(text::fuzzy(query, &title)) {
             scored.push((
                 score + 4,
                 Row {
                     icon: p.icon,
-                    title: format!("Show {}", p.title),
+                    title,
                     detail: "panel".to_owned(),
                     command: vec![Command::ShowPanel(p.id)],
                 },

@@ -81,13 +81,15 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
     });
     let height = (open.runs.len() as f32 + 1.0) * (theme::LIST_ROW_HEIGHT + 3.0) + 12.0;
     ui.push_id("runs", |ui| {
-        egui::ScrollArea::horizontal().show(ui, |ui| {
+        egui::ScrollArea::horizontal().auto_shrink([false, true]).max_height(height).show(ui, |ui| {
             let mut table = TableBuilder::new(ui)
                 .id_salt("runs-table")
                 .vscroll(false)
-                .min_scrolled_height(height)
+                .auto_shrink([false, true])
+                .max_scroll_height(height)
                 .column(Column::exact(26.0))
-                .column(Column::initial(120.0).at_least(80.0).clip(true).resizable(true))
+                .column(Column::initial(96.0).at_least(70.0).clip(true).resizable(true))
+                .column(Column::exact(166.0))
                 .column(Column::exact(74.0))
                 .column(Column::exact(70.0))
                 .column(Column::exact(60.0));
@@ -95,15 +97,13 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
                 table = table.column(Column::initial(118.0).at_least(70.0).clip(true));
             }
             table
-                .column(Column::remainder().at_least(190.0))
                 .header(theme::ROW_HEIGHT, |mut row| {
-                    let fixed = ["", "Run", "State", "Steps", "Time"].map(str::to_owned);
+                    let fixed = ["", "Run", "", "State", "Steps", "Time"].map(str::to_owned);
                     for title in fixed.iter().chain(&measures) {
                         row.col(|ui| {
                             widgets::caption(ui, title);
                         });
                     }
-                    row.col(|_| {});
                 })
                 .body(|body| {
                     body.rows(theme::LIST_ROW_HEIGHT, open.runs.len(), |mut row| {
@@ -136,6 +136,7 @@ fn run_cells(
         ui.add(egui::Label::new(RichText::new(&r.name).color(color(ctx, i)).strong()).truncate())
             .on_hover_text(r.folder.to_string_lossy());
     });
+    row.col(|ui| actions_ui(ui, ctx, r, s.more.unwrap_or(1)));
     row.col(|ui| {
         ui.label(r.state.title());
     });
@@ -152,7 +153,6 @@ fn run_cells(
             }
         });
     }
-    row.col(|ui| actions_ui(ui, ctx, r, s.more.unwrap_or(1)));
 }
 
 /// The lowest loss, the highest score.

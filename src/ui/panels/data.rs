@@ -18,9 +18,15 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             ui,
             icons::DATA,
             "No data yet",
-            "Pick a table with a column of texts or numbers and one of labels (.tsv, .csv, .jsonl), or arrays (.npz). It can also be dropped on the window.",
+            "Pick a table with a column of texts or numbers and one of labels (.tsv, .csv, .jsonl), labelled sentences (.conll), arrays (.npz, .npy, IDX) or a folder of image folders. It can also be dropped on the window.",
         );
     };
+    if let Some(why) = &d.problem {
+        ui.horizontal_wrapped(|ui| {
+            widgets::severity_mark(ui, crate::base::Severity::Error);
+            ui.label(why);
+        });
+    }
     for n in &d.notes {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Info);
@@ -114,12 +120,14 @@ fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
 }
 
 fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
-    let n = d.columns.len();
+    let single = [d.preview_title.clone()];
+    let columns: &[String] = if d.columns.is_empty() { &single } else { &d.columns };
+    let n = columns.len();
     // The last column takes what is left; texts stand first in most tables and get the most.
-    let width = ((ui.available_width() - 44.0 - 96.0) / (n.max(2) - 1) as f32 - 12.0).clamp(70.0, 420.0);
+    let widths = column_widths(&d.rows, n, ui.available_width() - 52.0);
     let mut table =
         TableBuilder::new(ui).id_salt("data-rows").auto_shrink(false).resizable(true).column(Column::exact(40.0));
-    for i in 0..n {
+    for (i, width) in widths.into_iter().enumerate() {
         let column =
             if i + 1 == n { Column::remainder().at_least(80.0) } else { Column::initial(width).at_least(50.0) };
         table = table.column(column.clip(true));
@@ -127,7 +135,7 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
     table
         .header(theme::ROW_HEIGHT, |mut row| {
             row.col(|_| {});
-            for c in &d.columns {
+            for c in columns {
                 row.col(|ui| {
                     widgets::caption(ui, c.clone());
                 });
@@ -148,6 +156,17 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
         });
 }
 
+/// Widths that share `room` as the texts of the columns need it: long texts get most, none vanishes.
+fn column_widths(rows: &[Vec<String>], n: usize, room: f32) -> Vec<f32> {
+    let need = |i: usize| {
+        let longest = rows.iter().filter_map(|r| r.get(i)).map(|t| t.chars().count()).max().unwrap_or(0);
+        longest.clamp(6, 60) as f32
+    };
+    let needs: Vec<f32> = (0..n).map(need).collect();
+    let total: f32 = needs.iter().sum();
+    needs.iter().map(|w| (room * w / total.max(1.0) - 12.0).clamp(60.0, 480.0)).collect()
+}
+
 fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
     widgets::section(ui, "EXAMPLES", |ui| {
         widgets::fact(ui, "Training", &text::exact(d.n_train));
@@ -158,7 +177,7 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
             for (placeholder, feature, example) in &d.mapping {
                 widgets::fact(ui, &text::elide_middle(placeholder, 22), feature);
                 if !example.is_empty() {
-                    widgets::caption(ui, example.clone());
+                    widgets::name_label_colored(ui, example, ctx.tokens.text_secondary).on_hover_text(example);
                 }
             }
         });
@@ -198,4 +217,17 @@ fn lengths_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
         words.push_str(&format!("; {} are cut", text::plural(d.n_cut, "text", "texts")));
     }
     widgets::caption(ui, words);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_get_most_of_the_room() {
+        let row = vec!["ok".to_owned(), "a much longer text than the label beside it".to_owned()];
+        let w = column_widths(&[row], 2, 500.0);
+        assert!(w[1] > 3.0 * w[0] && w[0] >= 60.0);
+        assert_eq!(column_widths(&[], 0, 500.0), Vec::<f32>::new());
+    }
 }

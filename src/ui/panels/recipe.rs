@@ -13,7 +13,7 @@ use crate::ui::{text, widgets};
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     let recipe = open.recipe();
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         if widgets::text_button(ui, icons::COPY, "Copy as JSON").clicked() {
             ctx.act(Action::CopyRecipe);
         }
@@ -33,11 +33,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             if recipe.edits.is_empty() {
                 widgets::note(ui, "Nothing is changed: the export equals the file but for tuned values.");
             }
-            for i in 0..recipe.edits.len() {
-                edit_ui(ui, ctx, recipe, i, state);
-            }
             if !recipe.edits.is_empty() {
                 proof_ui(ui, ctx, open);
+                ui.add_space(theme::RELATED);
+            }
+            for i in 0..recipe.edits.len() {
+                edit_ui(ui, ctx, recipe, i, state);
             }
         });
         widgets::section(ui, "IN TRAINING", |ui| {
@@ -80,8 +81,11 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
             {
                 ctx.change(Change::MoveEdit { from: i, to: i - 1 });
             }
-            widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
         });
+    });
+    ui.horizontal(|ui| {
+        ui.add_space(22.0);
+        widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
     });
     let key = format!("edit-note-{i}");
     let mut note = state.drafts.get(&key).cloned().unwrap_or_else(|| entry.note.clone());

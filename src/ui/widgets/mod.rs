@@ -13,7 +13,12 @@ const MONO_CHAR: f32 = 7.25;
 /// A button that shows only an icon; `name` is its accessible name and tooltip.
 pub fn icon_button(ui: &mut Ui, icon: &str, name: &str) -> Response {
     let button = Button::new(RichText::new(icon).size(16.0)).frame_when_inactive(false);
-    let response = ui.add(button.min_size(vec2(26.0, 24.0)));
+    let response = ui
+        .scope(|ui| {
+            ui.spacing_mut().button_padding = vec2(5.0, 2.0);
+            ui.add(button.min_size(vec2(26.0, 24.0)))
+        })
+        .inner;
     named(response, name)
 }
 

@@ -22,11 +22,16 @@ fn draw(window: &mut Window, name: &str) -> egui::ColorImage {
 
 fn write(window: &mut Window, name: &str) {
     let picture = draw(window, name);
-    if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
-        std::fs::create_dir_all(&folder).expect("screenshots/ can be made");
-        save_png(&picture, &folder.join(format!("{name}.png"))).expect("the picture can be written");
+    if is_asked_for() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(format!("{name}.png"));
+        std::fs::create_dir_all(path.parent().unwrap_or(&path)).expect("screenshots/ can be made");
+        save_png(&picture, &path).expect("the picture can be written");
     }
+}
+
+/// Whether pictures are to be written: `UPDATE=1`.
+fn is_asked_for() -> bool {
+    std::env::var_os("UPDATE").is_some_and(|v| v == "1")
 }
 
 /// The demo's session in a folder.
@@ -50,9 +55,7 @@ fn the_demo_in_both_themes() {
     }
 }
 
-/// Every panel with real content in both themes. Committed are the few that the README and the guide show.
-const SHOWN: &[&str] = &["gradients-dark", "gradients-light", "training-dark", "training-light", "compare-light"];
-
+/// Every panel with real content in both themes.
 #[test]
 fn every_panel_in_both_themes() {
     let folder = tempfile::tempdir().expect("a folder for the demo");
@@ -67,15 +70,21 @@ fn every_panel_in_both_themes() {
         for panel in regraft::ui::panels::ALL {
             regraft::app::layout::show(window.app().dock(), panel.id);
             window.settle();
-            draw(&mut window, &format!("{}-{word}", panel.id));
+            // Drawing takes the processor a while; the controls were walked by name already.
+            if is_asked_for() {
+                write(&mut window, &format!("panels/{}-{word}", panel.id));
+            }
         }
     }
 }
 
+/// The few that are committed; those of every panel go to `screenshots/panels/`, which git ignores.
+const SHOWN: &[&str] = &["gradients-dark", "gradients-light", "training-dark", "training-light", "compare-light"];
+
 /// Trains the demo to its end, so it only runs where pictures are asked for: `UPDATE=1`.
 #[test]
 fn training_and_what_follows_from_it() {
-    if std::env::var_os("UPDATE").is_none_or(|v| v != "1") {
+    if !is_asked_for() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder for the demo");
@@ -108,8 +117,6 @@ fn training_and_what_follows_from_it() {
             let name = format!("{name}-{word}");
             if SHOWN.contains(&name.as_str()) {
                 write(&mut window, &name);
-            } else {
-                draw(&mut window, &name);
             }
         }
     }
