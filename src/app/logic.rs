@@ -9,6 +9,9 @@ use crate::ui::dialogs::{Dialog, PathUse, Then};
 use super::App;
 use super::jobs::{Outcome, Picked};
 
+/// Extensions of models and sessions, for the system's dialog; folders can be dropped or typed.
+const MODELS: &[&str] = &["regraft", "pb", "pbtxt", "onnx", "meta", "index", "json", "safetensors"];
+
 impl App {
     pub(super) fn take_results(&mut self) {
         let (done, lost) = self.jobs.poll();
@@ -69,12 +72,12 @@ impl App {
             }
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
-                Picked::Open => dialog.add_filter("Models and sessions", &["pb", "onnx", "regraft"]).pick_file(),
+                Picked::Open => dialog.add_filter("Models and sessions", MODELS).pick_file(),
                 Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
                 Picked::SaveFile => dialog.set_file_name(name).save_file(),
-                Picked::OtherModel => dialog.add_filter("Models", &["pb", "onnx", "meta"]).pick_file(),
+                Picked::OtherModel => dialog.add_filter("Models", MODELS).pick_file(),
                 Picked::Tensor => {
                     let last = name.rsplit('/').next().unwrap_or("tensor").replace(':', "-");
                     dialog.set_file_name(format!("{last}.npy")).save_file()

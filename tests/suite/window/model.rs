@@ -280,7 +280,8 @@ fn data() -> DataView {
         length_bin: 8,
         max_length: 64,
         n_cut: 4,
-        notes: Vec::new(),
+        kind: "rows".to_owned(),
+        ..DataView::default()
     }
 }
 
