@@ -201,6 +201,14 @@ fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionErr
 fn recovered(path: &Path) -> Result<Derived, crate::session::SessionError> {
     let note = super::recovery::note(path);
     let session = Session::open(path)?;
+    // Read from the recovery folder, paths lead out of it; plain ones are what the session itself has.
+    let mut recipe = (**session.recipe()).clone();
+    for path in recipe.data.iter_mut().flat_map(|d| [Some(&mut d.train), d.validation.as_mut(), d.tokenizer.as_mut()]) {
+        let Some(path) = path else { continue };
+        if let Ok(plain) = files::canonical(Path::new(&*path)) {
+            *path = plain.to_string_lossy().into_owned();
+        }
+    }
     // What is on disk under the session's own name is what was last saved.
     let saved = note.session.as_deref().and_then(|p| file::load(p).ok()).map(|l| l.recipe).unwrap_or_default();
     let opened = Opened {
@@ -210,7 +218,7 @@ fn recovered(path: &Path) -> Result<Derived, crate::session::SessionError> {
         saved: Some(saved),
         recovered: Some(path.to_owned()),
     };
-    derive(session.model.clone(), session.recipe().clone(), &[], Some(opened))
+    derive(session.model.clone(), Arc::new(recipe), &[], Some(opened))
 }
 
 fn open_demo(folder: &Path) -> Result<Derived, String> {
