@@ -117,12 +117,7 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
         if let Some(score) = text::fuzzy(query, p.title).max(text::fuzzy(query, &title)) {
             scored.push((
                 score + 4,
-                Row {
-                    icon: p.icon,
-                    title,
-                    detail: "panel".to_owned(),
-                    command: vec![Command::ShowPanel(p.id)],
-                },
+                Row { icon: p.icon, title, detail: "panel".to_owned(), command: vec![Command::ShowPanel(p.id)] },
             ));
         }
     }

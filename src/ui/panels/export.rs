@@ -46,7 +46,10 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             ctx.send(Command::PickExport);
         }
     });
-    widgets::caption(ui, "The model's own format under its own kind of name; .pb freezes any TensorFlow source; .safetensors and .npz hold the weights alone.");
+    widgets::caption(
+        ui,
+        "The model's own format under its own kind of name; .pb freezes any TensorFlow source; .safetensors and .npz hold the weights alone.",
+    );
     let mut keep = state.drafts.get("export-keep").is_some_and(|k| k == "true");
     if ui.checkbox(&mut keep, "Keep dropout nodes in the graph").changed() {
         state.drafts.insert("export-keep".to_owned(), keep.to_string());
