@@ -439,6 +439,16 @@ fn texts_are_tokenized_by_the_file_beside_the_model() {
 }
 
 #[test]
+fn a_tokenizer_that_cannot_be_read_is_named() {
+    let folder = copy("roberta_tokens");
+    std::fs::write(folder.path().join("merges.txt"), "#version: 0.2\n").unwrap();
+    let imported = formats::open(folder.path()).unwrap();
+    assert_eq!(imported.assets.tokenizer, None);
+    let said = imported.diagnostics.iter().find(|d| d.code == "tokenizer-unread").expect("a message");
+    assert!(said.message.contains("merges.txt") && said.message.contains("tokenizer.json"), "{}", said.message);
+}
+
+#[test]
 fn damaged_release_folders_do_no_harm() {
     let folder = copy("google_bert");
     let at = folder.path();

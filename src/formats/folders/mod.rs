@@ -59,6 +59,10 @@ pub fn description_beside(file: &Path) -> Option<PathBuf> {
 /// Tokenizers that can be read, the most exact first.
 const TOKENIZERS: &[&str] = &["tokenizer.json", "vocab.txt"];
 
+/// Tokenizers that cannot: byte pairs in two files, and SentencePiece.
+const OTHER_TOKENIZERS: &[&str] =
+    &["vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "30k-clean.model"];
+
 /// The tokenizer in the same folder as a file on disk.
 pub fn tokenizer_beside(source: &Source) -> Option<PathBuf> {
     let folder = source.folder()?;
@@ -70,6 +74,14 @@ fn report_tokenizer(source: &Source, report: &mut Reporter) {
     if let Some(file) = tokenizer_beside(source) {
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         report.info("tokenizer-beside", format!("{name} lies beside the model and can tokenize its texts"), None);
+        return;
+    }
+    if let Some(name) = OTHER_TOKENIZERS.iter().find(|name| source.has_sibling(name)) {
+        let what = format!(
+            "the tokenizer beside the model is only there as {name}; for texts, save it as tokenizer.json: in Python, \
+             AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        );
+        report.info("tokenizer-unread", what, None);
     }
 }
 
