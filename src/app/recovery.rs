@@ -73,11 +73,12 @@ impl Recovery {
 
     /// Gives the place back; what was written aside goes with it.
     fn end(&mut self) {
-        self.forget();
-        if let Some(own) = self.own.take() {
-            // Nobody minds a lock that stays behind.
+        if let Some(own) = &self.own {
+            // The lock first: a job that still writes looks for it afterwards. Nobody minds one that stays behind.
             let _ = files::remove_file(&own.with_extension("lock"));
         }
+        self.forget();
+        self.own = None;
     }
 }
 
@@ -136,7 +137,12 @@ fn ago(age: Duration) -> String {
 fn write(path: &Path, model: &Model, recipe: &Recipe, note: &Note) -> Result<(), String> {
     file::save(path, model, recipe).map_err(|e| e.to_string())?;
     let text = serde_json::to_string(note).map_err(|e| e.to_string())?;
-    files::replace(&path.with_extension("json"), text.as_bytes()).map_err(|e| e.to_string())
+    files::replace(&path.with_extension("json"), text.as_bytes()).map_err(|e| e.to_string())?;
+    if !files::exists(&path.with_extension("lock")) {
+        // The program ended well in the meantime.
+        remove(path);
+    }
+    Ok(())
 }
 
 impl App {

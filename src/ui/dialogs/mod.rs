@@ -170,10 +170,11 @@ fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then
     let label = ui.label("Path");
     let edit = egui::TextEdit::singleline(path).font(theme::mono(12.0)).desired_width(f32::INFINITY);
     let r = ui.add(edit).labelled_by(label.id);
-    if ui.memory(|m| m.focused().is_none()) {
+    // Asked before the focus is: a field that has the keyboard again has not lost it.
+    let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+    if !is_entered && ui.memory(|m| m.focused().is_none()) {
         r.request_focus();
     }
-    let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
         let word = if matches!(then, PathUse::SaveSession | PathUse::Tensor) { "Save" } else { "Open" };
