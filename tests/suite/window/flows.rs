@@ -262,7 +262,8 @@ fn unsaved_decisions_survive_a_crash() {
         let mut paths = entries.filter_map(|e| e.ok().map(|e| e.path()));
         // Files that are still being written have names of their own.
         paths.find(|p| {
-            p.extension().is_some_and(|e| e == extension) && p.file_name().is_some_and(|n| !n.to_string_lossy().starts_with('.'))
+            p.extension().is_some_and(|e| e == extension)
+                && p.file_name().is_some_and(|n| !n.to_string_lossy().starts_with('.'))
         })
     };
     for _ in 0..600 {
