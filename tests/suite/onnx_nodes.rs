@@ -112,6 +112,18 @@ const ASIDE: &[&str] = &[
     "TfIdfVectorizer",
 ];
 
+/// Official cases that fail, by the beginning of their names, each with its reason. May only shrink.
+const FAILING: &[(&str, &str)] = &[
+    ("test_affine_grid_2d", "its reference function splits by a size that only a branch computes"),
+    ("test_ai_onnx_ml_tree_ensemble", "TreeEnsemble has no rule: decision trees have no gradient and no weights to tune"),
+    ("test_bitshift_left_int32_negative_shift", "a shift by a negative number of bits is not defined by the standard"),
+    ("test_basic_deform_conv", "DeformConv has no rule"),
+    ("test_deform_conv", "DeformConv has no rule"),
+    ("test_flexattention", "FlexAttention (preview domain) has no rule: its score functions are subgraphs"),
+    ("test_roialign_mode_max", "the case takes the largest weighted corner; we take the largest interpolated sample"),
+    ("test_scan_sum", "Scan of opset 8, which batches its states"),
+];
+
 #[test]
 fn the_committed_cases_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/onnx_nodes");
@@ -136,6 +148,7 @@ pub fn run_all() {
     let index: Vec<serde_json::Value> = serde_json::from_str(&index).unwrap();
     let mut by_op: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     let mut panics = 0;
+    let mut unexpected: Vec<String> = Vec::new();
     for case in &index {
         let (name, op) = (case["name"].as_str().unwrap(), case["op"].as_str().unwrap());
         if ASIDE.contains(&op) || name.starts_with("test_training_dropout") || !name.contains(&only) {
@@ -147,13 +160,18 @@ pub fn run_all() {
         row[1] += 1;
         if let Err(why) = result {
             panics += usize::from(why == "PANIC");
-            eprintln!("{name}: {}", why.chars().take(220).collect::<String>());
+            let listed = FAILING.iter().find(|(start, _)| name.starts_with(start)).map(|(_, reason)| *reason);
+            eprintln!("{name}: {} — {}", listed.unwrap_or("NOT LISTED"), why.chars().take(220).collect::<String>());
+            if listed.is_none() {
+                unexpected.push(name.to_owned());
+            }
         }
     }
     let (passed, all) = by_op.values().fold((0, 0), |(p, a), r| (p + r[0], a + r[1]));
-    for (op, [p, a]) in by_op.iter().filter(|(_, r)| r[0] < r[1]) {
-        eprintln!("{op}: {p} of {a}");
+    for (op, [p, a]) in &by_op {
+        eprintln!("{op}: {p} of {a}{}", if p < a { "  <- fails" } else { "" });
     }
     eprintln!("{passed} of {all} pass, {panics} panics");
+    assert!(unexpected.is_empty(), "{unexpected:?}");
     assert!(panics == 0 && (passed * 100 >= all * 95 || !only.is_empty()));
 }
