@@ -286,7 +286,7 @@ fn changed_data_is_noticed() {
 /// 8×8 pictures of two kinds: bright left half (3) or bright top half (7).
 fn picture(i: usize) -> [u8; 64] {
     std::array::from_fn(|p| {
-        let bright = if i % 2 == 0 { p % 8 < 4 } else { p < 32 };
+        let bright = if i.is_multiple_of(2) { p % 8 < 4 } else { p < 32 };
         if bright { 200 + (i * 7 + p) as u8 % 50 } else { (i * 3 + p) as u8 % 40 }
     })
 }
