@@ -115,7 +115,10 @@ const ASIDE: &[&str] = &[
 /// Official cases that fail, by the beginning of their names, each with its reason. May only shrink.
 const FAILING: &[(&str, &str)] = &[
     ("test_affine_grid_2d", "its reference function splits by a size that only a branch computes"),
-    ("test_ai_onnx_ml_tree_ensemble", "TreeEnsemble has no rule: decision trees have no gradient and no weights to tune"),
+    (
+        "test_ai_onnx_ml_tree_ensemble",
+        "TreeEnsemble has no rule: decision trees have no gradient and no weights to tune",
+    ),
     ("test_bitshift_left_int32_negative_shift", "a shift by a negative number of bits is not defined by the standard"),
     ("test_basic_deform_conv", "DeformConv has no rule"),
     ("test_deform_conv", "DeformConv has no rule"),
