@@ -12,8 +12,10 @@ use super::plan::DataPlan;
 
 /// The default cap where neither settings, data nor graph name a length.
 const MAX_LENGTH: usize = 512;
-/// Texts that are measured; larger data sets are sampled evenly.
+/// Texts that are measured where the length is chosen from them; larger data sets are sampled evenly.
 const MEASURED: usize = 20_000;
+/// Texts that are measured only to say what a given length cuts.
+const SAMPLED: usize = 4_000;
 
 /// Lengths in tokens of a data set's texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +72,9 @@ pub(super) fn choose(plan: &DataPlan, sample: &DataSet, reporter: &mut Reporter)
         return Ok(asked.unwrap_or(MAX_LENGTH));
     }
     let Some(tokenizer) = &plan.tokenizer else { return Ok(asked.unwrap_or(MAX_LENGTH)) };
-    let distribution = Distribution::new(sample.lengths(&plan.columns, tokenizer, MEASURED)?, sample.len() <= MEASURED);
+    let is_given = plan.baked_sizes().1.is_some() || asked.is_some();
+    let most = if is_given { SAMPLED } else { MEASURED };
+    let distribution = Distribution::new(sample.lengths(&plan.columns, tokenizer, most)?, sample.len() <= most);
     let chosen = match (plan.baked_sizes().1, asked) {
         (Some(fixed), _) => fixed,
         (None, Some(n)) => match limit(plan, n) {
