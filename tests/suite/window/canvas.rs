@@ -236,3 +236,26 @@ fn bypassed_dropout_of_the_demo_stays_as_ghosts() {
     assert!(merged.is_removed_site(0), "the sites are ghosts now");
     assert!(window.has_containing("removed by an edit") || window.has_containing(&format!("{removed} removed")));
 }
+
+/// For a person's eye (`UPDATE=1` writes them): ways, differences, numbers, at twice the scale and in a small window.
+#[test]
+fn the_canvas_is_drawn_in_both_themes_sizes_and_scales() {
+    let cases = [
+        (ThemeChoice::Dark, SIZE, 1.0, "graph-dark", ColorMode::Kind),
+        (ThemeChoice::Light, [1100.0, 700.0], 1.0, "graph-small-light", ColorMode::Trainable),
+        (ThemeChoice::Light, [1100.0, 700.0], 2.0, "graph-double-light", ColorMode::Memory),
+    ];
+    for (theme, size, scale, name, mode) in cases {
+        let mut window = Window::new(size, scale, theme, Options::default());
+        let open = if mode == ColorMode::Kind { model::open() } else { edited() };
+        show(&mut window, open);
+        window.app().state.canvas.color_mode = mode;
+        if mode == ColorMode::Kind {
+            let blocked = "bert/embeddings/LayerNorm/beta".to_owned();
+            window.app().state.selection.set(Target::Node(blocked));
+            window.click("Unfold what hides the selection");
+        }
+        window.settle();
+        super::pictures::write(&mut window, name);
+    }
+}

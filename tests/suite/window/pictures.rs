@@ -20,7 +20,7 @@ fn draw(window: &mut Window, name: &str) -> egui::ColorImage {
     picture
 }
 
-fn write(window: &mut Window, name: &str) {
+pub fn write(window: &mut Window, name: &str) {
     let picture = draw(window, name);
     if is_asked_for() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(format!("{name}.png"));
