@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::graph::{Graph, NodeKey};
 use crate::ops::index::Gather;
 use crate::ops::linalg::MatMul;
-use crate::ops::shape::{BroadcastTo, Concat, Reshape, Slice, StridedMasks, StridedSlice};
+use crate::ops::shape::{BroadcastTo, Concat, Reshape, ShapeOf, Slice, StridedMasks, StridedSlice};
 use crate::program::{Def, Instr, InstrKind, Misfit, Program, Random, Value, eval};
 use crate::tensor::{Dims, Fact, Tensor, shape};
 
@@ -118,6 +118,12 @@ fn infer(instr: &Instr, program: &Program, inputs: &[Fact]) -> Result<Vec<Fact>,
         Some(fact) => vec![fact],
         None => op.infer(&refs)?,
     };
+    if instr.op_as::<ShapeOf>().is_some()
+        && let (Some(dims), Some(fact)) = (inputs[0].dims(), facts.first())
+    {
+        let values = dims.iter().map(|&d| d as f64);
+        return Ok(vec![Fact::of_tensor(&Tensor::from_f64s(fact.dtype, &[dims.len()], values))]);
+    }
     let small =
         |f: &Fact| f.dtype.is_exact() && f.dims().and_then(|d| shape::element_count(&d)).is_some_and(|n| n <= KNOWN);
     if op.is_random() || facts.iter().any(|f| !small(f)) {
