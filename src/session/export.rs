@@ -154,10 +154,14 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {
         let (fetches, _) = a.fetches(&[])?;
         // Inside a function a value has a name that only this kind of file knows; what the signature calls it stays.
-        let signature = session.model.graph().signatures.first().filter(|s| other_kind && !s.outputs.is_empty());
+        // A file with variables keeps its signatures: their own words are good for a value that was replaced as well.
+        let signature = session.model.graph().signatures.first().filter(|s| !s.outputs.is_empty());
         let names: Vec<String> = match signature {
-            Some(s) => s.outputs.iter().map(|(_, key)| key.as_str().to_owned()).collect(),
-            None => fetches.iter().map(|&v| a.program.describe(v)).collect(),
+            Some(s) if !other_kind && session.model.imported.variables().is_some() => {
+                s.outputs.iter().map(|(alias, _)| alias.clone()).collect()
+            }
+            Some(s) if other_kind => s.outputs.iter().map(|(_, key)| key.as_str().to_owned()).collect(),
+            _ => fetches.iter().map(|&v| a.program.describe(v)).collect(),
         };
         let fetches = names.iter().map(|n| u.names()?.value(n)).collect::<Result<Vec<_>, _>>()?;
         u.compute(&Ask { mode: Mode::Eval, fetches, feeds: probe_feeds(u), ..Ask::default() }).map(|c| c.outputs)
