@@ -251,7 +251,7 @@ fn paint_legend(ui: &Ui, scene: &Scene<'_>, lines: &[(String, Option<egui::Color
         n_lines as f32 * row + if has_scale { 10.0 } else { 0.0 },
     );
     let r = Rect::from_min_size(scene.rect.left_bottom() + vec2(12.0, -12.0 - size.y), size).expand(5.0);
-    painter.rect(r, 4.0, tokens::faded(t.panel, 0.9), Stroke::new(1.0, t.stroke_subtle), StrokeKind::Outside);
+    painter.rect(r, 4.0, t.panel, Stroke::new(1.0, t.stroke_subtle), StrokeKind::Outside);
     let at = r.min + vec2(5.0, 5.0);
     let (mut swatch, mut line) = (0, n_rows);
     for (galley, color) in galleys {
@@ -294,7 +294,10 @@ pub(super) fn cures_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_
     let right = card.right() + 14.0;
     let x = if right + size.x < scene.rect.right() { right } else { card.left() - 14.0 - size.x };
     let x = x.clamp(scene.rect.left() + 8.0, (scene.rect.right() - size.x - 8.0).max(scene.rect.left() + 8.0));
-    let y = card.top().clamp(scene.rect.top() + 8.0, (scene.rect.bottom() - size.y - 40.0).max(scene.rect.top() + 8.0));
+    // Where neither side has room for it, it goes below, so that it never hides what it is about.
+    let is_beside = right + size.x < scene.rect.right() || card.left() - 14.0 - size.x > scene.rect.left();
+    let top = if is_beside { card.top() } else { card.bottom() + 10.0 };
+    let y = top.clamp(scene.rect.top() + 8.0, (scene.rect.bottom() - size.y - 40.0).max(scene.rect.top() + 8.0));
     let t = ctx.tokens;
     let room = Rect::from_min_size(pos2(x, y), size);
     ui.scope_builder(UiBuilder::new().max_rect(room), |ui| {
@@ -313,6 +316,9 @@ pub(super) fn cures_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_
             },
         );
     });
+    if !is_beside {
+        return;
+    }
     let anchor = if room.left() > card.right() { Align2::RIGHT_TOP } else { Align2::LEFT_TOP };
     let from = anchor.pos_in_rect(&card) + vec2(0.0, 10.0);
     let to = pos2(if room.left() > card.right() { room.left() } else { room.right() }, from.y.max(room.top() + 10.0));
