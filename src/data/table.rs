@@ -190,6 +190,9 @@ impl Table {
         column: usize,
         mut f: impl FnMut(usize, &str) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
+        if self.format == Format::Csv {
+            return self.for_each_csv(column, f);
+        }
         let mut block: Vec<u8> = Vec::new();
         let mut block_start = 0u64;
         for row in 0..self.rows.len() {
@@ -211,16 +214,37 @@ impl Table {
                 f(row, field.ok_or_else(|| self.row_error(row, "the row has too few fields"))?)?;
                 continue;
             }
-            if self.format == Format::Csv && !text.contains('"') {
-                let field = text.trim_end_matches(['\n', '\r']).split(',').nth(column);
-                f(row, field.ok_or_else(|| self.row_error(row, "the row has too few fields"))?)?;
-                continue;
-            }
             let fields = self.fields(bytes, place)?;
             let field = fields.get(column).ok_or_else(|| self.row_error(row, "the row has too few fields"))?;
             f(row, field)?;
         }
         Ok(())
+    }
+
+    /// As [`Table::for_each`], with one reader for the whole file, because making a reader costs more than reading a row.
+    fn for_each_csv(
+        &self,
+        column: usize,
+        mut f: impl FnMut(usize, &str) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let mut reader = csv_reader(self.open_stream()?, 1 << 18);
+        let mut record = csv::ByteRecord::new();
+        let (mut is_header, mut row) = (true, 0);
+        while reader.read_byte_record(&mut record).map_err(|e| self.wrong(e.to_string()))? {
+            let is_row = record.len() == self.columns.len() && record.iter().all(|f| std::str::from_utf8(f).is_ok());
+            // The same rows as those of the index, which leaves out the header and malformed rows.
+            if std::mem::take(&mut is_header) || !is_row {
+                continue;
+            }
+            let field = record.get(column).and_then(|f| std::str::from_utf8(f).ok());
+            f(row, field.ok_or_else(|| self.row_error(row, "the row has too few fields"))?)?;
+            row += 1;
+        }
+        if row == self.rows.len() {
+            Ok(())
+        } else {
+            Err(self.wrong("the file has changed since it was opened; start again"))
+        }
     }
 
     /// A malformed row: an error, or one more skipped.
