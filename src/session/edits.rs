@@ -12,6 +12,7 @@ use crate::recognize::{self, DropoutSite};
 use super::heads;
 use super::model::Model;
 use super::recipe::{EditStep, UnbakeChoice};
+use super::shapes;
 use super::weights::{self, WeightsChoice};
 
 /// A head that the recipe's edits grafted.
@@ -72,7 +73,9 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn spell(&self, graph: &Graph) -> Spelled {
-        lower::spell(graph, self.model.imported.dialect())
+        let mut spelled = lower::spell(graph, self.model.imported.dialect());
+        shapes::settle(&mut spelled.program);
+        spelled
     }
 
     fn left_out(&mut self, what: String, place: &str) {

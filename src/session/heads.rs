@@ -7,8 +7,7 @@ use crate::graph::{Graph, ValueKey};
 use crate::lower::Spelled;
 use crate::ops::elementwise::{Binary, BinaryFn};
 use crate::program::{Instr, Program, Value};
-use crate::specialise::{FeedSpec, Mode, Request, specialise};
-use crate::tensor::{Dims, Fact, PartialShape};
+use crate::tensor::Fact;
 
 /// The value that a head reads, with what is known of it. Errors say what to name.
 pub fn place(graph: &Graph, spelled: &Spelled, choice: &HeadChoice) -> Result<(ValueKey, Fact), String> {
@@ -23,27 +22,7 @@ pub fn place(graph: &Graph, spelled: &Spelled, choice: &HeadChoice) -> Result<(V
     };
     let stated = graph.value_named(at.as_str()).map(|v| graph.value(v).fact.shape.clone());
     let shape = stated.and_then(|s| s.merge(&fact.shape)).unwrap_or_else(|| fact.shape.clone());
-    let is_open = shape.partial().is_none_or(|d| d.last().is_none_or(Option::is_none));
-    let tried = is_open.then(|| try_shape(spelled, spelled.values.get(&at).copied()?)).flatten();
-    let shape = tried.and_then(|t| t.merge(&shape)).unwrap_or(shape);
     Ok((at, Fact { shape, value: None, ..fact }))
-}
-
-/// What a shape that is computed from the inputs' turns out to be: dimensions that are the same for two sets of input sizes.
-fn try_shape(spelled: &Spelled, value: Value) -> Option<PartialShape> {
-    let with = |sizes: [usize; 2]| -> Option<Dims> {
-        let feed = |f: &crate::program::Feed| {
-            let fact = spelled.program.fact(f.value);
-            let dims = fact.shape.partial()?.iter().enumerate().map(|(i, d)| d.unwrap_or(sizes[i.min(1)])).collect();
-            Some(FeedSpec { value: f.value, dtype: fact.dtype, dims, tensor: None })
-        };
-        let feeds = spelled.program.feeds.iter().filter_map(feed).collect();
-        let request = Request { mode: Mode::Eval, fetches: vec![value], feeds, pins: Vec::new(), dropout: Vec::new() };
-        let made = specialise(&spelled.program, &[], &request).ok()?;
-        made.program.fact(*made.program.outputs.first()?).dims()
-    };
-    let (a, b) = (with([2, 8])?, with([3, 11])?);
-    Some(PartialShape::from_dims(&a).join(&PartialShape::from_dims(&b)))
 }
 
 fn find(graph: &Graph, spelled: &Spelled, name: &str) -> Option<ValueKey> {

@@ -1,10 +1,10 @@
-//! Pinned shapes of placeholders: from the names that people write to what spelling takes.
+//! Shapes that the file leaves open: pinned ones of placeholders, and what follows from them or from nothing at all.
 
 use indexmap::IndexMap;
 
 use crate::graph::{Graph, NodeKind, Signature};
 use crate::lower::PinnedShapes;
-use crate::program::{Program, Value};
+use crate::program::{Feed, Program, Value};
 use crate::specialise::{FeedSpec, Mode, Request, specialise};
 use crate::tensor::PartialShape;
 
@@ -47,36 +47,58 @@ fn placeholders(graph: &Graph) -> String {
     if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
 }
 
-/// Carries pinned shapes on to every value that follows from pinned placeholders alone, through shape arithmetic that
-/// spelling leaves to the specialiser. Only shapes are taken over; a program that cannot be specialised keeps its own.
-pub fn settle(program: &mut Program, pinned: &PinnedShapes) {
-    let is_pinned = |v: Value| program.values[v.idx()].key.as_ref().is_some_and(|k| pinned.contains_key(k));
-    let feeds: Vec<FeedSpec> = program
-        .feeds
-        .iter()
-        .filter(|f| is_pinned(f.value))
-        .filter_map(|f| {
-            let fact = program.fact(f.value);
-            Some(FeedSpec { value: f.value, dtype: fact.dtype, dims: fact.dims()?, tensor: None })
-        })
-        .collect();
+/// Sizes that open dimensions are tried with: batch, length and the rest of low ranks; pictures are larger.
+const TRIALS: [[usize; 3]; 2] = [[2, 8, 5], [3, 11, 7]];
+const PICTURES: [usize; 2] = [224, 256];
+
+/// Fills in dimensions that do not depend on the sizes left open, and those that follow from pinned ones, through shape
+/// arithmetic that spelling leaves to the specialiser: what comes out alike for two sets of sizes. A program that cannot
+/// be specialised to its end keeps what it has there.
+pub fn settle(program: &mut Program) {
+    let mut open = open_values(program);
+    while !open.is_empty() {
+        if let (Some(a), Some(b)) = (trial(program, &open, 0), trial(program, &open, 1)) {
+            for (&v, (a, b)) in open.iter().zip(a.iter().zip(&b)) {
+                let shape = &mut program.values[v.idx()].fact.shape;
+                if let Some(settled) = a.join(b).merge(shape) {
+                    *shape = settled;
+                }
+            }
+            return;
+        }
+        // Something fails on the way: what stands before it may still be found.
+        open.truncate(open.len() / 2);
+    }
+}
+
+/// Values of unknown shape that are computed from feeds of known rank alone.
+fn open_values(program: &Program) -> Vec<Value> {
     let mut follows = vec![true; program.values.len()];
-    program.feeds.iter().filter(|f| !is_pinned(f.value)).for_each(|f| follows[f.value.idx()] = false);
-    let mut fetches = Vec::new();
+    program.feeds.iter().for_each(|f| follows[f.value.idx()] = program.fact(f.value).rank().is_some());
+    let mut open = Vec::new();
     for instr in &program.instrs {
         let all = instr.inputs.iter().all(|v| follows[v.idx()]);
         for &out in &instr.outputs {
             follows[out.idx()] = all;
             if all && !program.fact(out).shape.is_known() {
-                fetches.push(out);
+                open.push(out);
             }
         }
     }
-    let request = Request { mode: Mode::Eval, fetches, feeds, pins: Vec::new(), dropout: Vec::new() };
-    let Ok(settled) = specialise(program, &[], &request) else { return };
-    for v in request.fetches {
-        if let Some(new) = settled.get(v) {
-            program.values[v.idx()].fact.shape = settled.program.fact(new).shape.clone();
-        }
-    }
+    open
+}
+
+/// The shapes of `wanted` with one set of sizes.
+fn trial(program: &Program, wanted: &[Value], set: usize) -> Option<Vec<PartialShape>> {
+    let size = |rank: usize, axis: usize| if rank > 3 && axis > 0 { PICTURES[set] } else { TRIALS[set][axis.min(2)] };
+    let feed = |f: &Feed| {
+        let fact = program.fact(f.value);
+        let partial = fact.shape.partial()?;
+        let dims = partial.iter().enumerate().map(|(i, d)| d.unwrap_or_else(|| size(partial.len(), i))).collect();
+        Some(FeedSpec { value: f.value, dtype: fact.dtype, dims, tensor: None })
+    };
+    let feeds = program.feeds.iter().filter_map(feed).collect();
+    let request = Request { mode: Mode::Eval, fetches: wanted.to_vec(), feeds, pins: Vec::new(), dropout: Vec::new() };
+    let made = specialise(program, &[], &request).ok()?;
+    Some(made.program.outputs.iter().map(|&v| made.program.fact(v).shape.clone()).collect())
 }

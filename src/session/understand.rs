@@ -57,9 +57,7 @@ impl Base {
         let signature = model.signature(recipe.signature.as_deref())?;
         let pinned = shapes::pinned(&graph, signature, &recipe.shapes)?;
         let mut spelled = lower::spell_pinned(&graph, dialect, &pinned);
-        if !pinned.is_empty() {
-            shapes::settle(&mut spelled.program, &pinned);
-        }
+        shapes::settle(&mut spelled.program);
         give_values(&mut spelled, recipe, &mut reporter)?;
         let sites = recognize::dropout::find(&spelled.program);
         let roles = recognize::roles::find(&graph, &spelled.program, &sites);

@@ -60,3 +60,16 @@ fn dropout_that_would_drop_nothing_is_warned_about() {
     // A rate that must be fed is an input of training, not an oversight.
     assert_eq!(warnings("dropout_keep_prob_placeholder", SitePolicy::Train), Vec::<String>::new());
 }
+
+#[test]
+fn sizes_that_depend_on_no_input_are_known_although_others_are_open() {
+    let session = with_shapes("bert_nano_dynamic_frozen", &[]);
+    let understood = session.understand().unwrap();
+    let shape = |name: &str| {
+        let value = understood.names().unwrap().value(name).unwrap();
+        understood.program.fact(value).shape.to_string()
+    };
+    assert_eq!(shape("input_ids:0"), "[?, ?]");
+    assert_eq!(shape("bert/embeddings/LayerNorm/batchnorm/add_1"), "[?, ?, 16]");
+    assert_eq!(shape("loss/Softmax:0"), "[?, 3]");
+}
