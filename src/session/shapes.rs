@@ -56,8 +56,9 @@ const PICTURES: [usize; 2] = [224, 256];
 /// be specialised to its end keeps what it has there.
 pub fn settle(program: &mut Program) {
     let mut open = open_values(program);
+    let mut borrow = false;
     while !open.is_empty() {
-        if let (Some(a), Some(b)) = (trial(program, &open, 0), trial(program, &open, 1)) {
+        if let (Some(a), Some(b)) = (trial(program, &open, 0, borrow), trial(program, &open, 1, borrow)) {
             for (&v, (a, b)) in open.iter().zip(a.iter().zip(&b)) {
                 let shape = &mut program.values[v.idx()].fact.shape;
                 if let Some(settled) = a.join(b).merge(shape) {
@@ -66,8 +67,11 @@ pub fn settle(program: &mut Program) {
             }
             return;
         }
-        // Something fails on the way: what stands before it may still be found.
-        open.truncate(open.len() / 2);
+        // Inputs may have to agree; else something fails on the way, and what stands before it may still be found.
+        if borrow {
+            open.truncate(open.len() / 2);
+        }
+        borrow = !borrow;
     }
 }
 
@@ -88,9 +92,13 @@ fn open_values(program: &Program) -> Vec<Value> {
     open
 }
 
-/// The shapes of `wanted` with one set of sizes.
-fn trial(program: &Program, wanted: &[Value], set: usize) -> Option<Vec<PartialShape>> {
-    let size = |rank: usize, axis: usize| if rank > 3 && axis > 0 { PICTURES[set] } else { TRIALS[set][axis.min(2)] };
+/// The shapes of `wanted` with one set of sizes. With `borrow`, an open dimension is as long as the same axis of the first
+/// input that fixes it.
+fn trial(program: &Program, wanted: &[Value], set: usize, borrow: bool) -> Option<Vec<PartialShape>> {
+    let facts = || program.feeds.iter().map(|f| program.fact(f.value));
+    let fixed = |axis: usize| if borrow { facts().find_map(|f| f.shape.dim(axis)) } else { None };
+    let usual = |rank: usize, axis: usize| if rank > 3 && axis > 0 { PICTURES[set] } else { TRIALS[set][axis.min(2)] };
+    let size = |rank: usize, axis: usize| fixed(axis).unwrap_or_else(|| usual(rank, axis));
     let feed = |f: &Feed| {
         let fact = program.fact(f.value);
         let partial = fact.shape.partial()?;
