@@ -11,7 +11,7 @@ use regraft::session::recipe::{
     LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, TrainableChoice, UnbakeChoice,
 };
 use regraft::session::{Change, EditStep, Selector, Session, feeds, training};
-use regraft::tensor::{Tensor, io};
+use regraft::tensor::{DType, Tensor, io};
 use regraft::train::losses::LossOptions;
 use regraft::train::{Delivery, Outcome, TrainEvent, Trainer};
 use serde_json::Value as Json;
@@ -214,6 +214,24 @@ fn a_static_export_serves_other_sizes() {
         let got = compute(&session, arrays.clone(), "loss/BiasAdd").to_f64s().unwrap();
         assert_close(&got, &want[..2], 1e-5, "one short text");
     }
+}
+
+/// Its dropout stands in conditionals, behind which shapes must be followed, too.
+#[test]
+fn a_length_behind_conditionals_is_freed() {
+    let model = root().join("models/keras_bert_tiny_learning_phase_tf115/model.pb");
+    let session = open(&model, |r| {
+        *r = Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch: false, length: true })]).apply(r);
+    });
+    let ids: Vec<f32> = (0..18).map(|i| (i * 7 % 19 + 1) as f32).collect();
+    let arrays = vec![
+        ("Input-Token:0".to_owned(), Tensor::from_slice(&[2, 9], &ids)),
+        ("Input-Segment:0".to_owned(), Tensor::from_slice(&[2, 9], &[0f32; 18])),
+        ("keras_learning_phase:0".to_owned(), Tensor::filled(DType::Bool, &[], 0.0)),
+    ];
+    // What TensorFlow 2.15 computes with the exported graph.
+    let want = [0.291_698_2, 0.708_301_8, 0.303_170_53, 0.696_829_4];
+    assert_close(&compute(&session, arrays, "NSP/Softmax").to_f64s().unwrap(), &want, 1e-6, "nine of twelve positions");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::graph::{Graph, NodeKey};
 use crate::ops::index::Gather;
 use crate::ops::linalg::MatMul;
 use crate::ops::shape::{BroadcastTo, Concat, Reshape, ShapeOf, Slice, StridedMasks, StridedSlice};
-use crate::program::{Def, Instr, InstrKind, Misfit, Program, Random, Value, eval};
-use crate::tensor::{Dims, Fact, Tensor, shape};
+use crate::program::{Def, IfBlocks, Instr, InstrKind, Misfit, Program, Random, Value, eval};
+use crate::tensor::{Dims, Fact, PartialShape, Tensor, shape};
 
 use super::UnbakeError;
 use super::terms::{LEAST_PRIME, OPEN_PRIME, Sizes, Term, align};
@@ -109,9 +109,13 @@ fn given(program: &Program, fed: &HashMap<Value, Dims>) -> Vec<Fact> {
 
 /// Output facts of an instruction; contents of small integers are computed.
 fn infer(instr: &Instr, program: &Program, inputs: &[Fact]) -> Result<Vec<Fact>, Misfit> {
-    let InstrKind::Op(op) = &instr.kind else {
-        let unknown = |v: &Value| Fact::new(program.fact(*v).dtype, crate::tensor::PartialShape::unknown());
-        return Ok(instr.outputs.iter().map(unknown).collect());
+    let op = match &instr.kind {
+        InstrKind::Op(op) => op,
+        InstrKind::If(blocks) => return either(blocks, inputs),
+        InstrKind::Loop(_) => {
+            let unknown = |v: &Value| Fact::new(program.fact(*v).dtype, PartialShape::unknown());
+            return Ok(instr.outputs.iter().map(unknown).collect());
+        }
     };
     let refs: Vec<&Fact> = inputs.iter().collect();
     let facts = match sliced(instr, inputs) {
@@ -132,6 +136,26 @@ fn infer(instr: &Instr, program: &Program, inputs: &[Fact]) -> Result<Vec<Fact>,
     let contents: Option<Vec<Tensor>> = inputs.iter().map(|f| f.value.clone()).collect();
     let computed = contents.and_then(|c| eval::eval(&**op, &c, Random::default()).ok());
     Ok(computed.map_or(facts, |tensors| tensors.iter().map(Fact::of_tensor).collect()))
+}
+
+/// What both blocks of a conditional give, whichever is taken.
+fn either(blocks: &IfBlocks, inputs: &[Fact]) -> Result<Vec<Fact>, Misfit> {
+    let given = inputs.get(1..).unwrap_or_default();
+    let then_facts = block_outputs(&blocks.then_block, given)?;
+    let else_facts = block_outputs(&blocks.else_block, given)?;
+    let join = |(a, b): (&Fact, &Fact)| Fact::new(a.dtype, a.shape.join(&b.shape));
+    Ok(then_facts.iter().zip(&else_facts).map(join).collect())
+}
+
+fn block_outputs(block: &Program, inputs: &[Fact]) -> Result<Vec<Fact>, Misfit> {
+    let mut facts: Vec<Fact> = block.value_ids().map(|v| block.fact(v).clone()).collect();
+    block.feeds.iter().zip(inputs).for_each(|(feed, fact)| facts[feed.value.idx()] = fact.clone());
+    for instr in &block.instrs {
+        let inputs: Vec<Fact> = instr.inputs.iter().map(|v| facts[v.idx()].clone()).collect();
+        let out = infer(instr, block, &inputs)?;
+        instr.outputs.iter().zip(out).for_each(|(v, f)| facts[v.idx()] = f);
+    }
+    Ok(block.outputs.iter().map(|v| facts[v.idx()].clone()).collect())
 }
 
 /// A slice from the start of a table that is shorter than the prime which stands for a length: as if it were long enough.
