@@ -135,7 +135,7 @@ mod tests {
         let svg = chart(&tokens::LIGHT, &run, &charts[0], &PlotsState::default());
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
         assert_eq!(svg.matches("<polyline").count(), 2, "raw and smoothed");
-        assert!(svg.contains("Loss · a&lt;b") && svg.contains(">0.5<"));
+        assert!(svg.contains("Loss · a&lt;b") && svg.contains(">0.4<"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 }
