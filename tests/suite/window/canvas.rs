@@ -101,6 +101,18 @@ fn the_canvas_is_walked_with_arrows_and_folded_with_enter() {
     assert_eq!(window.app().state.selection.focus(), None);
 }
 
+/// Whether the words come within a few seconds: the layout is made in a job.
+fn eventually(window: &mut Window, words: &str) -> bool {
+    (0..300).any(|_| {
+        window.settle();
+        let found = window.has_containing(words);
+        if !found {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        found
+    })
+}
+
 #[test]
 fn what_edits_changed_is_named_and_can_be_left_out() {
     let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
@@ -108,11 +120,11 @@ fn what_edits_changed_is_named_and_can_be_left_out() {
     assert!(window.has_containing("beside the file: 1 added, 4 removed, 1 rewired"));
     window.app().state.selection.set(Target::Node("head/scores".to_owned()));
     window.click("Unfold what hides the selection");
-    assert!(window.has_containing("Node head/scores, added by an edit"));
+    assert!(eventually(&mut window, "Node head/scores, added by an edit"));
     let site = model::overview().dropout[0].output.clone();
     window.app().state.selection.set(Target::Site(site));
     window.click("Zoom to the selection");
-    assert!(window.has_containing("removed by an edit"));
+    assert!(eventually(&mut window, "removed by an edit"));
     window.click("More about the graph");
     window.click("Show what edits removed");
     window.click("Fit the graph");
