@@ -109,7 +109,7 @@ pub fn write(
     Ok(written)
 }
 
-/// [`write`] for the export of a run. Weights alone (`.safetensors`, `.npz`) get no session, because they are no model.
+/// [`write()`] for the export of a run. Weights alone (`.safetensors`, `.npz`) get no session, because they are no model.
 pub fn write_for_run(
     run: &Path,
     session: &Session,

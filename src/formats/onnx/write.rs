@@ -37,7 +37,7 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     write_within(imported, patch, path, MAX_MESSAGE)
 }
 
-/// As [`write`], with another limit for the model's own file; what does not fit goes to a file beside it.
+/// As [`write()`], with another limit for the model's own file; what does not fit goes to a file beside it.
 pub fn write_within(imported: &Imported, patch: &GraphPatch, path: &Path, limit: u64) -> Result<(), WriteError> {
     if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
         return Err(WriteError::Patch(problem));

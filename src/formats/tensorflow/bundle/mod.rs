@@ -2,7 +2,7 @@
 //! bytes (`PREFIX.data-00000-of-00001`).
 //!
 //! Reading order: [`Bundle`] here, [`table`] (the index), [`proto`] (its messages), [`slices`] (tensors stored in
-//! pieces), [`stored`] (a tensor's bytes), [`write`]. Opening reads the index alone; bytes are mapped or read when a
+//! pieces), [`stored`] (a tensor's bytes), [`mod@write`]. Opening reads the index alone; bytes are mapped or read when a
 //! tensor is asked for, and their checksum is compared then.
 
 pub mod proto;
