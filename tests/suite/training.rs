@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use regraft::base::files;
 use regraft::data::ArrayFeeds;
 use regraft::engine::{Engine, Workspace};
@@ -159,6 +160,14 @@ fn entities_equal_seqeval() {
 struct Pull {
     gradient: Vec<f32>,
     train: bool,
+    gate: Option<Gate>,
+}
+
+/// Holds a training run before a certain batch until the test lets go, so that the trainer cannot run ahead of it.
+#[derive(Debug, Clone)]
+struct Gate {
+    batch: u64,
+    opens: Receiver<()>,
 }
 
 impl Step for Pull {
@@ -169,6 +178,10 @@ impl Step for Pull {
         parameters: &[Tensor],
         random: Random,
     ) -> Result<f64, StepError> {
+        if let Some(gate) = self.gate.as_ref().filter(|g| self.train && g.batch == random.step) {
+            // The channel closes without a message when the test lets go of its end.
+            let _ = gate.opens.recv();
+        }
         let x = feeds[0].1.as_slice::<f32>();
         let noise = if self.train { ((random.seed * 31 + random.step * 7) % 11) as f32 / 100.0 } else { 0.0 };
         self.gradient = parameters[0].as_slice::<f32>().iter().zip(x).map(|(w, x)| w - x + noise).collect();
@@ -193,12 +206,14 @@ impl Step for Pull {
     }
 }
 
-#[derive(Debug)]
-struct Pulls;
+#[derive(Debug, Default)]
+struct Pulls {
+    gate: Option<Gate>,
+}
 
 impl StepFactory for Pulls {
     fn make(&mut self, phase: Phase, _: &[(String, Tensor)]) -> Result<Box<dyn Step>, StepError> {
-        Ok(Box::new(Pull { train: phase == Phase::Train, ..Pull::default() }))
+        Ok(Box::new(Pull { train: phase == Phase::Train, gate: self.gate.clone(), ..Pull::default() }))
     }
 }
 
@@ -212,7 +227,7 @@ fn job(folder: Option<&Path>, pairs: &[(&str, &str)]) -> Job {
     let settings = Settings::new(Preset::Plain, base.iter().chain(pairs).copied()).unwrap();
     let parameters = vec![parameter("w", &[1.0, -2.0, 3.0])];
     let engine = Engine::new(2).unwrap();
-    let mut job = Job::new("test", Box::new(Pulls), engine, parameters, Box::new(data(7)), settings);
+    let mut job = Job::new("test", Box::new(Pulls::default()), engine, parameters, Box::new(data(7)), settings);
     job.validation = Some(Box::new(data(4)));
     job.folder = folder.map(Path::to_owned);
     job
@@ -264,20 +279,27 @@ fn an_interrupted_run_resumes_with_the_same_numbers() {
 
         // Stopped without a checkpoint, as a kill would; then a half-written line, as a kill may leave it.
         let parts = dir.path().join("parts");
-        let (_, outcome) = run(job(Some(&parts), &settings), |step, t| {
-            if step == 10 {
+        let mut stopped = job(Some(&parts), &settings);
+        let (open, opens) = bounded(0);
+        let batch = 10 * accumulate.parse::<u64>().unwrap();
+        stopped.steps = Box::new(Pulls { gate: Some(Gate { batch, opens }) });
+        let mut open: Option<Sender<()>> = Some(open);
+        let (_, outcome) = run(stopped, |step, t| {
+            if step == 9 {
                 assert!(t.send(TrainCommand::Stop { keep: false }));
+                open = None;
             }
         });
-        assert_eq!(outcome.reason, EndReason::Discarded);
-        assert!(outcome.step < want.0.len() as u64);
+        assert_eq!((outcome.reason, outcome.step), (EndReason::Discarded, 11));
+        let newest = checkpoint::newest(&parts).unwrap();
         std::io::Write::write_all(&mut files::append(&parts.join("log.jsonl")).unwrap(), b"{\"event\":\"st").unwrap();
         let mut again = job(Some(&parts), &settings);
         again.resume = true;
         let (events, resumed) = run(again, |_, _| {});
         assert_eq!(resumed.reason, EndReason::Finished, "{:?}", resumed.message);
         let (steps, _) = numbers(&events);
-        assert!(steps[0].0 > 0 && steps[0].0 % 4 == 0, "resumed from a checkpoint, at {}", steps[0].0);
+        assert!(steps[0].0 >= 8, "every fourth step is kept, and it went on at {}", steps[0].0);
+        assert_eq!(Some(checkpoint::path_of(&parts, steps[0].0)), newest);
         assert_eq!(numbers(&logged(&parts)), want, "the log reads as if nothing had happened");
         let end = |folder: &Path| {
             let newest = checkpoint::newest(folder).unwrap().unwrap();
