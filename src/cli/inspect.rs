@@ -116,6 +116,15 @@ fn summary(o: &Overview) -> String {
     for s in &o.signatures {
         out += &format!("  signature {}: {} → {}\n", s.name, s.inputs.join(", "), s.outputs.join(", "));
     }
+    if o.entry_points.len() > 1 {
+        out += "  ways into the file (choose with --signature):\n";
+    }
+    for e in o.entry_points.iter().filter(|_| o.entry_points.len() > 1) {
+        let marks = [(e.is_open, "open"), (e.is_default, "default")];
+        let marks: Vec<&str> = marks.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+        let marks = if marks.is_empty() { String::new() } else { format!(" ({})", marks.join(", ")) };
+        out += &format!("    {}: {} → {}{marks}\n", e.choice, e.inputs.join(", "), e.outputs.join(", "));
+    }
     for p in &o.placeholders {
         out += &format!("  placeholder {} {} {}\n", p.name, p.dtype, report::shape(&p.shape));
     }

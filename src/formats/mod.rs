@@ -5,6 +5,7 @@
 //! folder, a `mod` line, an entry in [`ALL`].
 
 pub mod about;
+pub mod entry;
 pub mod folders;
 pub mod foreign;
 pub mod named;
@@ -20,6 +21,7 @@ use crate::base::{Diagnostic, Reporter, files};
 use crate::graph::{Graph, GraphPatch, Span};
 use crate::lower::Dialect;
 
+pub use entry::{EntryPoint, entry_points};
 pub use source::Source;
 
 /// A format that can be opened.
@@ -68,6 +70,8 @@ pub struct Read {
     pub assets: Assets,
     /// The checkpoint that holds the values of variables, where they have files of their own.
     pub variables: Option<Arc<tensorflow::variables::Variables>>,
+    /// Empty where the graph's own signatures say it.
+    pub entry_points: Vec<EntryPoint>,
 }
 
 impl Read {
@@ -81,6 +85,7 @@ impl Read {
             converted: None,
             assets: Assets::default(),
             variables: None,
+            entry_points: Vec::new(),
         }
     }
 }
@@ -110,6 +115,8 @@ pub struct Imported {
     pub path: PathBuf,
     pub diagnostics: Vec<Diagnostic>,
     pub assets: Assets,
+    /// The ways into the model, in file order.
+    pub entry_points: Vec<EntryPoint>,
     source: Source,
     graph_span: Span,
     dialect: &'static dyn Dialect,
@@ -164,6 +171,11 @@ pub fn open(path: &Path) -> Result<Imported, OpenError> {
 
 /// As [`open`]; `choice` names a signature, meta graph or tag set of a file that holds several.
 pub fn open_choosing(path: &Path, choice: Option<&str>) -> Result<Imported, OpenError> {
+    open_source(source_of(path, choice)?, path)
+}
+
+/// The file that says what the model at `path` is.
+fn source_of(path: &Path, choice: Option<&str>) -> Result<Source, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
     let described = match files::is_dir(path) {
         true => folders::description(path),
@@ -179,7 +191,7 @@ pub fn open_choosing(path: &Path, choice: Option<&str>) -> Result<Imported, Open
     };
     let mut source = Source::open(&file).map_err(io)?;
     source.choice = choice.map(str::to_owned);
-    open_source(source, path)
+    Ok(source)
 }
 
 /// As [`open`], from bytes; `path` is only remembered.
@@ -202,8 +214,13 @@ pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
         Some(v) => v.bundle.len() + read.converted.as_ref().unwrap_or(&source).bytes.len(),
         None => source.bytes.len() + read.assets.bytes,
     };
+    let entry_points = match read.entry_points.is_empty() {
+        true => entry::of_signatures(&read.graph.signatures, source.choice.as_deref()),
+        false => read.entry_points,
+    };
     let source = read.converted.unwrap_or(source);
     Ok(Imported {
+        entry_points,
         graph: Arc::new(read.graph),
         format: format.name,
         producer: read.producer,

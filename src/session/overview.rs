@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::base::Diagnostic;
+use crate::formats::EntryPoint;
 
 /// Unknown dimensions are `None`; a shape of unknown rank is `None` as a whole.
 pub type ShapeRow = Option<Vec<Option<usize>>>;
@@ -15,6 +16,8 @@ pub struct Overview {
     pub producer: String,
     pub bytes: u64,
     pub signatures: Vec<SignatureRow>,
+    /// The ways into the file: meta graphs with their signatures, as `--signature` takes them.
+    pub entry_points: Vec<EntryPoint>,
     pub nodes: Vec<NodeRow>,
     pub constants: Vec<ConstantRow>,
     pub placeholders: Vec<ValueRow>,

@@ -26,6 +26,7 @@ impl Understood {
             producer: imported.producer.clone(),
             bytes: imported.bytes,
             signatures: signatures(graph),
+            entry_points: imported.entry_points.clone(),
             nodes: self.node_rows(),
             counts: self.counts(&constants),
             constants,

@@ -169,6 +169,30 @@ fn signatures_and_meta_graphs_are_chosen() {
     assert!(tokenizer.ends_with("assets/vocab.txt") && tokenizer.exists());
 }
 
+/// Every way into a file that is listed opens what it says, and exactly one is the default.
+#[test]
+fn ways_into_a_file_are_listed_before_and_after_opening() {
+    for (path, want) in [(tags(), 4), (objects(), 3), (checkpoint(), 1)] {
+        let listed = formats::entry_points(&path).unwrap();
+        assert_eq!(listed.len(), want, "{listed:?}");
+        assert_eq!(listed.iter().filter(|e| e.is_default).count(), 1, "{listed:?}");
+        let default = formats::open(&path).unwrap();
+        assert_eq!(default.has_choice(), want > 1);
+        assert!(default.entry_points.iter().all(|e| e.is_open == e.is_default));
+        for entry in &listed {
+            let imported = formats::open_choosing(&path, Some(&entry.choice)).unwrap();
+            let open: Vec<_> = imported.entry_points.iter().filter(|e| e.is_open).collect();
+            assert_eq!(open.len(), 1);
+            assert_eq!((&open[0].choice, &open[0].outputs), (&entry.choice, &entry.outputs));
+            assert_eq!(imported.graph.signatures[0].name, entry.signature, "{}", entry.choice);
+        }
+    }
+    let listed = formats::entry_points(&tags()).unwrap();
+    let choices: Vec<&str> = listed.iter().map(|e| e.choice.as_str()).collect();
+    assert_eq!(choices, [":default", ":features", "train:default", "train:features"]);
+    assert!(listed[0].is_default && listed[0].tags.is_empty());
+}
+
 #[test]
 fn each_signature_of_an_object_graph_stands_alone() {
     let names = |choice| suggested(&overview(&objects(), choice)).into_iter().collect::<Vec<_>>();

@@ -68,6 +68,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         converted: None,
         assets: Default::default(),
         variables: None,
+        entry_points: Vec::new(),
     })
 }
 

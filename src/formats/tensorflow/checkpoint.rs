@@ -115,6 +115,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         converted: (!is_meta).then_some(meta),
         assets: Assets { tokenizer: tokenizer_beside(source), ..Assets::default() },
         variables,
+        entry_points: Vec::new(),
     })
 }
 

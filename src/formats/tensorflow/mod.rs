@@ -124,5 +124,6 @@ fn read_frozen(source: &Source, report: &mut Reporter) -> Result<Read, OpenError
         converted: None,
         assets: Default::default(),
         variables: None,
+        entry_points: Vec::new(),
     })
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::base::{Reporter, files};
 use crate::formats::folders::tokenizer_beside;
 use crate::formats::source::Source;
-use crate::formats::wire::{Content, Scanner};
-use crate::formats::{Assets, Format, OpenError, Read};
+use crate::formats::wire::{Content, Scanner, WireError};
+use crate::formats::{Assets, EntryPoint, Format, OpenError, Read};
 
 use super::checkpoint::{finish, producer};
 use super::meta_graph::{self, MetaGraph, RawSignature};
@@ -36,8 +36,8 @@ const DEFAULT_SIGNATURE: &str = "serving_default";
 /// What TF1-Hub calls it.
 const HUB_SIGNATURE: &str = "default";
 
-/// A version number, then messages 2 alone. ONNX begins alike, with its producer's name, but goes on with other numbers.
-fn is_saved_model(source: &Source) -> bool {
+/// Whether a file is one: a version number, then messages 2 alone. ONNX begins alike, with its producer's name, but goes on with other numbers.
+pub fn is_saved_model(source: &Source) -> bool {
     let mut s = Scanner::new(&source.bytes);
     let (mut at, end) = (0, source.bytes.len());
     let first = s.field(&mut at, end);
@@ -60,15 +60,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let broken = |e| OpenError::Broken { name: source.name.clone(), format: SAVED_MODEL.label, source: e };
     let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
     let mut s = Scanner::new(&source.bytes);
-    let all = s.all();
-    let mut heads: Vec<MetaGraph> = Vec::new();
-    s.each_field(all, |s, field| {
-        if field.number == 2 {
-            heads.push(meta_graph::read(s, field.range()?)?);
-        }
-        Ok::<_, crate::formats::wire::WireError>(())
-    })
-    .map_err(broken)?;
+    let heads = heads(&mut s).map_err(broken)?;
     let (at, signature) = choose(&heads, source.choice.as_deref()).map_err(unsupported)?;
     let head = &heads[at];
     if head.graph.is_empty() {
@@ -95,7 +87,56 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         converted: None,
         assets: Assets { tokenizer: tokenizer(source), ..Assets::default() },
         variables,
+        entry_points: entries(&heads, Some((at, signature.as_deref()))),
     })
+}
+
+/// All meta graphs, without their graphs.
+fn heads(s: &mut Scanner<'_>) -> Result<Vec<MetaGraph>, WireError> {
+    let mut out: Vec<MetaGraph> = Vec::new();
+    let all = s.all();
+    s.each_field(all, |s, field| {
+        if field.number == 2 {
+            out.push(meta_graph::read(s, field.range()?)?);
+        }
+        Ok::<_, WireError>(())
+    })?;
+    Ok(out)
+}
+
+/// Every meta graph with every signature, without reading a graph.
+pub fn entry_points(source: &Source) -> Result<Vec<EntryPoint>, OpenError> {
+    let mut s = Scanner::new(&source.bytes);
+    let broken = |e| OpenError::Broken { name: source.name.clone(), format: SAVED_MODEL.label, source: e };
+    Ok(entries(&heads(&mut s).map_err(broken)?, None))
+}
+
+fn entries(heads: &[MetaGraph], open: Option<(usize, Option<&str>)>) -> Vec<EntryPoint> {
+    let Ok((usual, default)) = choose(heads, None) else { return Vec::new() };
+    let names = |pairs: &[(String, String)]| pairs.iter().map(|(alias, _)| alias.clone()).collect();
+    let mut out = Vec::new();
+    for (at, head) in heads.iter().enumerate() {
+        let nameless = [RawSignature::default()];
+        let signatures = if head.signatures.is_empty() { &nameless[..] } else { &head.signatures[..] };
+        for s in signatures {
+            let choice = match (heads.len(), s.name.as_str()) {
+                (1, name) => name.to_owned(),
+                (_, "") => tags(head),
+                (_, name) => format!("{}:{name}", tags(head)),
+            };
+            let named = Some(s.name.as_str()).filter(|n| !n.is_empty());
+            out.push(EntryPoint {
+                choice,
+                tags: head.tags.clone(),
+                signature: s.name.clone(),
+                inputs: names(&s.inputs),
+                outputs: names(&s.outputs),
+                is_default: at == usual && named == default.as_deref(),
+                is_open: open == Some((at, named)),
+            });
+        }
+    }
+    out
 }
 
 /// A vocabulary among the assets, else beside the model.
