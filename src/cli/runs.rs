@@ -86,7 +86,7 @@ fn results(rows: &[RunRow]) -> String {
     let heads: Vec<String> = ["run", "ended", "steps", "seconds", "train loss"]
         .map(str::to_owned)
         .into_iter()
-        .chain(shown.iter().map(|m| format!("best {m}")))
+        .chain(shown.iter().map(|m| format!("best: {}", metrics::title(m))))
         .collect();
     let line = |(row, best): (&RunRow, &BTreeMap<String, (u64, f64)>)| {
         let ended = row.log.end.as_ref().map_or("running or killed".to_owned(), |e| word(&e.0));

@@ -9,6 +9,7 @@ use crate::base::{Reporter, files};
 use crate::session::recipe::Recipe;
 use crate::session::tables::{self, Evaluation, Subject};
 use crate::session::{Session, beside, run};
+use crate::train::metrics::title;
 
 use super::model_args::ModelArgs;
 use super::report;
@@ -114,10 +115,10 @@ const MAX_SHOWN: usize = 40;
 
 fn print(found: &Evaluation) {
     if let Some(loss) = found.loss {
-        println!("loss {loss:.6}");
+        println!("{} {loss:.6}", title("loss"));
     }
     for (name, value) in &found.metrics {
-        println!("{name} {value:.6}");
+        println!("{} {value:.6}", title(name));
     }
     for (head, table) in [("class", &found.classes), ("entity", &found.entities)] {
         if table.is_empty() || table.len() > MAX_SHOWN {

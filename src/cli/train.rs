@@ -296,8 +296,9 @@ impl Lines {
                 println!("epoch {epoch} step {step}: loss {loss:.4}, lr {lr:.2e}, {examples_per_sec:.0} examples/s");
             }
             TrainEvent::Eval { epoch, split, loss, metrics, .. } => {
-                let shown =
-                    ["accuracy", "f1", "mse"].iter().filter_map(|m| Some(format!(", {m} {:.4}", metrics.get(*m)?)));
+                let shown = ["accuracy", "f1", "entity_f1", "mse"]
+                    .iter()
+                    .filter_map(|m| Some(format!(", {} {:.4}", crate::train::metrics::title(m), metrics.get(*m)?)));
                 println!("epoch {epoch} {split}: loss {loss:.4}{}", shown.collect::<String>());
             }
             TrainEvent::Checkpoint { path, .. } => tracing::info!("checkpoint {path}"),

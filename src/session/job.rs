@@ -1,5 +1,6 @@
 //! What the trainer runs: programs of this session, made for the shapes of each batch.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use crate::engine::{ConstantStore, Executable};
@@ -9,9 +10,11 @@ use crate::tensor::Tensor;
 use crate::train::step::ShapeKey;
 use crate::train::{Phase, ProgramStep, Step, StepError, StepFactory, StepProgram};
 
+use super::cached_step::{CachedStep, Shorter};
 use super::compute::{Ask, Gradients, Mode, Prepared};
 use super::error::SessionError;
-use super::prefix::{self, CachedStep, Kept};
+use super::kept::Kept;
+use super::prefix;
 use super::understand::Understood;
 
 /// Makes executables for a trainer. Parameters are those of [`Understood::trainable`], in that order; feeds go by the
@@ -28,6 +31,10 @@ pub struct SessionSteps {
     built_in: Vec<String>,
     /// What the frozen part gave, where it is kept.
     kept: Option<Arc<Mutex<Kept>>>,
+    /// The frozen part at other lengths, by frontier.
+    shorter: Vec<(u64, Arc<Mutex<Shorter>>)>,
+    /// Whether a text is padded differently from batch to batch.
+    varies: bool,
 }
 
 fn step_error(e: impl ToString) -> StepError {
@@ -50,11 +57,22 @@ impl SessionSteps {
 
     /// Computes `logits` alone, in evaluation mode.
     pub fn inference(understood: Arc<Understood>, logits: Option<Value>) -> Self {
-        Self { understood, constants: ConstantStore::default(), loss: None, logits, built_in: Vec::new(), kept: None }
+        Self {
+            understood,
+            constants: ConstantStore::default(),
+            loss: None,
+            logits,
+            built_in: Vec::new(),
+            kept: None,
+            shorter: Vec::new(),
+            varies: false,
+        }
     }
 
-    /// Keeps what the frozen part gives, up to so many bytes; 0 keeps nothing.
-    pub fn keep_frozen(mut self, bytes: usize) -> Self {
+    /// Keeps what the frozen part gives, up to so many bytes; 0 keeps nothing. `varies`: a text is padded to the longest of
+    /// its batch; then it is computed at a length of its own where padding changes nothing.
+    pub fn keep_frozen(mut self, bytes: usize, varies: bool) -> Self {
+        self.varies = varies;
         self.kept = (bytes > 0).then(|| Arc::new(Mutex::new(Kept::new(bytes))));
         self
     }
@@ -138,7 +156,8 @@ impl SessionSteps {
         }
         let (rest, names) = self.build(&ask)?;
         let name_of = |v: &Value| names.iter().find(|(_, f)| f == v).map(|(n, _)| n.clone());
-        let values = frontier.values.iter().map(name_of).zip(shapes).map(|(name, (_, dims))| (name, dims));
+        let values = frontier.values.iter().map(name_of).zip(shapes).map(|(name, (dtype, dims))| (name, dtype, dims));
+        let id = id_of(ask.mode, &frontier.values);
         let fed_name = |wanted: &str| {
             let plain = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
             feeds.iter().find(|(n, _)| plain(n) == plain(wanted)).map_or(wanted, |(n, _)| n.as_str()).to_owned()
@@ -147,11 +166,34 @@ impl SessionSteps {
             prefix_feeds: program.feeds.iter().map(|f| fed_name(&f.name)).collect(),
             example_feeds: examples.iter().map(|i| feeds[*i].0.clone()).collect(),
             values: values.collect(),
+            n_examples: n,
+            shorter: self.varies.then(|| self.shorter(id, ask.mode, &frontier.values)),
+            frontier: id,
             prefix: Executable::new(program, &[], &mut self.constants).map_err(step_error)?,
             rest,
             kept,
         }))
     }
+}
+
+impl SessionSteps {
+    /// The frozen part at other lengths, shared by the steps of a phase.
+    fn shorter(&mut self, id: u64, mode: Mode, values: &[Value]) -> Arc<Mutex<Shorter>> {
+        if let Some((_, found)) = self.shorter.iter().find(|(k, _)| *k == id) {
+            return found.clone();
+        }
+        let made = Arc::new(Mutex::new(Shorter::new(self.understood.clone(), mode, values.to_vec())));
+        self.shorter.push((id, made.clone()));
+        made
+    }
+}
+
+/// Tells frontiers apart.
+fn id_of(mode: Mode, values: &[Value]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (mode == Mode::Train).hash(&mut hasher);
+    values.iter().for_each(|v| v.idx().hash(&mut hasher));
+    hasher.finish()
 }
 
 impl StepFactory for SessionSteps {

@@ -8,6 +8,7 @@ use crate::program::{Program, Value};
 use crate::train::losses::{self, Labels};
 use crate::train::metrics::Task;
 
+use super::binary;
 use super::error::SessionError;
 use super::recipe::DataChoice;
 use super::understand::Understood;
@@ -26,7 +27,7 @@ pub fn target(understood: &Understood, sample: &DataSet, data: &DataChoice) -> T
     match understood.objective.attached {
         Some(attached) => target_of_loss(attached.kind),
         _ if finds(understood, CLASS_LOSSES).is_some() => Target::Classes,
-        _ if finds(understood, &["sigmoid_cross_entropy"]).is_some() => Target::Marks,
+        _ if guess_score(understood).is_some() => Target::Marks,
         _ if holds_numbers(sample, data) => Target::Values,
         _ => Target::Classes,
     }
@@ -239,9 +240,17 @@ fn ignored_label(understood: &Understood, program: &Program, labels: Value) -> i
     IGNORED
 }
 
-/// What a softmax cross-entropy on the way to the loss reads.
+/// What a cross-entropy on the way to the loss reads.
 pub fn guess_logits(understood: &Understood) -> Option<Value> {
-    finds(understood, CLASS_LOSSES)
+    finds(understood, CLASS_LOSSES).or_else(|| guess_score(understood))
+}
+
+/// What a sigmoid cross-entropy on the way to the loss reads.
+fn guess_score(understood: &Understood) -> Option<Value> {
+    let mut program = understood.program.clone();
+    program.outputs.clone_from(&understood.objective.values);
+    let live = live_values(&program);
+    binary::score_of_loss(&program, |v| live[v.idx()])
 }
 
 /// The first operand of the last live instruction of one of these names.

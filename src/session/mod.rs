@@ -8,6 +8,8 @@
 pub mod adapters;
 pub mod bench_plan;
 pub mod beside;
+mod binary;
+mod cached_step;
 pub mod change;
 pub mod compute;
 pub mod demo;
@@ -20,6 +22,7 @@ pub mod file;
 pub mod heads;
 pub mod history;
 pub mod job;
+mod kept;
 pub mod lengths;
 mod mapping;
 pub mod model;

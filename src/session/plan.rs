@@ -9,13 +9,14 @@ use crate::data::order::{BatchOptions, PadTo};
 use crate::data::shuffle::stratified_split;
 use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
 use crate::data::{
-    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, PixelScale,
+    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, PixelScale, Target,
     Targets, TokenBatches,
 };
 use crate::program::Value;
 use crate::train::metrics::Task;
 use crate::train::settings::{Padding, Settings};
 
+use super::binary;
 use super::error::SessionError;
 use super::lengths;
 use super::mapping;
@@ -58,12 +59,19 @@ impl DataPlan {
             Some(name) => Some(understood.names()?.value(name)?),
             None => understood.objective.logits.or_else(|| mapping::guess_logits(&understood)),
         };
-        let columns = Columns {
+        let mut columns = Columns {
             text: data.text.clone(),
             label: mapping::label_columns(&data),
             target: mapping::target(&understood, sample, &data),
             skip: settings.data.skip_bad_rows,
         };
+        let has_one_output = logits.is_some_and(|v| binary::width(&understood.program, v) == Some(1));
+        if has_one_output {
+            columns.target = binary::target(columns.target, sample, &columns);
+        }
+        let is_score = columns.target == Target::Marks || (has_one_output && columns.target == Target::Classes);
+        let before = |v| binary::before_sigmoid(&understood.program, v).unwrap_or(v);
+        let logits = if is_score { logits.map(before) } else { logits };
         let feeds = mapping::feeds(&understood, &data, logits, sample)?;
         let tokenizer = open_tokenizer(&understood, &data, reporter)?;
         let mut plan = Self { understood, data, settings, feeds, logits, columns, tokenizer, max_length: 0 };
@@ -117,17 +125,27 @@ impl DataPlan {
         (is_own_head && own.names().iter().all(knows)).then(|| LabelVocabulary::from_names(names.clone()))
     }
 
+    /// Where the model has one output, the classes say what it means, because data to evaluate on need not have all.
+    pub fn settle(&mut self, labels: Option<&LabelVocabulary>) {
+        let width = self.logits.and_then(|v| binary::width(&self.understood.program, v));
+        if width == Some(1) {
+            self.columns.target = binary::target_of(self.columns.target, labels);
+        }
+    }
+
     fn check_width(&self, labels: &LabelVocabulary) -> Result<(), SessionError> {
         let Some(logits) = self.logits else { return Ok(()) };
-        let shape = &self.understood.program.fact(logits).shape;
-        let width = shape.rank().and_then(|r| shape.dim(r.checked_sub(1)?));
-        match width {
-            Some(w) if w > 1 && labels.len() > w => Err(SessionError::Choice(format!(
-                "the data has {} classes ({}), but {} has {w} outputs: graft a head for {} classes, or name another label \
+        let width = binary::width(&self.understood.program, logits);
+        // One output tells two classes apart.
+        let most = width.map(|w| if w == 1 && self.columns.target == Target::Classes { 2 } else { w });
+        match (width, most) {
+            (Some(w), Some(most)) if labels.len() > most => Err(SessionError::Choice(format!(
+                "the data has {} classes ({}), but {} has {w} {}: graft a head for {} classes, or name another label \
                  column with --label",
                 labels.len(),
                 labels.names().iter().take(12).cloned().collect::<Vec<_>>().join(", "),
                 self.understood.program.describe(logits),
+                if w == 1 { "output" } else { "outputs" },
                 labels.len()
             ))),
             _ => Ok(()),
@@ -272,6 +290,12 @@ impl DataPlan {
             },
             buckets: training && settings.data.buckets,
         }
+    }
+
+    /// Whether a text may be padded differently from batch to batch.
+    pub fn pads_by_batch(&self) -> bool {
+        let has_text = self.feeds.iter().any(|f| f.feature.is_text());
+        has_text && matches!(self.options(None, false).pad, PadTo::Longest { .. })
     }
 
     fn images(&self) -> ImageOptions {

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::tensor::Tensor;
 use crate::train::evaluate::{Scores, probabilities};
 use crate::train::executables::Executables;
-use crate::train::metrics::{ClassRow, Task, argmax};
+use crate::train::metrics::{ClassRow, Task, argmax, pairs};
 use crate::train::protocol::Metrics;
 
 use super::error::SessionError;
@@ -119,8 +119,9 @@ pub fn evaluate<'a>(
     let own = data.map(Path::to_owned).or_else(|| choice.validation.as_ref().map(Into::into));
     let path = own.clone().unwrap_or_else(|| (&choice.train).into());
     let set = plan::open(&path, &choice, skip, reporter)?;
-    let plan = DataPlan::new(understood.clone(), &set, reporter)?;
+    let mut plan = DataPlan::new(understood.clone(), &set, reporter)?;
     let labels = subject.labels(&plan, reporter)?;
+    plan.settle(labels.as_ref());
     let opened = plan.opened(set, labels.as_ref())?;
     let rows = match own {
         Some(_) => plan.usable(&opened, (0..opened.set.len()).collect(), reporter),
@@ -200,6 +201,13 @@ impl Mistakes {
             Task::Classes { names, ignore, .. } => {
                 let name = |i: usize| names.get(i).cloned().unwrap_or_else(|| i.to_string());
                 if let [label] = truth {
+                    let both;
+                    let said = if said.len() == 1 && names.len() == 2 {
+                        both = pairs(said);
+                        &both[..]
+                    } else {
+                        said
+                    };
                     let (label, predicted) = (*label as usize, argmax(said));
                     let p = probabilities(said, said.len()).get(label).copied().unwrap_or(0.0);
                     return (label != predicted).then(|| (1.0 - p, name(label), name(predicted), p));
@@ -285,11 +293,12 @@ pub fn predict<'a>(
     let choice = plan::choice(&understood)?;
     let skip = training::settings(&understood.recipe)?.data.skip_bad_rows;
     let set = plan::open(data, &super::recipe::DataChoice { label: None, ..choice }, skip, reporter)?;
-    let plan = DataPlan::new(understood.clone(), &set, reporter)?;
+    let mut plan = DataPlan::new(understood.clone(), &set, reporter)?;
     let logits = plan.logits.ok_or_else(|| {
         SessionError::Choice("nothing says which value holds the predictions; name it with --logits".to_owned())
     })?;
     let labels = subject.labels(&plan, reporter)?;
+    plan.settle(labels.as_ref());
     let opened = Opened { set, targets: Arc::new(Targets::None) };
     let rows = (0..opened.set.len()).collect();
     let mut executables = Executables::new(
@@ -306,6 +315,9 @@ pub fn predict<'a>(
     Ok(match plan.columns.target {
         Target::Values => scores.chunks_exact(width.max(1)).map(number).collect(),
         Target::Marks => scores.chunks_exact(width.max(1)).map(|row| marks(row, names)).collect(),
+        Target::Classes if width == 1 => {
+            pairs(&scores).chunks_exact(2).map(|row| class(&probabilities(row, 2), names)).collect()
+        }
         Target::Classes => {
             probabilities(&scores, width).chunks_exact(width.max(1)).map(|row| class(row, names)).collect()
         }

@@ -44,7 +44,8 @@ pub fn job(session: &Session, start: Start, reporter: &mut Reporter) -> Result<J
     let (train, validation) = sources(&plan, set, labels.as_ref(), reporter)?;
     let (task, logits) = (plan.task(&train.1, labels.as_ref()), plan.logits);
     let folder = start.folder.clone();
-    let job = training::job(session, understood, Sources { train: train.0, validation, task, logits }, start)?;
+    let varies = plan.pads_by_batch();
+    let job = training::job(session, understood, Sources { train: train.0, validation, task, logits, varies }, start)?;
     if let Some(folder) = folder {
         keep_decisions(session, &folder, &plan, labels.as_ref())?;
     }

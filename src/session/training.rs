@@ -61,7 +61,7 @@ pub fn on_arrays(
     job(
         session,
         understood,
-        Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None },
+        Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None, varies: false },
         start,
     )
 }
@@ -82,6 +82,8 @@ pub struct Sources {
     pub validation: Option<Box<dyn BatchSource>>,
     pub task: Task,
     pub logits: Option<Value>,
+    /// Texts are padded to the longest of their batch.
+    pub varies: bool,
 }
 
 /// The job for given sources. Writes the recipe into the run's folder first, so that a run always says what was trained.
@@ -101,7 +103,8 @@ pub fn job(
         ));
     }
     let rates = understood.rates(settings.optimizer.lr, settings.optimizer.layer_decay)?;
-    let steps = SessionSteps::new(understood.clone(), sources.logits)?.keep_frozen(settings.training.cache_bytes);
+    let steps = SessionSteps::new(understood.clone(), sources.logits)?
+        .keep_frozen(settings.training.cache_bytes, sources.varies);
     if let Some(folder) = &start.folder {
         prepare_folder(folder, session, start.resume)?;
     }

@@ -4,7 +4,7 @@ use crate::data::source::Batch;
 use crate::tensor::Tensor;
 
 use super::evaluate::probabilities;
-use super::metrics::{Task, argmax};
+use super::metrics::{Task, argmax, pairs};
 use super::protocol::Sample;
 
 /// Scores that are kept for one evaluation; beyond that (a vocabulary of classes) there are no samples.
@@ -36,12 +36,15 @@ impl Samples {
     /// Takes the examples of a batch that count.
     pub(super) fn add(&mut self, batch: &Batch, prediction: &Tensor) {
         let Some(labels) = batch.labels.as_ref().filter(|l| l.rank() <= 1).and_then(Tensor::to_i64s) else { return };
-        let width = prediction.shape().last().copied().unwrap_or(0);
+        let is_single = self.classes == 2 && prediction.len() == labels.len();
+        let width = if is_single { 2 } else { prediction.shape().last().copied().unwrap_or(0) };
         let n = batch.n_examples.min(batch.rows.len()).min(labels.len());
-        if width != self.classes || prediction.len() < n * width || self.scores.len() + n * width > MAX_SCORES {
+        let each = if is_single { 1 } else { width };
+        if width != self.classes || prediction.len() < n * each || self.scores.len() + n * width > MAX_SCORES {
             return;
         }
         let Some(scores) = prediction.to_f64s() else { return };
+        let scores = if is_single { pairs(&scores) } else { scores };
         self.rows.extend(&batch.rows[..n]);
         self.labels.extend(&labels[..n]);
         self.scores.extend(&scores[..n * width]);

@@ -19,6 +19,8 @@ pub enum Task {
     #[default]
     None,
     /// Predictions `[…, classes]` (logits or probabilities), labels `[…]` of class indices.
+    ///
+    /// Two classes may have one score, that of the second.
     Classes {
         names: Vec<String>,
         /// Positions with this label do not count.
@@ -50,23 +52,23 @@ pub const ALL: &[MetricInfo] = &[
     metric("loss", "Loss", false, "Mean of the objective over examples."),
     metric("accuracy", "Accuracy", true, "Share of correct predictions."),
     metric("f1", "F1", true, "Of class 1 where there are two classes, else the macro mean."),
-    metric("f1_macro", "F1 (macro)", true, "Mean of the classes' F1; each class counts the same."),
-    metric("f1_micro", "F1 (micro)", true, "From counts over all classes together."),
-    metric("f1_weighted", "F1 (weighted)", true, "Mean of the classes' F1, weighted by their size."),
+    metric("f1_macro", "F1, macro", true, "Mean of the classes' F1; each class counts the same."),
+    metric("f1_micro", "F1, micro", true, "From counts over all classes together."),
+    metric("f1_weighted", "F1, weighted", true, "Mean of the classes' F1, weighted by their size."),
     metric("precision", "Precision", true, "Of class 1 where there are two classes, else the macro mean."),
     metric("recall", "Recall", true, "Of class 1 where there are two classes, else the macro mean."),
-    metric("precision_macro", "Precision (macro)", true, "Mean of the classes' precision."),
-    metric("recall_macro", "Recall (macro)", true, "Mean of the classes' recall."),
-    metric("precision_micro", "Precision (micro)", true, "From counts over all classes together."),
-    metric("recall_micro", "Recall (micro)", true, "From counts over all classes together."),
-    metric("precision_weighted", "Precision (weighted)", true, "Mean, weighted by the classes' size."),
-    metric("recall_weighted", "Recall (weighted)", true, "Mean, weighted by the classes' size."),
+    metric("precision_macro", "Precision, macro", true, "Mean of the classes' precision."),
+    metric("recall_macro", "Recall, macro", true, "Mean of the classes' recall."),
+    metric("precision_micro", "Precision, micro", true, "From counts over all classes together."),
+    metric("recall_micro", "Recall, micro", true, "From counts over all classes together."),
+    metric("precision_weighted", "Precision, weighted", true, "Mean, weighted by the classes' size."),
+    metric("recall_weighted", "Recall, weighted", true, "Mean, weighted by the classes' size."),
     metric("mcc", "MCC", true, "Matthews correlation coefficient."),
     metric("auc", "AUC", true, "Area under the ROC curve; with several classes the mean of one against the rest."),
     metric("entity_f1", "Entity F1", true, "F1 of whole entities (micro), as seqeval."),
     metric("entity_precision", "Entity precision", true, "Precision of whole entities."),
     metric("entity_recall", "Entity recall", true, "Recall of whole entities."),
-    metric("entity_f1_macro", "Entity F1 (macro)", true, "Mean of the entity types' F1."),
+    metric("entity_f1_macro", "Entity F1, macro", true, "Mean of the entity types' F1."),
     metric("exact_match", "Exact match", true, "Share of examples with every label right."),
     metric("mse", "MSE", false, "Mean squared error."),
     metric("rmse", "RMSE", false, "Root of the mean squared error."),
@@ -131,6 +133,11 @@ impl Collector {
             Task::None => {}
             Task::Classes { names, ignore, entities } => {
                 let width = prediction.shape().last().copied().unwrap_or(0);
+                // One score for two classes.
+                if names.len() == 2 && p.len() == labels.len() {
+                    self.add_classes(&pairs(&p[..l.len()]), l, 2, ignore, None);
+                    return;
+                }
                 // Predictions may come with batch and positions in one axis; their number is that of the labels.
                 if width == 0 || p.len() != labels.len() * width {
                     return;
@@ -244,6 +251,16 @@ impl Collector {
 pub fn for_step(report: &Report) -> Metrics {
     let keep = ["accuracy", "mse"];
     report.metrics.iter().filter(|(k, _)| keep.contains(&k.as_str())).map(|(k, v)| (k.clone(), *v)).collect()
+}
+
+/// Scores of two classes from one score x of the second: 0 and x, whose softmax is 1 − sigmoid(x) and sigmoid(x).
+pub fn pairs(scores: &[f64]) -> Vec<f64> {
+    scores.iter().flat_map(|&x| [0.0, x]).collect()
+}
+
+/// What a metric is called in tables and on axes; names that are not in [`ALL`] lose their underscores.
+pub fn title(name: &str) -> String {
+    find(name).map_or_else(|| name.replace('_', " "), |m| m.label.to_owned())
 }
 
 /// Index of the largest number; the first one where several are.
