@@ -160,7 +160,16 @@ fn without_nan_of_pow(case: &Case, want: &Tensor, got: &Tensor) -> Tensor {
 
 #[test]
 fn outputs_and_gradients_are_those_of_tensorflow() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ops_tf");
+    check_all("fixtures/ops_tf");
+}
+
+#[test]
+fn rarer_ops_too() {
+    check_all("fixtures/ops_tf_more");
+}
+
+fn check_all(folder: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let text = std::fs::read_to_string(folder.join("ops.json")).expect("the index is there");
     let index: Index = serde_json::from_str(&text).expect("the index is sound");
     let arrays = io::read(&folder.join("ops.npz")).expect("the arrays can be read");

@@ -23,7 +23,8 @@ impl Dialect for TensorFlow {
     fn declares_shapes(&self, node: &Node) -> bool {
         // Handles and flows are scalars in the file, dense lists for us; loops hand them on.
         let passes_on = matches!(node.op.as_str(), "Exit" | "RefExit" | "While" | "StatelessWhile" | "_While");
-        !passes_on && !node.op.starts_with("TensorArray") && !node.op.starts_with("TensorList")
+        let is_list = ["TensorArray", "TensorList", "EmptyTensorList"].iter().any(|p| node.op.starts_with(p));
+        !passes_on && !is_list
     }
 
     fn compose(&self, new: &NewNode<'_>) -> Option<Composed> {
@@ -34,13 +35,11 @@ impl Dialect for TensorFlow {
         let function = |name: &str| node.attr(name).and_then(Attr::as_str).unwrap_or_default().to_owned();
         match node.op.as_str() {
             "Identity" | "IdentityN" | "Snapshot" | "RefIdentity" | "CheckNumerics" | "CheckNumericsV2" | "Print"
-            | "DebugIdentity" | "DebugIdentityV2" | "EnsureShape" | "ReadVariableOp" | "_Retval" | "_DeviceRetval" => {
-                Structure::Alias
-            }
+            | "DebugIdentity" | "DebugIdentityV2" | "GuaranteeConst" | "Copy" | "CopyHost" | "EnsureShape"
+            | "ReadVariableOp" | "_Retval" | "_DeviceRetval" => Structure::Alias,
             "PlaceholderWithDefault" => Structure::Default,
-            "NoOp" | "Assert" | "ControlTrigger" | "SaveV2" | "MergeV2Checkpoints" | "PrintV2" | "Abort" => {
-                Structure::Effect
-            }
+            "NoOp" | "Assert" | "ControlTrigger" | "SaveV2" | "MergeV2Checkpoints" | "PrintV2" | "Abort"
+            | "TensorArrayClose" | "TensorArrayCloseV2" | "TensorArrayCloseV3" => Structure::Effect,
             "Switch" | "RefSwitch" => Structure::Switch,
             "_SwitchN" => Structure::SwitchN,
             "Merge" | "RefMerge" => Structure::Merge,

@@ -51,6 +51,12 @@ const NAMED: &[(&[&str], &[&str])] = &[
     (&["CudnnRNN"], &["output", "output_h", "output_c", "reserve_space"]),
     (&["CudnnRNNV2", "CudnnRNNV3"], &["output", "output_h", "output_c", "reserve_space", "host_reserved"]),
     (&["StatelessRandomGetKeyCounter"], &["key", "counter"]),
+    (&["StatelessRandomGetKeyCounterAlg"], &["key", "counter", "alg"]),
+    (
+        &["FakeQuantWithMinMaxVarsGradient", "FakeQuantWithMinMaxVarsPerChannelGradient"],
+        &["backprops_wrt_input", "backprop_wrt_min", "backprop_wrt_max"],
+    ),
+    (&["QuantizeAndDequantizeV4Grad"], &["input_backprop", "input_min_backprop", "input_max_backprop"]),
     (&["NonMaxSuppressionV4"], &["selected_indices", "valid_outputs"]),
     (&["NonMaxSuppressionV5"], &["selected_indices", "selected_scores", "valid_outputs"]),
     (&["CombinedNonMaxSuppression"], &["nmsed_boxes", "nmsed_scores", "nmsed_classes", "valid_detections"]),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::ops::index::Range;
 use crate::ops::make;
 use crate::program::op::arity;
 use crate::program::{Builder, Call, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
@@ -21,7 +22,8 @@ pub static WRITE: OpInfo = OpInfo {
     family: "control",
     summary: "Sets one row of a list, or several",
     formula: "inputs: stack [n, …], position (scalar or [k]), value […] or [k, …]; y = stack, except y[position] = value. \
-              A stack without elements counts as zeros of the value's shape; positions outside are left out",
+              A stack without elements counts as zeros of the value's shape; positions outside are left out, or make \
+              the list longer where it grows",
     examples: write_examples,
 };
 
@@ -33,8 +35,28 @@ pub struct EmptyStack {
 }
 
 /// Inputs: stack, position, value. See the file's header.
-#[derive(Clone, Debug)]
-pub struct StackWrite;
+#[derive(Clone, Debug, Default)]
+pub struct StackWrite {
+    /// Positions behind the end make the list longer.
+    pub grows: bool,
+}
+
+impl StackWrite {
+    /// The length after writing, where it is known.
+    fn length(&self, stack: &Fact, position: &Fact) -> Result<Option<usize>, Misfit> {
+        let n = stack.shape.dim(0);
+        if !self.grows {
+            return Ok(n);
+        }
+        let (Some(n), Some(at)) = (n, position.ints()) else { return Ok(None) };
+        let end = at.iter().max().map_or(0, |&last| last.saturating_add(1).max(0));
+        let end = usize::try_from(end).ok().filter(|&e| e <= LONGEST);
+        Ok(Some(n.max(end.ok_or_else(|| Misfit(format!("position {at:?} in a list that grows is out of range")))?)))
+    }
+}
+
+/// The length up to which lists grow.
+const LONGEST: usize = 1 << 24;
 
 impl Op for EmptyStack {
     fn info(&self) -> &'static OpInfo {
@@ -97,9 +119,17 @@ impl Op for StackWrite {
             return Err(Misfit::new("the position must be a scalar, or a list with a value for each entry"));
         }
         let element = dims[skipped..].iter().copied();
-        let written = PartialShape::from_partial([stack.shape.dim(0)].into_iter().chain(element));
+        let n = self.length(stack, position)?;
+        let written = PartialShape::from_partial([n].into_iter().chain(element.clone()));
         let is_empty = stack.shape.partial().is_some_and(|d| d.contains(&Some(0)));
-        let shape = if is_empty { Some(written) } else { written.merge(&stack.shape) };
+        let of_old = PartialShape::from_partial([stack.shape.dim(0)].into_iter().chain(element));
+        let shape = match of_old.merge(&stack.shape) {
+            _ if is_empty => Some(written),
+            Some(merged) => {
+                merged.partial().map(|d| PartialShape::from_partial([n].into_iter().chain(d[1..].iter().copied())))
+            }
+            None => None,
+        };
         let misfit = || Misfit::new("the value does not fit the elements that the list already has");
         Ok(vec![Fact::new(stack.dtype, shape.ok_or_else(misfit)?)])
     }
@@ -138,7 +168,17 @@ impl Op for StackWrite {
         let mut grads = vec![None; 3];
         if wanted[0] && !was_empty {
             let zeros = make::zeros_like(b, value)?;
-            grads[0] = Some(b.op(Self, &[g, position, zeros])?);
+            let mut own = g;
+            let (before, after) = (b.fact(stack).shape.dim(0), b.fact(g).shape.dim(0));
+            if self.grows && (before.is_none() || before != after) {
+                let shape = make::shape_of(b, stack)?;
+                let n = make::slice(b, shape, &[0], &[1])?;
+                let n = make::reshape(b, n, &[])?;
+                let (zero, one) = (make::scalar(b, DType::I64, 0.0), make::scalar(b, DType::I64, 1.0));
+                let rows = b.op(Range, &[zero, n, one])?;
+                own = make::gather(b, g, rows, 0)?;
+            }
+            grads[0] = Some(b.op(Self { grows: false }, &[own, position, zeros])?);
         }
         if wanted[2] {
             grads[2] = Some(make::gather(b, g, position, 0)?);
@@ -155,12 +195,10 @@ fn write(call: &mut Call<'_>, n: usize, is_i64: bool) {
     };
     let (old, value) = (call.inputs[0].bytes(), call.inputs[2].bytes());
     let out = call.outputs[0].bytes();
-    // A stack without elements becomes zeros.
-    if old.len() == out.len() {
-        out.copy_from_slice(old)
-    } else {
-        out.fill(0)
-    }
+    // A stack without elements becomes zeros, and so do rows behind its end.
+    let kept = old.len().min(out.len());
+    out[..kept].copy_from_slice(&old[..kept]);
+    out[kept..].fill(0);
     let row = out.len() / n.max(1);
     for (i, &p) in positions.iter().enumerate() {
         if let Some(p) = usize::try_from(p).ok().filter(|&p| p < n)
@@ -180,7 +218,12 @@ fn write_examples() -> Vec<Example> {
     let stack = Tensor::from_slice(&[3, 2], &[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let row = Tensor::from_slice(&[2], &[-1.0f64, -2.0]);
     let rows = Tensor::from_slice(&[2, 2], &[-1.0f64, -2.0, -3.0, -4.0]);
-    let op: Arc<dyn Op> = Arc::new(StackWrite);
+    let op: Arc<dyn Op> = Arc::new(StackWrite::default());
+    let longer = Example {
+        op: Arc::new(StackWrite { grows: true }),
+        inputs: vec![stack.clone(), Tensor::scalar(4i32), row.clone()],
+        outputs: Some(vec![Tensor::from_slice(&[5, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0, -1.0, -2.0])]),
+    };
     let case = |position: Tensor, value: &Tensor, want: [f64; 6]| Example {
         op: op.clone(),
         inputs: vec![stack.clone(), position, value.clone()],
@@ -189,5 +232,6 @@ fn write_examples() -> Vec<Example> {
     vec![
         case(Tensor::scalar(1i32), &row, [1.0, 2.0, -1.0, -2.0, 5.0, 6.0]),
         case(Tensor::from_slice(&[2], &[2i64, 0]), &rows, [-3.0, -4.0, 3.0, 4.0, -1.0, -2.0]),
+        longer,
     ]
 }

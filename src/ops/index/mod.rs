@@ -9,6 +9,7 @@ mod non_zero;
 mod one_hot;
 mod range;
 mod scatter_nd;
+mod search_sorted;
 mod unique;
 mod unique_rows;
 
@@ -27,6 +28,7 @@ pub use non_zero::NonZero;
 pub use one_hot::OneHot;
 pub use range::Range;
 pub use scatter_nd::ScatterNd;
+pub use search_sorted::SearchSorted;
 pub use unique::{SetDifference, Unique};
 pub use unique_rows::UniqueRows;
 
@@ -45,6 +47,7 @@ pub const ALL: &[&OpInfo] = &[
     &unique::UNIQUE,
     &unique::DIFFERENCE,
     &unique_rows::INFO,
+    &search_sorted::INFO,
 ];
 
 /// What happens where a written position already holds something.

@@ -2,6 +2,7 @@
 
 pub mod average;
 pub mod max;
+pub mod resample;
 pub mod resize;
 
 pub use average::{AveragePool, AveragePoolGradient};

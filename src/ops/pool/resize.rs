@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::max::values;
+use super::resample::Filter;
 use crate::ops::half::through_f32;
 use crate::ops::linalg::dims;
 use crate::ops::make;
@@ -68,6 +69,10 @@ pub enum Interpolation {
         exclude_outside: bool,
         steps: u32,
     },
+    /// The mean over what the output element covers.
+    Area,
+    /// A filter of `resample`, placed by scale and translation; the coordinates do not matter.
+    Filter(Filter),
 }
 
 /// Everything but the sizes.
@@ -123,6 +128,8 @@ impl Sampling {
                 let part = at - lower;
                 vec![(bound(lower as i64), 1.0 - part), (bound(lower as i64 + 1), part)]
             }
+            Interpolation::Area => self.area(o, input, output),
+            Interpolation::Filter(filter) => filter.weights(o, input),
             Interpolation::Cubic { a, exclude_outside, steps } => {
                 let lower = at.floor();
                 let mut part = at - lower;
@@ -147,6 +154,28 @@ impl Sampling {
                 all
             }
         }
+    }
+
+    /// Shares of the input elements between the coordinates of `o` and `o + 1` (TensorFlow's resize_area_op).
+    fn area(&self, o: usize, input: usize, output: usize) -> Vec<(usize, f32)> {
+        let scale = match self.coordinates {
+            Coordinates::AlignCorners if output > 1 => (input as f32 - 1.0) / (output as f32 - 1.0),
+            _ => input as f32 / output as f32,
+        };
+        let (from, to) = (o as f32 * scale, (o + 1) as f32 * scale);
+        let last = input as i64 - 1;
+        (from.floor() as i64..(to.ceil() as i64).min(from.floor() as i64 + input as i64 + 2))
+            .map(|i| {
+                let (start, end) = (i as f32, i as f32 + 1.0);
+                let share = match (start < from, end > to) {
+                    (true, true) => scale,
+                    (true, false) => end - from,
+                    (false, true) => to - start,
+                    (false, false) => 1.0,
+                };
+                (i.clamp(0, last) as usize, share / scale)
+            })
+            .collect()
     }
 
     /// The whole matrix, a list of `(input, weight)` for each output.
@@ -302,6 +331,8 @@ fn samplings() -> Vec<Sampling> {
         (Interpolation::Linear, Coordinates::HalfPixel),
         (cubic(-0.75, false, 1024), Coordinates::Asymmetric),
         (cubic(-0.5, true, 0), Coordinates::PytorchHalfPixel),
+        (Interpolation::Area, Coordinates::Asymmetric),
+        (Interpolation::Filter(Filter::example()), Coordinates::Asymmetric),
     ]
     .map(|(interpolation, coordinates)| Sampling { axis: 1, interpolation, coordinates, step: None })
     .into()
@@ -310,7 +341,7 @@ fn samplings() -> Vec<Sampling> {
 fn examples() -> Vec<Example> {
     let mut all: Vec<Example> = samplings()
         .into_iter()
-        .zip([5i32, 3, 7, 2, 6, 4, 5, 7])
+        .zip([5i32, 3, 7, 2, 6, 4, 5, 7, 3, 5])
         .map(|(s, size)| Example {
             op: Arc::new(Resize(s)),
             inputs: vec![values(&[2, 4, 3], 0.7), Tensor::scalar(size)],

@@ -270,7 +270,7 @@ fn pad(r: &mut Rule<'_, '_>) -> Spelled {
     Ok(smallvec![r.b.op(Pad { mode: PadMode::Constant }, &[x, paddings, value])?])
 }
 
-fn mirror_mode(r: &Rule<'_, '_>) -> Result<PadMode, Misfit> {
+pub(super) fn mirror_mode(r: &Rule<'_, '_>) -> Result<PadMode, Misfit> {
     match r.str_or("mode", "") {
         "REFLECT" => Ok(PadMode::Reflect),
         "SYMMETRIC" => Ok(PadMode::Symmetric),

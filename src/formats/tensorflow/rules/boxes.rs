@@ -16,6 +16,8 @@ pub const RULES: &[Spelling] = rows! {
     "NonMaxSuppression" => |r| non_max_suppression(r, Some(r.float_or("iou_threshold", 0.5)));
     "NonMaxSuppressionV2" => |r| non_max_suppression(r, None);
     "NonMaxSuppressionV3" => |r| non_max_suppression(r, None);
+    "NonMaxSuppressionV4" => suppression_with_count;
+    "NonMaxSuppressionV5" => suppression_with_scores;
 };
 
 /// Inputs: images [b, h, w, c], boxes [n, 4] as y1, x1, y2, x2 in units of the image, image of each box, size.
@@ -92,4 +94,50 @@ fn non_max_suppression(r: &mut Rule<'_, '_>, overlap: Option<f32>) -> Result<Out
     let kept = make::slice(r.b, kept, &[0, 2], &[-1, 1])?;
     let kept = make::reshape(r.b, kept, &[-1])?;
     Ok(smallvec![make::cast(r.b, kept, DType::I32)?])
+}
+
+/// The number of kept boxes, a scalar; and the list of them, filled up with zeros where the node says so.
+fn counted(r: &mut Rule<'_, '_>, kept: Value) -> Result<(Value, Value), Misfit> {
+    let count = make::shape_of(r.b, kept)?;
+    let scalar = make::reshape(r.b, count, &[])?;
+    let scalar = make::cast(r.b, scalar, DType::I32)?;
+    if !r.bool_or("pad_to_max_output_size", false) {
+        return Ok((kept, scalar));
+    }
+    let most = r.input(2)?;
+    let most = make::cast(r.b, most, DType::I64)?;
+    let most = make::reshape(r.b, most, &[1])?;
+    let rest = make::sub(r.b, most, count)?;
+    let zero = make::scalar(r.b, DType::I32, 0.0);
+    let rest = make::broadcast_to(r.b, zero, rest)?;
+    Ok((make::concat(r.b, &[kept, rest], 0)?, scalar))
+}
+
+/// Outputs boxes, number of valid ones.
+fn suppression_with_count(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let kept = non_max_suppression(r, None)?[0];
+    let (kept, count) = counted(r, kept)?;
+    Ok(smallvec![kept, count])
+}
+
+/// Outputs boxes, their scores, number of valid ones. A score does not decay with the overlap (`soft_nms_sigma` is 0).
+fn suppression_with_scores(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    match r.fact(5)?.scalar() {
+        Some(0.0) => {}
+        Some(sigma) => return Err(Misfit(format!("scores that decay (soft_nms_sigma {sigma}) are not supported"))),
+        None => return Err(Misfit::new("soft_nms_sigma must be a constant")),
+    }
+    let scores = r.input(1)?;
+    let kept = non_max_suppression(r, None)?[0];
+    let own = make::gather(r.b, scores, kept, 0)?;
+    let (kept, count) = counted(r, kept)?;
+    let mut padded = own;
+    if r.bool_or("pad_to_max_output_size", false) {
+        let (all, valid) = (make::shape_of(r.b, kept)?, make::shape_of(r.b, own)?);
+        let rest = make::sub(r.b, all, valid)?;
+        let zero = make::scalar_like(r.b, own, 0.0);
+        let rest = make::broadcast_to(r.b, zero, rest)?;
+        padded = make::concat(r.b, &[own, rest], 0)?;
+    }
+    Ok(smallvec![kept, padded, count])
 }

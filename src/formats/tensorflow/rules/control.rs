@@ -9,6 +9,8 @@ use crate::graph::Attr;
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::control::{EmptyStack, StackWrite};
 use crate::ops::make;
+use crate::ops::shape::Append;
+use crate::ops::sizes::{self, Size};
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, PartialShape};
 
@@ -18,16 +20,36 @@ pub const RULES: &[Spelling] = rows! {
     "TensorArrayV3" => array;
     "TensorArrayReadV3" => |r| read(r, 1, 2);
     "TensorArrayGatherV3" => |r| read(r, 1, 2);
-    "TensorArrayWriteV3" => |r| write(r, 3, 1, 2);
-    "TensorArrayScatterV3" => |r| write(r, 3, 1, 2);
+    "TensorArrayWriteV3" => |r| write(r, [3, 1, 2], false);
+    "TensorArrayScatterV3" => |r| write(r, [3, 1, 2], false);
+    "TensorArraySplitV3" => |r| split(r, 1, 2);
+    "TensorArrayConcatV3" => |r| concat(r, 1);
     "TensorArraySizeV3" => |r| Ok(smallvec![r.input(0)?]);
+    "EmptyTensorList" => empty_list;
     "TensorListReserve" => reserve;
     "TensorListFromTensor" => |r| Ok(smallvec![r.input(0)?]);
     "TensorListStack" => |r| Ok(smallvec![r.input(0)?]);
     "TensorListGetItem" => |r| read(r, 1, 0);
     "TensorListGather" => |r| read(r, 1, 0);
-    "TensorListSetItem" => |r| write(r, 0, 1, 2);
-    "TensorListLength" => length;
+    "TensorListSetItem" => |r| write(r, [0, 1, 2], r.bool_or("resize_if_index_out_of_bounds", false));
+    "TensorListScatterIntoExistingList" => |r| write(r, [0, 2, 1], false);
+    "TensorListScatter" => |r| scatter(r, false);
+    "TensorListScatterV2" => |r| scatter(r, true);
+    "TensorListSplit" => |r| split(r, 0, 2);
+    "TensorListConcat" => |r| concat(r, 0);
+    "TensorListConcatV2" => |r| concat(r, 0);
+    "TensorListConcatLists" => |r| {
+        let (a, b) = (r.input(0)?, r.input(1)?);
+        Ok(smallvec![make::concat(r.b, &[a, b], 0)?])
+    };
+    "TensorListPushBack" => |r| {
+        let (list, entry) = (r.input(0)?, r.input(1)?);
+        Ok(smallvec![r.b.op(Append, &[list, entry])?])
+    };
+    "TensorListPopBack" => pop_back;
+    "TensorListResize" => resize;
+    "TensorListElementShape" => element_shape;
+    "TensorListLength" => |r| length(r, 0);
 };
 
 /// Outputs: handle (here the length) and flow (here the empty list).
@@ -41,15 +63,28 @@ fn array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![n, r.b.op(EmptyStack { dtype, element }, &[n])?])
 }
 
-fn reserve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let dtype = r.attr("element_dtype").and_then(Attr::as_type).unwrap_or(DType::Unknown);
-    // -1 for dimensions that are not known, or a scalar where not even the rank is.
-    let element = match (r.fact(0)?.rank(), r.ints(0).ok()) {
+/// The shape of an entry as an operand says it: -1 for what is not known, a scalar where not even the rank is.
+fn stated_element(r: &Rule<'_, '_>, input: usize) -> Result<PartialShape, Misfit> {
+    Ok(match (r.fact(input)?.rank(), r.ints(input).ok()) {
         (Some(1), Some(dims)) => PartialShape::from_partial(dims.iter().map(|&d| usize::try_from(d).ok())),
         _ => PartialShape::unknown(),
-    };
+    })
+}
+
+fn element_type(r: &Rule<'_, '_>) -> DType {
+    r.attr("element_dtype").and_then(Attr::as_type).unwrap_or(DType::Unknown)
+}
+
+fn empty_list(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let op = EmptyStack { dtype: element_type(r), element: stated_element(r, 0)? };
+    let none = make::scalar(r.b, DType::I32, 0.0);
+    Ok(smallvec![r.b.op(op, &[none])?])
+}
+
+fn reserve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let op = EmptyStack { dtype: element_type(r), element: stated_element(r, 0)? };
     let n = r.input(1)?;
-    Ok(smallvec![r.b.op(EmptyStack { dtype, element }, &[n])?])
+    Ok(smallvec![r.b.op(op, &[n])?])
 }
 
 fn read(r: &mut Rule<'_, '_>, position: usize, stack: usize) -> Result<Outputs, Misfit> {
@@ -57,13 +92,82 @@ fn read(r: &mut Rule<'_, '_>, position: usize, stack: usize) -> Result<Outputs, 
     Ok(smallvec![make::gather(r.b, stack, position, 0)?])
 }
 
-fn write(r: &mut Rule<'_, '_>, stack: usize, position: usize, value: usize) -> Result<Outputs, Misfit> {
-    let inputs: [Value; 3] = [r.input(stack)?, r.input(position)?, r.input(value)?];
-    Ok(smallvec![r.b.op(StackWrite, &inputs)?])
+/// `which`: the inputs that hold list, position and value.
+fn write(r: &mut Rule<'_, '_>, which: [usize; 3], grows: bool) -> Result<Outputs, Misfit> {
+    let inputs: [Value; 3] = [r.input(which[0])?, r.input(which[1])?, r.input(which[2])?];
+    Ok(smallvec![r.b.op(StackWrite { grows }, &inputs)?])
 }
 
-fn length(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let stack = r.input(0)?;
+/// Inputs: values, positions, shape of an entry, and in the second form the number of entries (-1: as needed).
+fn scatter(r: &mut Rule<'_, '_>, has_count: bool) -> Result<Outputs, Misfit> {
+    let (values, positions) = (r.input(0)?, r.input(1)?);
+    let at = r.ints(1)?;
+    let stated = if has_count { r.ints(3)?.first().copied().unwrap_or(-1) } else { -1 };
+    let needed = at.iter().max().map_or(0, |&p| p.saturating_add(1));
+    let n = make::scalar(r.b, DType::I64, stated.max(needed) as f64);
+    let op = EmptyStack { dtype: r.b.fact(values).dtype, element: PartialShape::unknown() };
+    let stack = r.b.op(op, &[n])?;
+    Ok(smallvec![r.b.op(StackWrite::default(), &[stack, positions, values])?])
+}
+
+/// A tensor cut into entries along its first axis; they must be equally long.
+fn split(r: &mut Rule<'_, '_>, value: usize, lengths: usize) -> Result<Outputs, Misfit> {
+    let (x, parts) = (r.input(value)?, r.ints(lengths)?);
+    let Some((&first, others)) = parts.split_first() else { return Err(Misfit::new("there are no lengths")) };
+    if others.iter().any(|&n| n != first) || first < 0 {
+        return Err(Misfit(format!("parts of different lengths {parts:?} in one list are not supported")));
+    }
+    let dims: Vec<Size> = sizes::sizes_of(r.b, x)?;
+    let rest = dims.get(1..).ok_or_else(|| Misfit::new("a scalar cannot be split"))?;
+    let shape: Vec<Size> =
+        [Size::Known(parts.len() as i64), Size::Known(first)].into_iter().chain(rest.iter().copied()).collect();
+    Ok(smallvec![sizes::reshape(r.b, x, &shape)?])
+}
+
+/// All entries behind each other along their first axis; and how long each is.
+fn concat(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
+    let stack = r.input(list)?;
+    let dims = sizes::sizes_of(r.b, stack)?;
+    let [n, length, rest @ ..] = &dims[..] else { return Err(Misfit::new("scalars cannot be concatenated")) };
+    let all = sizes::times(r.b, *n, *length)?;
+    let shape: Vec<Size> = [all].into_iter().chain(rest.iter().copied()).collect();
+    let y = sizes::reshape(r.b, stack, &shape)?;
+    let (n, length) = (sizes::stack(r.b, &[*n])?, sizes::stack(r.b, &[*length])?);
+    Ok(smallvec![y, make::broadcast_to(r.b, length, n)?])
+}
+
+/// Outputs: the list without its last entry, that entry.
+fn pop_back(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let list = r.input(0)?;
+    let n = r.fact(0)?.shape.dim(0).ok_or_else(|| Misfit::new("the length of the list must be known"))?;
+    let last = (n as i64).checked_sub(1).filter(|&n| n >= 0).ok_or_else(|| Misfit::new("the list is empty"))?;
+    let others: Vec<i64> = (0..last).collect();
+    let (others, last) = (r.ints_literal(&others), make::scalar(r.b, DType::I64, last as f64));
+    Ok(smallvec![make::gather(r.b, list, others, 0)?, make::gather(r.b, list, last, 0)?])
+}
+
+/// Cut off, or with zeros behind the end.
+fn resize(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let list = r.input(0)?;
+    let n = r.ints(1)?.first().copied().filter(|n| (0..1 << 24).contains(n));
+    let n = n.ok_or_else(|| Misfit::new("the new length of the list is out of range"))?;
+    // Positions outside read zeros.
+    let old = r.fact(0)?.shape.dim(0).ok_or_else(|| Misfit::new("the length of the list must be known"))? as i64;
+    let rows: Vec<i64> = (0..n).map(|i| if i < old { i } else { i64::MAX }).collect();
+    let rows = r.ints_literal(&rows);
+    Ok(smallvec![make::gather(r.b, list, rows, 0)?])
+}
+
+fn element_shape(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let list = r.input(0)?;
+    let to = r.type_attr("shape_type").unwrap_or(DType::I32);
+    let shape = make::shape_of(r.b, list)?;
+    let shape = make::slice(r.b, shape, &[1], &[-1])?;
+    Ok(smallvec![make::cast(r.b, shape, to)?])
+}
+
+fn length(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
+    let stack = r.input(list)?;
     let shape = make::shape_of(r.b, stack)?;
     let first = make::slice(r.b, shape, &[0], &[1])?;
     let scalar = make::reshape(r.b, first, &[])?;

@@ -6,11 +6,14 @@ use smallvec::{SmallVec, smallvec};
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::conv::{Conv, ConvFilter, ConvInput, Padding, Window};
 use crate::ops::make;
+use crate::ops::pool::resize::{Coordinates, Interpolation, Sampling};
 use crate::ops::pool::{AveragePool, AveragePoolGradient, MaxPool, MaxPoolGradient, MaxPoolIndex};
+use crate::ops::shape::{Pad, PadMode, StridedMasks, StridedSlice};
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Dims, Tensor};
 
 use super::nn::channels_first;
+use super::{arrays, image};
 
 pub const RULES: &[Spelling] = &[
     Spelling { op: "Conv2D", rule: |r| conv(r, 2) },
@@ -27,12 +30,17 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "MaxPool3D", rule: |r| max_pool(r, 3) },
     Spelling { op: "MaxPoolWithArgmax", rule: max_pool_with_argmax },
     Spelling { op: "MaxPoolGrad", rule: |r| max_pool_grad(r, 2) },
+    Spelling { op: "MaxPoolGradV2", rule: |r| max_pool_grad(r, 2) },
     Spelling { op: "MaxPool3DGrad", rule: |r| max_pool_grad(r, 3) },
     Spelling { op: "AvgPool", rule: |r| average_pool(r, 2) },
     Spelling { op: "AvgPool3D", rule: |r| average_pool(r, 3) },
     Spelling { op: "AvgPoolGrad", rule: |r| average_pool_grad(r, 2) },
     Spelling { op: "AvgPool3DGrad", rule: |r| average_pool_grad(r, 3) },
-    Spelling { op: "ExtractImagePatches", rule: extract_image_patches },
+    Spelling { op: "ExtractImagePatches", rule: |r| extract_patches(r, 2) },
+    Spelling { op: "ExtractVolumePatches", rule: |r| extract_patches(r, 3) },
+    Spelling { op: "FusedPadConv2D", rule: |r| pad_and_convolve(r, false) },
+    Spelling { op: "FusedResizeAndPadConv2D", rule: |r| pad_and_convolve(r, true) },
+    Spelling { op: "Dilation2D", rule: dilation },
 ];
 
 /// An attribute with one number per axis, without batch and channels; where it is missing, ones.
@@ -187,13 +195,15 @@ fn depthwise_filter_gradient(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![make::reshape(r.b, dw, &[h, w, cin, times])?])
 }
 
-/// Window sizes: an attribute, or in `MaxPoolV2` an input; the strides likewise.
+/// Window sizes: an attribute, or in the second versions an input; the strides likewise.
 fn pool_window(r: &Rule<'_, '_>, n: usize) -> Result<(Dims, Window), Misfit> {
     let mut window = window(r, n)?;
-    if r.node.op != "MaxPoolV2" {
-        return Ok((spatial(r, "ksize", n)?, window));
-    }
-    let (size, strides) = (r.ints(1)?, r.ints(2)?);
+    let first = match r.node.op.as_str() {
+        "MaxPoolV2" => 1,
+        "MaxPoolGradV2" => 3,
+        _ => return Ok((spatial(r, "ksize", n)?, window)),
+    };
+    let (size, strides) = (r.ints(first)?, r.ints(first + 1)?);
     window.strides = of_spatial(r, "strides", &strides, n)?;
     Ok((of_spatial(r, "ksize", &size, n)?, window))
 }
@@ -254,17 +264,85 @@ fn average_pool_grad(r: &mut Rule<'_, '_>, n: usize) -> Result<Outputs, Misfit> 
 }
 
 /// What each window reads, laid out in channels: a convolution with the identity.
-fn extract_image_patches(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let (size, strides, rates) = (spatial(r, "ksizes", 2)?, spatial(r, "strides", 2)?, spatial(r, "rates", 2)?);
+fn extract_patches(r: &mut Rule<'_, '_>, axes: usize) -> Result<Outputs, Misfit> {
+    let (size, strides) = (spatial(r, "ksizes", axes)?, spatial(r, "strides", axes)?);
+    let rates = spatial(r, "rates", axes)?;
     let x = r.input(0)?;
     let fact = r.fact(0)?;
     let dtype = fact.dtype;
-    let channels = fact.shape.dim(3).ok_or_else(|| Misfit::new("the number of channels must be known"))?;
+    let channels = fact.shape.dim(axes + 1).ok_or_else(|| Misfit::new("the number of channels must be known"))?;
     let n = size.iter().try_fold(channels, |n, &s| n.checked_mul(s)).filter(|&n| n <= 1 << 11);
     let n = n.ok_or_else(|| Misfit(format!("windows of {:?} on {channels} channels are too large", &size[..])))?;
     let identity = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 });
-    let filter = r.b.literal(Tensor::from_f64s(dtype, &[size[0], size[1], channels, n], identity));
+    let shape: Dims = size.iter().copied().chain([channels, n]).collect();
+    let filter = r.b.literal(Tensor::from_f64s(dtype, &shape, identity));
     let padding = if r.str_or("padding", "VALID") == "SAME" { Padding::SameUpper } else { Padding::Valid };
     let window = Window { strides, dilations: rates, padding, ceil: false };
     Ok(smallvec![r.b.op(Conv { window, groups: 1 }, &[x, filter])?])
+}
+
+/// Inputs images, for `resized` their new size, paddings, filter.
+fn pad_and_convolve(r: &mut Rule<'_, '_>, resized: bool) -> Result<Outputs, Misfit> {
+    let mut x = r.input(0)?;
+    if resized {
+        let corners = r.bool_or("resize_align_corners", false);
+        let coordinates = if corners { Coordinates::AlignCorners } else { Coordinates::Asymmetric };
+        let along = |axis| Sampling { axis, interpolation: Interpolation::Linear, coordinates, step: None };
+        x = image::resize(r, x, [1, 2].map(along))?;
+    }
+    let first = usize::from(resized) + 1;
+    let (paddings, filter, mode) = (r.input(first)?, r.input(first + 1)?, arrays::mirror_mode(r)?);
+    let zero = make::scalar_like(r.b, x, 0.0);
+    let padded = r.b.op(Pad { mode }, &[x, paddings, zero])?;
+    let window = window(r, 2)?;
+    let groups = groups(r, padded, filter);
+    Ok(smallvec![r.b.op(Conv { window, groups }, &[padded, filter])?])
+}
+
+/// The largest of `x + filter` in each window; what lies outside does not count. One shifted, strided view for each
+/// element of the filter.
+fn dilation(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (x, filter) = (r.input(0)?, r.input(1)?);
+    let shapes = (r.fact(0)?.dims(), r.fact(1)?.dims());
+    let (Some([_, height, width, _]), Some([rows, columns, _])) = (shapes.0.as_deref(), shapes.1.as_deref()) else {
+        return Err(Misfit::new("the shapes of images [n, h, w, c] and filter [h, w, c] must be known"));
+    };
+    let (strides, rates) = (spatial(r, "strides", 2)?, spatial(r, "rates", 2)?);
+    if rows * columns > 1 << 10 || rows * columns == 0 {
+        return Err(Misfit(format!("a filter of {rows} × {columns} is out of range")));
+    }
+    let padding = if r.str_or("padding", "VALID") == "SAME" { Padding::SameUpper } else { Padding::Valid };
+    let window = Window { strides: strides.clone(), dilations: rates.clone(), padding, ceil: false };
+    window.check(2)?;
+    let sizes = [(*height, *rows), (*width, *columns)];
+    let (mut counts, mut paddings) = ([0i64; 2], vec![0i64; 8]);
+    for (axis, (n, k)) in sizes.into_iter().enumerate() {
+        let (count, before) = window.along(axis, n, k)?;
+        let reach = (count as i64 - 1) * strides[axis] as i64 + (k as i64 - 1) * rates[axis] as i64 + 1;
+        counts[axis] = count as i64;
+        paddings[2 * axis + 2] = before;
+        paddings[2 * axis + 3] = (reach - before - n as i64).max(0);
+    }
+    let paddings = r.b.literal(Tensor::from_slice(&[4, 2], &paddings));
+    let lowest = make::scalar_like(r.b, x, f64::NEG_INFINITY);
+    let padded = r.b.op(Pad { mode: PadMode::Constant }, &[x, paddings, lowest])?;
+    let (sy, sx) = (strides[0] as i64, strides[1] as i64);
+    let step = r.ints_literal(&[1, sy, sx, 1]);
+    // Batch and channels to their ends.
+    let masks = StridedMasks { end: 0b1001, ..StridedMasks::default() };
+    let mut best = None;
+    for (row, column) in (0..*rows as i64).flat_map(|y| (0..*columns as i64).map(move |x| (y, x))) {
+        let from = [row * rates[0] as i64, column * rates[1] as i64];
+        let begin = r.ints_literal(&[0, from[0], from[1], 0]);
+        let end = r.ints_literal(&[0, from[0] + (counts[0] - 1) * sy + 1, from[1] + (counts[1] - 1) * sx + 1, 0]);
+        let seen = r.b.op(StridedSlice { masks: masks.clone() }, &[padded, begin, end, step])?;
+        let weight = make::slice(r.b, filter, &[row, column, 0], &[1, 1, -1])?;
+        let weight = make::reshape(r.b, weight, &[-1])?;
+        let sum = make::add(r.b, seen, weight)?;
+        best = Some(match best {
+            None => sum,
+            Some(best) => make::maximum(r.b, best, sum)?,
+        });
+    }
+    Ok(best.into_iter().collect())
 }

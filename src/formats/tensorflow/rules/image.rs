@@ -6,6 +6,7 @@ use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::elementwise::BinaryFn;
 use crate::ops::make;
 use crate::ops::pool::Resize;
+use crate::ops::pool::resample::{Filter, Shape};
 use crate::ops::pool::resize::{Coordinates, Interpolation, Rounding, Sampling};
 use crate::ops::sizes::{self, Size};
 use crate::program::{Misfit, Value};
@@ -15,8 +16,10 @@ use super::conv::{from_last, to_last};
 
 pub const RULES: &[Spelling] = &[
     Spelling { op: "ResizeNearestNeighbor", rule: resize_nearest },
-    Spelling { op: "ResizeBilinear", rule: resize_bilinear },
-    Spelling { op: "ResizeBicubic", rule: resize_bicubic },
+    Spelling { op: "ResizeBilinear", rule: |r| resize_float(r, linear(r)) },
+    Spelling { op: "ResizeBicubic", rule: |r| resize_float(r, cubic(r)) },
+    Spelling { op: "ResizeArea", rule: |r| resize_float(r, area(r)) },
+    Spelling { op: "ScaleAndTranslate", rule: scale_and_translate },
     Spelling { op: "SpaceToDepth", rule: space_to_depth },
     Spelling { op: "DepthToSpace", rule: depth_to_space },
     Spelling { op: "SpaceToBatchND", rule: space_to_batch },
@@ -31,15 +34,19 @@ pub const RULES: &[Spelling] = &[
 ];
 
 /// Height, then width; inputs images and size.
-fn resize(r: &mut Rule<'_, '_>, x: Value, what: Interpolation, where_: Coordinates) -> Result<Value, Misfit> {
+pub(super) fn resize(r: &mut Rule<'_, '_>, x: Value, how: [Sampling; 2]) -> Result<Value, Misfit> {
     let size = r.input(1)?;
     let mut y = x;
-    for axis in [1, 2] {
-        let n = make::slice(r.b, size, &[axis - 1], &[1])?;
-        let sampling = Sampling { axis, interpolation: what, coordinates: where_, step: None };
+    for (i, sampling) in how.into_iter().enumerate() {
+        let n = make::slice(r.b, size, &[i as i64], &[1])?;
         y = r.b.op(Resize(sampling), &[y, n])?;
     }
     Ok(y)
+}
+
+/// Both axes alike.
+fn both(interpolation: Interpolation, coordinates: Coordinates) -> [Sampling; 2] {
+    [1, 2].map(|axis| Sampling { axis, interpolation, coordinates, step: None })
 }
 
 /// `(align_corners, half_pixel_centers)`.
@@ -47,40 +54,81 @@ fn conventions(r: &Rule<'_, '_>) -> (bool, bool) {
     (r.bool_or("align_corners", false), r.bool_or("half_pixel_centers", false))
 }
 
-fn resize_nearest(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+pub(super) fn nearest(r: &Rule<'_, '_>) -> [Sampling; 2] {
     let (rounding, coordinates) = match conventions(r) {
         (true, _) => (Rounding::HalfUp, Coordinates::AlignCorners),
         (_, true) => (Rounding::Floor, Coordinates::HalfPixelFloor),
         _ => (Rounding::Floor, Coordinates::Asymmetric),
     };
-    let (x, dtype) = (r.input(0)?, r.fact(0)?.dtype);
-    let exact = if dtype.is_float() { x } else { make::cast(r.b, x, DType::F64)? };
-    let y = resize(r, exact, Interpolation::Nearest(rounding), coordinates)?;
-    Ok(smallvec![make::cast(r.b, y, dtype)?])
+    both(Interpolation::Nearest(rounding), coordinates)
 }
 
-/// The result is always float32.
-fn resize_bilinear(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+pub(super) fn linear(r: &Rule<'_, '_>) -> [Sampling; 2] {
     let coordinates = match conventions(r) {
         (true, _) => Coordinates::AlignCorners,
         (_, true) => Coordinates::HalfPixel,
         _ => Coordinates::Asymmetric,
     };
-    let x = r.input(0)?;
-    let x = make::cast(r.b, x, DType::F32)?;
-    Ok(smallvec![resize(r, x, Interpolation::Linear, coordinates)?])
+    both(Interpolation::Linear, coordinates)
 }
 
 /// TensorFlow's table has 1024 positions; with half-pixel centres Keys' a = −0.5 and renormalised borders, else −0.75.
-fn resize_bicubic(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+pub(super) fn cubic(r: &Rule<'_, '_>) -> [Sampling; 2] {
     let (coordinates, a, exclude_outside) = match conventions(r) {
         (true, _) => (Coordinates::AlignCorners, -0.75, false),
         (_, true) => (Coordinates::HalfPixel, -0.5, true),
         _ => (Coordinates::Asymmetric, -0.75, false),
     };
+    both(Interpolation::Cubic { a, exclude_outside, steps: 1024 }, coordinates)
+}
+
+fn area(r: &Rule<'_, '_>) -> [Sampling; 2] {
+    let (corners, _) = conventions(r);
+    both(Interpolation::Area, if corners { Coordinates::AlignCorners } else { Coordinates::Asymmetric })
+}
+
+fn resize_nearest(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (x, dtype, how) = (r.input(0)?, r.fact(0)?.dtype, nearest(r));
+    let exact = if dtype.is_float() { x } else { make::cast(r.b, x, DType::F64)? };
+    let y = resize(r, exact, how)?;
+    Ok(smallvec![make::cast(r.b, y, dtype)?])
+}
+
+/// The result is always float32.
+fn resize_float(r: &mut Rule<'_, '_>, how: [Sampling; 2]) -> Result<Outputs, Misfit> {
     let x = r.input(0)?;
     let x = make::cast(r.b, x, DType::F32)?;
-    Ok(smallvec![resize(r, x, Interpolation::Cubic { a, exclude_outside, steps: 1024 }, coordinates)?])
+    Ok(smallvec![resize(r, x, how)?])
+}
+
+/// Inputs images, size, scale, translation; the last two must be known.
+fn scale_and_translate(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let shape = match r.str_or("kernel_type", "lanczos3") {
+        "lanczos1" => Shape::Lanczos(1.0),
+        "lanczos3" => Shape::Lanczos(3.0),
+        "lanczos5" => Shape::Lanczos(5.0),
+        "gaussian" => Shape::Gaussian,
+        "box" => Shape::Box,
+        "triangle" => Shape::Triangle,
+        "keyscubic" => Shape::KeysCubic,
+        "mitchellcubic" => Shape::MitchellCubic,
+        other => return Err(Misfit(format!("unknown kernel_type {other:?}"))),
+    };
+    let antialias = r.bool_or("antialias", true);
+    let pair = |i: usize| -> Result<[f32; 2], Misfit> {
+        let known = r.fact(i)?.value.as_ref().and_then(Tensor::to_f64s);
+        match known.as_deref() {
+            Some(&[a, b]) => Ok([a as f32, b as f32]),
+            _ => Err(Misfit(format!("input {i} must be two constant numbers"))),
+        }
+    };
+    let (scale, shift) = (pair(2)?, pair(3)?);
+    let how = [0, 1].map(|i| {
+        let filter = Filter { shape, scale: scale[i], translation: shift[i], antialias };
+        let interpolation = Interpolation::Filter(filter);
+        Sampling { axis: i as i64 + 1, interpolation, coordinates: Coordinates::Asymmetric, step: None }
+    });
+    resize_float(r, how)
 }
 
 fn block_size(r: &Rule<'_, '_>) -> Result<i64, Misfit> {

@@ -115,9 +115,6 @@ pub const RULES: &[Spelling] = rows! {
     "ClipByValue" => clip_by_value;
     "Select" => select_v1;
     "SelectV2" => select_v2;
-    "FakeQuantWithMinMaxArgs" => fake_quant_args;
-    "FakeQuantWithMinMaxVars" => fake_quant_vars;
-    "FakeQuantWithMinMaxVarsPerChannel" => fake_quant_vars;
 
     // What TensorFlow's own gradient graphs are made of.
     "SqrtGrad" => |r| two(r, B::SqrtGradient);
@@ -255,60 +252,4 @@ fn select_v1(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 fn select_v2(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let (c, x, y) = (r.input(0)?, r.input(1)?, r.input(2)?);
     Ok(smallvec![make::select(r.b, c, x, y)?])
-}
-
-fn fake_quant_args(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    let (low, high) = (f64::from(r.float_or("min", -6.0)), f64::from(r.float_or("max", 6.0)));
-    let (low, high) = (make::scalar_like(r.b, x, low), make::scalar_like(r.b, x, high));
-    fake_quant(r, x, low, high)
-}
-
-fn fake_quant_vars(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let (x, low, high) = (r.input(0)?, r.input(1)?, r.input(2)?);
-    fake_quant(r, x, low, high)
-}
-
-/// Rounds to a grid of 2^bits levels whose zero is a level ("nudged"); the gradient passes where x lies in the range, and
-/// goes to the range's end where it does not.
-fn fake_quant(r: &mut Rule<'_, '_>, x: Value, low: Value, high: Value) -> Result<Outputs, Misfit> {
-    let narrow = r.bool_or("narrow_range", false);
-    let bits = u32::try_from(r.int_or("num_bits", 8)).ok().filter(|b| (2..=16).contains(b));
-    let bits = bits.ok_or_else(|| Misfit::new("num_bits must lie between 2 and 16"))?;
-    let (q_low, q_high) = (if narrow { 1.0 } else { 0.0 }, f64::from((1u32 << bits) - 1));
-    let b = &mut *r.b;
-
-    let range = make::sub(b, high, low)?;
-    let levels = make::scalar_like(b, x, q_high - q_low);
-    let scale = make::div(b, range, levels)?;
-    let zero_point = make::div(b, low, scale)?;
-    let first = make::scalar_like(b, x, q_low);
-    let zero_point = make::sub(b, first, zero_point)?;
-    let zero_point = make::add_scalar(b, zero_point, 0.5)?;
-    let zero_point = make::unary(b, U::Floor, zero_point)?;
-    let (least, most) = (make::scalar_like(b, x, q_low), make::scalar_like(b, x, q_high));
-    let zero_point = make::maximum(b, zero_point, least)?;
-    let zero_point = make::minimum(b, zero_point, most)?;
-
-    let mut ends = [(low, least), (high, most)];
-    for (end, level) in &mut ends {
-        let steps = make::sub(b, *level, zero_point)?;
-        let nudged = make::mul(b, steps, scale)?;
-        // The nudge itself is not differentiated.
-        let shift = make::sub(b, nudged, *end)?;
-        let shift = b.op(StopGradient, &[shift])?;
-        *end = make::add(b, *end, shift)?;
-    }
-    let (low, high) = (ends[0].0, ends[1].0);
-    let inside = make::minimum(b, x, high)?;
-    let inside = make::maximum(b, inside, low)?;
-    let steps = make::sub(b, inside, low)?;
-    let steps = make::div(b, steps, scale)?;
-    let steps = make::add_scalar(b, steps, 0.5)?;
-    let steps = make::unary(b, U::Floor, steps)?;
-    let rounded = make::mul(b, steps, scale)?;
-    let rounded = make::add(b, rounded, low)?;
-    let error = make::sub(b, rounded, inside)?;
-    let error = b.op(StopGradient, &[error])?;
-    Ok(smallvec![make::add(b, inside, error)?])
 }

@@ -6,6 +6,7 @@ mod control;
 mod conv;
 mod diagonal;
 mod dims;
+mod gradients;
 mod image;
 mod index;
 mod linalg;
@@ -13,9 +14,12 @@ mod math;
 mod matrix;
 mod nn;
 mod optimised;
+mod quantise;
 mod random;
 mod recurrent;
 mod reduce;
+mod search;
+mod sparse;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -44,6 +48,10 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("random", random::RULES),
     ("recurrent", recurrent::RULES),
     ("control", control::RULES),
+    ("quantise", quantise::RULES),
+    ("search", search::RULES),
+    ("sparse", sparse::RULES),
+    ("gradients", gradients::RULES),
 ];
 
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =

@@ -68,6 +68,12 @@ pub(super) fn per_channel(r: &mut Rule<'_, '_>, v: Value, rank: usize) -> Result
     make::reshape(r.b, v, &shape)
 }
 
+/// All axes but that of the channels.
+pub(super) fn normalised_axes(r: &Rule<'_, '_>, rank: usize) -> Vec<i64> {
+    let channels = if channels_first(r) && rank > 2 { 1 } else { rank as i64 - 1 };
+    (0..rank as i64).filter(|&a| a != channels).collect()
+}
+
 fn bias_add(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let (x, bias) = (r.input(0)?, r.input(1)?);
     let rank = r.fact(0)?.rank().unwrap_or(4);
@@ -109,10 +115,7 @@ fn fused_batch_norm(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
         let zero = make::scalar_like(r.b, mean, 0.0);
         return Ok(smallvec![y, mean, variance, mean, variance, zero]);
     }
-    let axes: Vec<i64> = match channels_first(r) {
-        true => (0..rank as i64).filter(|&a| a != 1).collect(),
-        false => (0..rank as i64 - 1).collect(),
-    };
+    let axes = normalised_axes(r, rank);
     let batch_mean = make::reduce_mean(r.b, x, &axes, false)?;
     let shaped_mean = per_channel(r, batch_mean, rank)?;
     let centred = make::sub(r.b, x, shaped_mean)?;
@@ -171,14 +174,9 @@ fn batch_norm_old(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 /// as a product with a band matrix of ones.
 fn local_response(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let x = r.input(0)?;
-    let radius = usize::try_from(r.int_or("depth_radius", 5)).map_err(|_| Misfit::new("depth_radius is negative"))?;
     let (bias, alpha, beta) = (r.float_or("bias", 1.0), r.float_or("alpha", 1.0), r.float_or("beta", 0.5));
-    let fact = r.fact(0)?;
-    let dtype = fact.dtype;
-    let channels = fact.shape.partial().and_then(|d| d.last().copied().flatten());
-    let n = channels.filter(|&n| n <= 1 << 13).ok_or_else(|| Misfit::new("the number of channels must be known"))?;
-    let band = (0..n * n).map(|i| if (i / n).abs_diff(i % n) <= radius { 1.0 } else { 0.0 });
-    let band = r.b.literal(Tensor::from_f64s(dtype, &[n, n], band));
+    let dtype = r.fact(0)?.dtype;
+    let band = band_of_ones(r, 0)?;
     let squares = make::square(r.b, x)?;
     let sums = make::matmul(r.b, squares, band)?;
     let scaled = make::mul_scalar(r.b, sums, f64::from(alpha))?;
@@ -186,6 +184,17 @@ fn local_response(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let exponent = make::scalar(r.b, dtype, -f64::from(beta));
     let factor = make::pow(r.b, base, exponent)?;
     Ok(smallvec![make::mul(r.b, x, factor)?])
+}
+
+/// `[channels, channels]` with ones up to `depth_radius` beside the diagonal, for the channels of input `i`.
+pub(super) fn band_of_ones(r: &mut Rule<'_, '_>, i: usize) -> Result<Value, Misfit> {
+    let radius = usize::try_from(r.int_or("depth_radius", 5)).map_err(|_| Misfit::new("depth_radius is negative"))?;
+    let fact = r.fact(i)?;
+    let dtype = fact.dtype;
+    let channels = fact.shape.partial().and_then(|d| d.last().copied().flatten());
+    let n = channels.filter(|&n| n <= 1 << 13).ok_or_else(|| Misfit::new("the number of channels must be known"))?;
+    let band = (0..n * n).map(|i| if (i / n).abs_diff(i % n) <= radius { 1.0 } else { 0.0 });
+    Ok(r.b.literal(Tensor::from_f64s(dtype, &[n, n], band)))
 }
 
 /// Inputs logits, label indices, label values, lengths.
