@@ -38,6 +38,7 @@ impl Maker {
             reason: "made up".to_owned(),
             trainable: true,
             gradient: "flows".to_owned(),
+            ..ConstantRow::default()
         });
         let held = self.node(name.to_owned(), "Const", &[]);
         self.node(format!("{name}/read"), "Identity", &[&held])

@@ -6,6 +6,7 @@ use crate::base::{Severity, files};
 use crate::session::prove::What;
 use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, Recipe, Selector, SitePolicy, TrainableChoice};
+use crate::ui::bulk;
 use crate::ui::canvas::Wants;
 use crate::ui::canvas::export::PictureKind;
 use crate::ui::command::{Action, Command};
@@ -36,6 +37,7 @@ impl App {
             Command::SelectMany { nodes, focus } => self.state.selection.set_many(nodes, focus),
             Command::ShowPanel(id) => layout::show(&mut self.layout, id),
             Command::Describe(name) => self.describe(name),
+            Command::Summarise(names) => self.summarise(names),
             Command::Export(request) => self.export(request),
             Command::PickData => self.pick(Picked::Data, None),
             Command::UseData(path) => self.use_data(path),
@@ -59,6 +61,7 @@ impl App {
             Command::DeleteRun(folder) => self.delete_run(&folder),
             Command::ShowDialog(dialog) => self.state.dialog = Some(dialog),
             Command::ClosePanel(id) => layout::hide(&mut self.layout, id),
+            Command::SplitPanel(id, is_right) => layout::split(&mut self.layout, id, is_right),
             Command::Recover(path) => self.recover(path),
             Command::DiscardRecovery(path) => self.discard_recovery(&path),
             Command::SetPreferences(p) => {
@@ -91,6 +94,7 @@ impl App {
         }
         match action {
             Action::OpenFile => self.pick(Picked::Open, None),
+            Action::OpenFolder => self.pick(Picked::OpenFolder, None),
             Action::OpenDemo => self.leave(Then::OpenDemo),
             Action::Save => match self.open.as_ref().and_then(|o| o.session_path.clone()) {
                 Some(path) => self.save_session(path),
@@ -100,6 +104,7 @@ impl App {
             Action::Export => layout::show(&mut self.layout, "export"),
             Action::ApplyRecipe => self.pick(Picked::OtherModel, None),
             Action::GraftHead | Action::AddLora | Action::LoadWeights => self.ask_what_to_add(action),
+            Action::ChooseEntry => self.choose_entry(),
             Action::Preferences => self.state.dialog = Some(Dialog::Preferences),
             Action::CloseModel => self.leave(Then::CloseModel),
             Action::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
@@ -124,17 +129,27 @@ impl App {
             Action::ZoomIn => self.zoom(1.1, ctx),
             Action::ZoomOut => self.zoom(1.0 / 1.1, ctx),
             Action::ZoomReset => self.zoom(1.0 / self.preferences.zoom, ctx),
-            Action::ResetLayout => self.layout = layout::default_tree(),
+            Action::ResetLayout => {
+                self.layout = layout::default_tree();
+                self.save_layout();
+            }
             Action::FitGraph => self.graph_wants(Wants::Fit),
             Action::ZoomToSelection => self.graph_wants(Wants::ZoomToSelection),
             Action::SaveGraphPng => self.graph_wants(Wants::Picture(PictureKind::Png)),
             Action::SaveGraphSvg => self.graph_wants(Wants::Picture(PictureKind::Svg)),
             Action::MeasureTimes => self.measure_times(),
-            Action::ToggleMotion => {
-                self.preferences.has_motion = !self.preferences.has_motion;
+            Action::ToggleMotion | Action::ToggleDirection | Action::ToggleEdgeShapes => {
+                let p = &mut self.preferences;
+                let flag = match action {
+                    Action::ToggleDirection => &mut p.is_sideways,
+                    Action::ToggleEdgeShapes => &mut p.has_edge_shapes,
+                    _ => &mut p.has_motion,
+                };
+                *flag = !*flag;
                 self.apply_preferences(ctx);
                 self.save_preferences();
             }
+            Action::LastLayers => self.state.dialog = Some(Dialog::LastLayers(2)),
             Action::About => self.state.dialog = Some(Dialog::About),
             Action::Shortcuts => self.state.dialog = Some(Dialog::Shortcuts),
             Action::Prove => self.prove(What::All),
@@ -176,13 +191,10 @@ impl App {
         let selected =
             || self.state.selection.nodes().iter().filter(|n| self.is_constant(n)).cloned().collect::<Vec<String>>();
         let change = match action {
-            Action::TrainSuggested => selectors(vec![Selector::Suggested]),
-            Action::TrainAllFloat => selectors(vec![Selector::All]),
-            Action::FreezeAll => selectors(vec![Selector::None]),
-            Action::OnlyBiases => selectors(vec![Selector::BitFit]),
-            Action::OnlyNorms => selectors(vec![Selector::LayerNorm]),
-            Action::OnlyHeads => selectors(vec![Selector::Heads]),
-            Action::LastLayers => selectors(vec![Selector::LastLayers(2)]),
+            Action::FreezeBelow => match (&self.open, self.state.selection.focus()) {
+                (Some(open), Some(target)) => bulk::freeze_below(open, target),
+                _ => return self.say(Severity::Info, "Select the node, constant or scope below which to freeze."),
+            },
             Action::OnlySelection => selectors(selected().into_iter().map(Selector::Name).collect()),
             Action::TrainSelection => Change::Train { names: selected(), on: true },
             Action::FreezeSelection => Change::Train { names: selected(), on: false },
@@ -192,7 +204,10 @@ impl App {
                 let sites = self.open.iter().flat_map(|o| &o.overview.dropout);
                 Change::AddEdits(sites.map(|s| EditStep::BypassDropout { output: s.output.clone() }).collect())
             }
-            _ => return,
+            other => match bulk::selectors(other) {
+                Some(s) => selectors(s),
+                None => return,
+            },
         };
         let is_empty = matches!(&change, Change::Train { names, .. } if names.is_empty())
             || matches!(&change, Change::SetTrainable(c) if c.include.is_empty());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::CancelToken;
 use crate::ui::background::Background;
-use crate::ui::ctx::{Described, JobView};
+use crate::ui::ctx::{Described, JobView, ValueRange};
 
 use super::work::Derived;
 
@@ -38,6 +38,7 @@ impl Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Picked {
     Open,
+    OpenFolder,
     Data,
     Export,
     SaveSession,
@@ -50,6 +51,7 @@ pub enum Picked {
 pub enum Outcome {
     Derived(Box<Result<Derived, String>>),
     Described(String, Result<Arc<Described>, String>),
+    Ranged(Vec<(String, Option<ValueRange>)>),
     Data(Box<Result<super::data::Found, String>>),
     Exported(Result<String, String>),
     Sliced(crate::ui::ctx::SliceAt, Result<Arc<crate::ui::ctx::Sliced>, String>),

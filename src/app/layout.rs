@@ -60,6 +60,43 @@ pub fn show(tree: &mut DockTree, id: &str) {
     tree.make_active(|_, tile| matches!(tile, Tile::Pane(p) if *p == pane));
 }
 
+/// Takes a panel out of its tabs and puts it beside them: to the right, or below.
+pub fn split(tree: &mut DockTree, id: &str, is_right: bool) {
+    show(tree, id);
+    let Some(tile) = tree.tiles.find_pane(&Pane(id.to_owned())) else { return };
+    let Some(tabs) = tree.tiles.parent_of(tile) else { return };
+    let is_alone = matches!(tree.tiles.get_container(tabs), Some(c) if c.num_children() < 2);
+    if is_alone {
+        return;
+    }
+    let above = tree.tiles.parent_of(tabs);
+    if let Some(Tile::Container(container)) = tree.tiles.get_mut(tabs) {
+        container.remove_child(tile);
+    }
+    let own = tree.tiles.insert_tab_tile(vec![tile]);
+    let dir = if is_right { LinearDir::Horizontal } else { LinearDir::Vertical };
+    let share = match above.and_then(|a| tree.tiles.get_container(a)) {
+        Some(Container::Linear(l)) => Some(l.shares[tabs]),
+        _ => None,
+    };
+    let pair = linear(&mut tree.tiles, dir, &[(tabs, 0.5), (own, 0.5)]);
+    match above {
+        None => tree.root = Some(pair),
+        Some(above) => {
+            // It takes the place, and the share, of the tabs.
+            let at = tree.tiles.get_container(above).and_then(|c| c.children().position(|c| *c == tabs));
+            if let Some(Tile::Container(Container::Linear(l))) = tree.tiles.get_mut(above) {
+                l.children.retain(|c| *c != tabs);
+                l.children.insert(at.unwrap_or(0).min(l.children.len()), pair);
+                l.shares.set_share(pair, share.unwrap_or(1.0));
+            } else if let Some(Tile::Container(c)) = tree.tiles.get_mut(above) {
+                c.remove_child(tabs);
+                c.add_child(pair);
+            }
+        }
+    }
+}
+
 /// The tabs that stand in front of others.
 pub fn fronts(tree: &DockTree) -> Vec<TileId> {
     let front = |t: &Tile<Pane>| match t {
@@ -81,16 +118,63 @@ pub fn hide(tree: &mut DockTree, id: &str) {
     }
 }
 
-/// The layout as text.
-pub fn to_text(tree: &DockTree) -> Option<String> {
-    serde_json::to_string(tree).ok()
+/// A layout with the panels that its program had, so that those of a newer one can be told from closed ones.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    tree: DockTree,
+    known: Vec<String>,
 }
 
-/// A layout from text; `None` where it does not fit this version.
+/// The layout as text.
+pub fn to_text(tree: &DockTree) -> Option<String> {
+    let known = panels::ALL.iter().map(|p| p.id.to_owned()).collect();
+    serde_json::to_string(&Kept { tree: tree.clone(), known }).ok()
+}
+
+/// A layout from text: panels that are no longer there are left out, those that are new come in. `None` where the text is
+/// no layout, or one without panels.
 pub fn from_text(text: &str) -> Option<DockTree> {
-    let tree: DockTree = serde_json::from_str(text).ok()?;
-    let is_known = |t: &Tile<Pane>| !matches!(t, Tile::Pane(p) if panels::named(&p.0).is_none());
-    (tree.root.is_some() && tree.tiles.tiles().all(is_known)).then_some(tree)
+    let Kept { mut tree, known } = serde_json::from_str(text).ok()?;
+    let mut seen = std::collections::HashSet::new();
+    let panes = tree.tiles.iter().filter_map(|(id, t)| match t {
+        Tile::Pane(p) => Some((*id, p.0.clone())),
+        Tile::Container(_) => None,
+    });
+    let mut stale: Vec<TileId> = Vec::new();
+    for (id, name) in panes {
+        let is_reached = tree.root.is_some_and(|root| holds(&tree, root, id));
+        if panels::named(&name).is_none() || !is_reached || !seen.insert(name) {
+            stale.push(id);
+        }
+    }
+    for id in stale {
+        tree.remove_recursively(id);
+    }
+    if !tree.tiles.tiles().any(|t| matches!(t, Tile::Pane(_))) {
+        return None;
+    }
+    for p in panels::ALL.iter().filter(|p| !known.iter().any(|k| k == p.id)) {
+        let front = fronts(&tree);
+        show(&mut tree, p.id);
+        // It waits behind what the user had in front.
+        tree.make_active(|id, _| front.contains(&id));
+    }
+    Some(tree)
+}
+
+/// Whether a tile hangs below another.
+fn holds(tree: &DockTree, root: TileId, mut tile: TileId) -> bool {
+    // A file may claim anything, so the way up is bounded.
+    for _ in 0..64 {
+        if tile == root {
+            return true;
+        }
+        match tree.tiles.parent_of(tile) {
+            Some(parent) => tile = parent,
+            None => return false,
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -114,7 +198,28 @@ mod tests {
         let tree = default_tree();
         let text = to_text(&tree).unwrap();
         assert!(from_text(&text).is_some());
-        assert!(from_text(&text.replace("browser", "no-such-panel")).is_none());
         assert!(from_text("{").is_none());
+        // A panel that this version does not have goes, the others stay.
+        let other = from_text(&text.replace("\"browser\"", "\"no-such-panel\"")).unwrap();
+        assert!(has(&other, "graph") && other.tiles.find_pane(&Pane("no-such-panel".to_owned())).is_none());
+        // The browser is new to that layout, so it comes in; a closed one stays closed.
+        assert!(has(&other, "browser"));
+        let mut closed = default_tree();
+        hide(&mut closed, "plots");
+        assert!(!has(&from_text(&to_text(&closed).unwrap()).unwrap(), "plots"));
+    }
+
+    #[test]
+    fn a_panel_is_split_off_its_tabs() {
+        let mut tree = default_tree();
+        let parent =
+            |tree: &DockTree, id: &str| tree.tiles.parent_of(tree.tiles.find_pane(&Pane(id.to_owned())).unwrap());
+        assert_eq!(parent(&tree, "plots"), parent(&tree, "graph"));
+        for is_right in [true, false] {
+            split(&mut tree, "plots", is_right);
+            assert_ne!(parent(&tree, "plots"), parent(&tree, "graph"));
+            assert!(panels::ALL.iter().all(|p| has(&tree, p.id)));
+        }
+        assert!(from_text(&to_text(&tree).unwrap()).is_some());
     }
 }

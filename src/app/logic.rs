@@ -26,6 +26,11 @@ impl App {
                         open.described.insert(name, result);
                     }
                 }
+                Outcome::Ranged(ranges) => {
+                    if let Some(open) = &mut self.open {
+                        open.ranges.extend(ranges);
+                    }
+                }
                 Outcome::Data(result) => self.take_data(*result),
                 Outcome::Exported(result) => self.take_exported(result),
                 Outcome::Started(result) => self.take_started(*result),
@@ -73,6 +78,7 @@ impl App {
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
                 Picked::Open => dialog.add_filter("Models and sessions", MODELS).pick_file(),
+                Picked::OpenFolder => dialog.pick_folder(),
                 Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
@@ -89,7 +95,7 @@ impl App {
 
     fn use_picked(&mut self, what: Picked, path: PathBuf, content: Option<(String, Vec<u8>)>) {
         match what {
-            Picked::Open => self.commands.send(Command::Open(path)),
+            Picked::Open | Picked::OpenFolder => self.commands.send(Command::Open(path)),
             Picked::Data => self.commands.send(Command::UseData(path)),
             Picked::SaveSession => self.commands.send(Command::SaveTo(path)),
             Picked::Export => {
@@ -115,6 +121,7 @@ impl App {
             Picked::OtherModel => ("Apply the recipe to another model", PathUse::OtherModel),
             Picked::Tensor => (tensor.as_str(), PathUse::Tensor),
             Picked::Open => ("Open a model", PathUse::OpenModel),
+            Picked::OpenFolder => ("Open a model folder", PathUse::OpenModel),
             Picked::Data => ("Pick data", PathUse::Data),
             Picked::SaveSession => ("Save the session", PathUse::SaveSession),
             // The export panel has a field for its path.

@@ -7,7 +7,7 @@ use crate::ui::command::{Action, Command, Menu};
 use crate::ui::ctx::{Ctx, JobView, run_problems};
 use crate::ui::run_view::RunState;
 use crate::ui::theme::{self, Tokens, icons};
-use crate::ui::{UiState, dialogs, panels, text, widgets};
+use crate::ui::{UiState, dialogs, offers, panels, text, widgets};
 
 use super::layout::{self, DockTree, Pane};
 use super::{App, welcome};
@@ -48,9 +48,7 @@ impl App {
     fn dropped_files(&mut self, ctx: &egui::Context) {
         let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_owned()).collect());
         for path in files {
-            let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-            let is_data = extension.is_some_and(|e| crate::data::dataset::EXTENSIONS.contains(&e.as_str()));
-            self.commands.send(if is_data { Command::UseData(path) } else { Command::Open(path) });
+            self.commands.send(if is_data(&path) { Command::UseData(path) } else { Command::Open(path) });
         }
     }
 }
@@ -72,6 +70,9 @@ fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree
             welcome::ui(ui, ctx);
         }
     });
+    if ctx.open.is_some() {
+        drop_ui(ui, ctx);
+    }
     if let Some(mut palette) = state.palette.take()
         && dialogs::palette_ui(ui, ctx, &mut palette)
     {
@@ -89,6 +90,9 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
                 ui.set_min_width(230.0);
                 for action in Action::ALL.iter().filter(|a| a.info().menu == menu) {
                     menu_entry(ui, ctx, *action);
+                    if *action == Action::OpenDemo {
+                        recent_menu(ui, ctx);
+                    }
                 }
                 if menu == Menu::View {
                     ui.separator();
@@ -113,6 +117,28 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
                     .on_hover_text(open.path.to_string_lossy());
             }
         });
+    });
+}
+
+/// Recent files, in a menu of their own.
+fn recent_menu(ui: &mut Ui, ctx: &Ctx<'_>) {
+    ui.add_enabled_ui(!ctx.settings.recent.is_empty(), |ui| {
+        let words = format!("{}  Open recent", icons::HISTORY);
+        let r = ui.menu_button(words, |ui| {
+            ui.set_min_width(260.0);
+            for path in &ctx.settings.recent {
+                let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+                let folder = path.parent().map_or_else(String::new, |p| p.to_string_lossy().into_owned());
+                let detail = RichText::new(text::elide_middle(&folder, 30)).size(theme::CAPTION).weak();
+                let r = ui.add(egui::Button::new(format!("{}  {name}", icons::FILE)).right_text(detail));
+                r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Open recent {name}")));
+                if r.on_hover_text(path.to_string_lossy()).clicked() {
+                    ctx.send(Command::Open(path.clone()));
+                    ui.close();
+                }
+            }
+        });
+        r.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Open recent"));
     });
 }
 
@@ -222,8 +248,22 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if let Some(open) = ctx.open {
-                widgets::caption(ui, if open.is_saved() { "saved" } else { "not saved" });
+                let words = match (open.is_saved(), open.saved_at.map(|at| at.elapsed().as_secs() / 60)) {
+                    (false, _) => "not saved".to_owned(),
+                    (true, None | Some(0)) => "saved".to_owned(),
+                    (true, Some(minutes)) => format!("saved {minutes} min ago"),
+                };
+                widgets::caption(ui, words);
+                if open.is_saved() && open.saved_at.is_some() {
+                    ui.ctx().request_repaint_after(std::time::Duration::from_secs(60));
+                }
             }
+            let threads = match ctx.settings.threads {
+                0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                n => n,
+            };
+            widgets::caption(ui, text::plural(threads, "thread", "threads"))
+                .on_hover_text("Threads of runs and proofs");
             if let Some(r) = ctx.run {
                 let memory = if r.memory_bytes > 0 {
                     format!(" · {} est.", text::bytes(r.memory_bytes))
@@ -251,6 +291,31 @@ fn job_ui(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {
     if widgets::icon_button(ui, icons::CLOSE, &format!("Cancel {}", job.title)).clicked() {
         ctx.send(Command::CancelJob(job.id));
     }
+}
+
+/// What a file that is held over the window would do.
+fn drop_ui(ui: &Ui, ctx: &Ctx<'_>) {
+    let held = ui.input(|i| i.raw.hovered_files.first().map(|f| f.path.clone()));
+    let Some(path) = held else { return };
+    let words = match path {
+        Some(p) if is_data(&p) => "Drop it to use it as training data",
+        Some(_) => "Drop it to open it",
+        None => "Drop a model, a session or training data",
+    };
+    let rect = ui.ctx().content_rect();
+    let layer = egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop"));
+    let painter = ui.ctx().layer_painter(layer);
+    painter.rect_filled(rect, 0.0, theme::tokens::faded(ctx.tokens.window, 0.85));
+    let stroke = egui::Stroke::new(2.0, ctx.tokens.accent);
+    painter.rect_stroke(rect.shrink(8.0), 6.0, stroke, egui::StrokeKind::Inside);
+    let font = egui::FontId::proportional(theme::WELCOME);
+    painter.text(rect.center(), egui::Align2::CENTER_CENTER, words, font, ctx.tokens.text);
+}
+
+/// Whether a file holds examples rather than a model.
+fn is_data(path: &std::path::Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    extension.is_some_and(|e| crate::data::dataset::EXTENSIONS.contains(&e.as_str()))
 }
 
 /// Shows panels in their tiles.
@@ -303,9 +368,17 @@ impl Behavior<Pane> for Docking<'_, '_> {
     fn on_tab_button(&mut self, tiles: &mut Tiles<Pane>, tile: TileId, button: egui::Response) -> egui::Response {
         let Some(panel) = tiles.get_pane(&tile).and_then(|p| panels::named(&p.0)) else { return button };
         button.context_menu(|ui| {
-            if widgets::text_button(ui, icons::CLOSE, &format!("Close {}", panel.title)).clicked() {
+            for (is_right, word) in [(true, "to the right"), (false, "below")] {
+                if offers::entry(ui, true, icons::LAYOUT, &format!("Split {} off {word}", panel.title), None) {
+                    self.ctx.send(Command::SplitPanel(panel.id, is_right));
+                }
+            }
+            if offers::entry(ui, true, icons::CLOSE, &format!("Close {}", panel.title), None) {
                 self.ctx.send(Command::ClosePanel(panel.id));
-                ui.close();
+            }
+            ui.separator();
+            if offers::entry(ui, true, icons::UNDO, Action::ResetLayout.info().title, None) {
+                self.ctx.act(Action::ResetLayout);
             }
         });
         button.on_hover_text(panel.help)

@@ -7,7 +7,7 @@ use crate::base::{Severity, files};
 use crate::graph::Graph;
 use crate::tensor::{Payload, Tensor, io::npy};
 use crate::ui::ctx::{Described, SliceAt};
-use crate::ui::describe::{describe, slice};
+use crate::ui::describe::{describe, range, slice};
 
 use super::App;
 use super::jobs::Outcome;
@@ -23,6 +23,16 @@ impl App {
         self.jobs.start_quietly(&format!("Reading {name}"), move |_, _| {
             let result = describe_constant(&graph, &name);
             Outcome::Described(name, result.map(Arc::new))
+        });
+    }
+
+    /// Reads least, greatest and mean of constants; while one such job runs, the next waits to be asked for again.
+    pub(super) fn summarise(&mut self, names: Vec<String>) {
+        let Some(graph) = self.graph() else { return };
+        self.jobs.start_quietly("Reading ranges", move |cancel, _| {
+            let one = |name: &String| payload(&graph, name).and_then(|p| load(&p)).ok().and_then(|t| range(&t));
+            let alive = names.into_iter().take_while(|_| !cancel.is_cancelled());
+            Outcome::Ranged(alive.map(|name| (name.clone(), one(&name))).collect())
         });
     }
 

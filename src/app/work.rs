@@ -13,6 +13,7 @@ use crate::session::{
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
 use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
+use crate::ui::dialogs::Dialog;
 
 use super::App;
 use super::jobs::Outcome;
@@ -107,7 +108,13 @@ impl App {
         let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
         let known = [held.understood.base.clone(), held.file.clone()];
         self.jobs.start("Updating", move |_, _| {
-            let derived = derive(model, recipe, &known, None);
+            let derived = if model.imported.source().choice.as_deref() == recipe.signature.as_deref() {
+                derive(model, recipe, &known, None)
+            } else {
+                // Another way into the file is another graph.
+                Model::open_choosing(&model.imported.path, recipe.signature.as_deref())
+                    .and_then(|model| derive(Arc::new(model), recipe, &[], None))
+            };
             Outcome::Derived(Box::new(derived.map_err(|e| e.to_string())))
         });
         self.refresh_data();
@@ -125,11 +132,29 @@ impl App {
                 return self.say(Severity::Error, e);
             }
         };
+        let is_other_graph = self.session.as_ref().is_none_or(|held| !Arc::ptr_eq(&held.model, &derived.model));
+        let has_other_values =
+            self.session.as_ref().is_none_or(|held| !Arc::ptr_eq(&held.understood.base, &derived.understood.base));
+        let entries = is_other_graph.then(|| Arc::new(derived.model.imported.entry_points.clone()));
         self.session = Some(Held { model: derived.model, understood: derived.understood, file: derived.file });
+        if is_other_graph {
+            self.data_key = None;
+        }
         let Some(opened) = derived.opened else {
             if let Some(open) = &mut self.open {
                 open.set_rows(derived.rows);
                 open.gradients = Some(Arc::new(derived.gradients));
+                if has_other_values {
+                    // Edits may have put other values into constants.
+                    open.described.clear();
+                    open.ranges.clear();
+                    open.slice = None;
+                }
+                if let Some(entries) = entries {
+                    open.entries = entries;
+                    (open.times, open.proof) = (None, None);
+                    self.refresh_data();
+                }
             }
             return;
         };
@@ -138,6 +163,8 @@ impl App {
         open.session_path = opened.session_path;
         open.gradients = Some(Arc::new(derived.gradients));
         open.form = Arc::new(form());
+        open.entries = entries.unwrap_or_default();
+        let asks = open.entries.len() > 1 && open.session_path.is_none() && open.recipe().signature.is_none();
         if let Some(saved) = opened.saved {
             open.saved = Arc::new(saved);
         }
@@ -152,6 +179,9 @@ impl App {
         self.remember_recent(open.session_path.as_deref().unwrap_or(&opened.path));
         self.open = Some(open);
         self.select_asked();
+        if asks {
+            self.choose_entry();
+        }
         self.refresh_data();
         self.refresh_runs();
         if opened.trains {
@@ -161,6 +191,14 @@ impl App {
         }
     }
 
+    /// Asks which of several ways into the file is meant.
+    pub(super) fn choose_entry(&mut self) {
+        let Some(open) = &self.open else { return };
+        let chosen = open.recipe().signature.clone();
+        let usual = || open.entries.iter().find(|e| e.is_default).map(|e| e.choice.clone());
+        self.state.dialog = Some(Dialog::ChooseEntry(chosen.or_else(usual).unwrap_or_default()));
+    }
+
     pub(super) fn save_session(&mut self, path: PathBuf) {
         let path = if path.extension().is_none() { path.with_extension(file::EXTENSION) } else { path };
         let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
@@ -168,6 +206,7 @@ impl App {
         match file::save(&path, &held.model, &recipe) {
             Ok(()) => {
                 open.saved = recipe;
+                open.saved_at = Some(std::time::Instant::now());
                 open.session_path = Some(path.clone());
                 self.remember_recent(&path);
                 self.say(Severity::Info, format!("Saved {}", path.display()));

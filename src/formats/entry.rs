@@ -53,6 +53,17 @@ pub(super) fn of_signatures(signatures: &[Signature], choice: Option<&str>) -> V
     signatures.iter().enumerate().map(entry).collect()
 }
 
+impl EntryPoint {
+    /// `serving_default, tagged serve`.
+    pub fn words(&self) -> String {
+        let name = if self.signature.is_empty() { "no signature" } else { &self.signature };
+        match self.tags.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name}, tagged {}", self.tags.join(",")),
+        }
+    }
+}
+
 impl Imported {
     /// Whether the file can be opened in more than one way.
     pub fn has_choice(&self) -> bool {

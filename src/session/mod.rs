@@ -6,6 +6,7 @@
 //! of the window and of `--filter`).
 
 pub mod adapters;
+pub mod below;
 pub mod bench_plan;
 pub mod beside;
 mod binary;

@@ -6,6 +6,8 @@ use serde::Serialize;
 use crate::base::Diagnostic;
 use crate::formats::EntryPoint;
 
+use super::select::Candidate;
+
 /// Unknown dimensions are `None`; a shape of unknown rank is `None` as a whole.
 pub type ShapeRow = Option<Vec<Option<usize>>>;
 
@@ -74,6 +76,27 @@ pub struct ConstantRow {
     pub trainable: bool,
     /// `check`'s verdict.
     pub gradient: String,
+    /// How many layers it is away from the output, for choices by layer: 0 behind the last one, 1 in the last.
+    #[serde(skip)]
+    pub from_top: Option<usize>,
+    /// Whether it belongs to a head.
+    #[serde(skip)]
+    pub is_head: bool,
+}
+
+impl ConstantRow {
+    /// What selectors look at.
+    pub fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            name: &self.name,
+            is_float: self.dtype.contains("float") || self.dtype == "half",
+            elements: self.elements,
+            role: &self.role,
+            suggested: self.suggest == "train",
+            from_top: self.from_top,
+            is_head: self.is_head,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -9,7 +9,7 @@ use crate::recognize::ConstantRole;
 use super::error::SessionError;
 use super::overview::{ConstantRow, Counts, FunctionRow, NodeRow, Overview, ShapeRow, SignatureRow, SiteRow, ValueRow};
 use super::session::Session;
-use super::understand::Understood;
+use super::understand::{self, Understood};
 
 impl Understood {
     /// Everything that `inspect` prints and the browser shows.
@@ -120,10 +120,15 @@ impl Understood {
         let verdicts: HashMap<&str, &str> =
             report.constants.iter().filter_map(|c| Some((c.node.as_ref()?.as_str(), c.verdict.name()))).collect();
         let graph = &self.base.graph;
+        let named = understand::named_constants(&self.base.spelled.program);
+        let candidates = understand::candidates(&self.base, &named, &self.base.spelled.program);
+        let layers: HashMap<&str, (Option<usize>, bool)> =
+            candidates.iter().map(|c| (c.name, (c.from_top, c.is_head))).collect();
         graph
             .constants()
             .map(|(id, _)| {
                 let mut row = plain_constant_row(graph, id);
+                (row.from_top, row.is_head) = layers.get(row.name.as_str()).copied().unwrap_or_default();
                 if let Some(role) = roles.get(row.name.as_str()) {
                     row.role = role.role.name().to_owned();
                     row.suggest = if role.suggest { "train" } else { "keep" }.to_owned();

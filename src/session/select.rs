@@ -2,16 +2,21 @@
 //!
 //! Words: `suggested`, `all`, `none`; `last-N-layers` (the last N layers and what follows them), `heads` (grafted heads, else
 //! what follows the last layer), `bitfit` (all biases; Ben Zaken et al. 2021), `layer-norm` (gains and shifts of
-//! normalisations). Prefixes: `glob:`, `re:`, `role:`. Anything else is a name.
+//! normalisations). Prefixes: `glob:`, `re:`, `role:`, `below:` (a node or scope: the constants from which its inputs are
+//! computed). Anything else is a name.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::Graph;
+
+use super::below;
 use super::recipe::serde_as_text;
 
-/// Names constants by exact name, pattern or role. `glob:`, `re:` and `role:` are the only prefixes.
+/// Names constants by exact name, pattern, role or place. `glob:`, `re:`, `role:` and `below:` are the only prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
     /// What the role recogniser suggests.
@@ -31,6 +36,8 @@ pub enum Selector {
     Glob(String),
     Regex(String),
     Role(String),
+    /// Constants from which the inputs of a node or scope are computed.
+    Below(String),
 }
 
 /// `last-2-layers` → 2.
@@ -59,12 +66,14 @@ impl FromStr for Selector {
                     Self::Regex(p.to_owned())
                 } else if let Some(p) = s.strip_prefix("role:") {
                     Self::Role(p.to_owned())
+                } else if let Some(p) = s.strip_prefix("below:") {
+                    Self::Below(p.to_owned())
                 } else {
                     Self::Name(s.to_owned())
                 }
             }
         };
-        selector.matcher()?;
+        selector.matcher(None)?;
         Ok(selector)
     }
 }
@@ -84,11 +93,12 @@ impl fmt::Display for Selector {
             Self::Glob(p) => write!(f, "glob:{p}"),
             Self::Regex(p) => write!(f, "re:{p}"),
             Self::Role(r) => write!(f, "role:{r}"),
+            Self::Below(n) => write!(f, "below:{n}"),
         }
     }
 }
 
-serde_as_text!(Selector, "suggested, all, none, a name, or glob:, re:, role: with a pattern");
+serde_as_text!(Selector, "suggested, all, none, a name, or glob:, re:, role: with a pattern, below: with a node");
 
 /// What a selector looks at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,16 +131,22 @@ enum Kind {
     Glob(globset::GlobMatcher),
     Regex(regex::Regex),
     Role(String),
+    Among(HashSet<String>),
 }
 
 impl Selector {
+    /// Everything whose name lies in a scope.
+    pub fn inside(scope: &str) -> Self {
+        Self::Glob(format!("{}/*", globset::escape(scope)))
+    }
+
     /// Whether it is the exact name of a constant.
     pub fn names(&self, name: &str) -> bool {
         matches!(self, Self::Name(n) if n.strip_suffix(":0").unwrap_or(n) == name)
     }
 
-    /// Compiles the pattern; the error says what is wrong with it.
-    pub fn matcher(&self) -> Result<Matcher, String> {
+    /// Compiles the pattern; the error says what is wrong with it. Without a graph nothing is below anything.
+    pub fn matcher(&self, graph: Option<&Graph>) -> Result<Matcher, String> {
         Ok(Matcher(match self {
             Self::Suggested => Kind::Suggested,
             Self::All => Kind::All,
@@ -147,6 +163,11 @@ impl Selector {
                 Kind::Regex(regex::Regex::new(p).map_err(|e| format!("the pattern re:{p} is not valid: {e}"))?)
             }
             Self::Role(r) => Kind::Role(r.clone()),
+            Self::Below(place) => Kind::Among(match graph {
+                None => HashSet::new(),
+                Some(g) => below::names(g, place)
+                    .ok_or_else(|| format!("below:{place} names no node and no scope of this model"))?,
+            }),
         }))
     }
 }
@@ -165,6 +186,7 @@ impl Matcher {
             Kind::Glob(g) => c.is_float && g.is_match(c.name),
             Kind::Regex(r) => c.is_float && r.is_match(c.name),
             Kind::Role(r) => c.is_float && c.role == r,
+            Kind::Among(names) => c.is_float && names.contains(c.name),
         }
     }
 }
@@ -179,12 +201,22 @@ pub struct Chosen {
     pub not_float: Vec<String>,
 }
 
-/// Applies a choice to candidates, in their order.
+/// As [`choose_in`], without a graph: for selectors that name no place.
 pub fn choose(include: &[Selector], exclude: &[Selector], candidates: &[Candidate<'_>]) -> Result<Chosen, String> {
+    choose_in(None, include, exclude, candidates)
+}
+
+/// Applies a choice to candidates, in their order; places are looked up in `graph`.
+pub fn choose_in(
+    graph: Option<&Graph>,
+    include: &[Selector],
+    exclude: &[Selector],
+    candidates: &[Candidate<'_>],
+) -> Result<Chosen, String> {
     let mut out = Chosen::default();
     let mut keep = vec![false; candidates.len()];
     for selector in include {
-        let m = selector.matcher()?;
+        let m = selector.matcher(graph)?;
         let mut any = matches!(selector, Selector::None | Selector::Suggested | Selector::All);
         for (i, c) in candidates.iter().enumerate() {
             if m.matches(c) {
@@ -201,7 +233,7 @@ pub fn choose(include: &[Selector], exclude: &[Selector], candidates: &[Candidat
         }
     }
     for selector in exclude {
-        let m = selector.matcher()?;
+        let m = selector.matcher(graph)?;
         let mut any = false;
         for (i, c) in candidates.iter().enumerate() {
             if m.matches(c) {
@@ -251,7 +283,9 @@ mod tests {
         assert_eq!(names(&["a/eps:0"], &[]), ["a/eps"]);
         assert!(names(&["none"], &[]).is_empty());
         assert_eq!(names(&["bitfit"], &[]), ["a/bias"]);
-        for text in ["last-2-layers", "last-1-layer", "heads", "bitfit", "layer-norm", "last-layers", "role:bias"] {
+        for text in
+            ["last-2-layers", "last-1-layer", "heads", "bitfit", "layer-norm", "last-layers", "role:bias", "below:a"]
+        {
             assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
         }
         assert!("re:(".parse::<Selector>().is_err());

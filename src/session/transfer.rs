@@ -253,7 +253,8 @@ fn adjustments(out: &mut Transferred, recipe: &Recipe, model: &Model, lookup: &L
 fn trainable(out: &mut Transferred, recipe: &Recipe, base: &Base, lookup: &Lookup) -> TrainableChoice {
     let nodes = understand::named_constants(&base.spelled.program);
     let candidates = understand::candidates(base, &nodes, &base.spelled.program);
-    let count = |s: &Selector| select::choose(std::slice::from_ref(s), &[], &candidates).map_or(0, |c| c.chosen.len());
+    let chosen = |s: &Selector| select::choose_in(Some(&base.graph), std::slice::from_ref(s), &[], &candidates);
+    let count = |s: &Selector| chosen(s).map_or(0, |c| c.chosen.len());
     let here = |out: &mut Transferred, verb: &str, selectors: &[Selector]| {
         let mut kept = Vec::new();
         for s in selectors {

@@ -208,7 +208,8 @@ impl Understood {
         }
         let mut is_taken = vec![false; nodes.len()];
         for group in &self.recipe.groups {
-            let chosen = select::choose(&group.select, &[], &candidates).map_err(SessionError::Choice)?;
+            let chosen = select::choose_in(Some(&self.base.graph), &group.select, &[], &candidates)
+                .map_err(SessionError::Choice)?;
             if let Some(s) = chosen.unmatched_include.first() {
                 return Err(SessionError::Choice(format!("the group of {s} has no trainable parameter")));
             }
@@ -336,7 +337,8 @@ fn choose_trainable(
         // With adapters the rest of the model stays as it is, but for new heads.
         choice.include = if base.edited.heads.is_empty() { vec![Selector::None] } else { vec![Selector::Heads] };
     }
-    let chosen = select::choose(&choice.include, &choice.exclude, &candidates).map_err(SessionError::Choice)?;
+    let chosen = select::choose_in(Some(&base.graph), &choice.include, &choice.exclude, &candidates)
+        .map_err(SessionError::Choice)?;
     if let Some(s) = chosen.unmatched_include.first() {
         return Err(SessionError::Choice(format!(
             "the trainable selector {s} matches no constant of this model; `regraft inspect --constants` lists them"

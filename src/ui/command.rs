@@ -34,6 +34,8 @@ pub enum Command {
     ShowPanel(&'static str),
     /// Reads all values of a constant and describes them.
     Describe(String),
+    /// Reads least, greatest and mean of constants that are in sight.
+    Summarise(Vec<String>),
     Export(crate::ui::ctx::ExportRequest),
     /// Asks for the file of training examples.
     PickData,
@@ -80,6 +82,8 @@ pub enum Command {
     DeleteRun(PathBuf),
     ShowDialog(super::dialogs::Dialog),
     ClosePanel(&'static str),
+    /// Takes a panel out of its tabs: to the right of them, or below.
+    SplitPanel(&'static str, bool),
     Recover(PathBuf),
     DiscardRecovery(PathBuf),
     SetPreferences(super::ctx::Preferences),
@@ -146,11 +150,13 @@ impl Menu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     OpenFile,
+    OpenFolder,
     OpenDemo,
     Save,
     SaveAs,
     Export,
     ApplyRecipe,
+    ChooseEntry,
     Preferences,
     CloseModel,
     Quit,
@@ -175,12 +181,15 @@ pub enum Action {
     ZoomToSelection,
     SaveGraphPng,
     SaveGraphSvg,
+    ToggleDirection,
+    ToggleEdgeShapes,
     ToggleMotion,
     TrainSuggested,
     TrainAllFloat,
     FreezeAll,
     TrainSelection,
     FreezeSelection,
+    FreezeBelow,
     OnlySelection,
     OnlyBiases,
     OnlyNorms,
@@ -223,11 +232,13 @@ const CTRL_SHIFT: Modifiers = Modifiers { shift: true, ..Modifiers::COMMAND };
 impl Action {
     pub const ALL: &'static [Self] = &[
         Self::OpenFile,
+        Self::OpenFolder,
         Self::OpenDemo,
         Self::Save,
         Self::SaveAs,
         Self::Export,
         Self::ApplyRecipe,
+        Self::ChooseEntry,
         Self::Preferences,
         Self::CloseModel,
         Self::Quit,
@@ -252,12 +263,15 @@ impl Action {
         Self::ZoomToSelection,
         Self::SaveGraphPng,
         Self::SaveGraphSvg,
+        Self::ToggleDirection,
+        Self::ToggleEdgeShapes,
         Self::ToggleMotion,
         Self::TrainSuggested,
         Self::TrainAllFloat,
         Self::FreezeAll,
         Self::TrainSelection,
         Self::FreezeSelection,
+        Self::FreezeBelow,
         Self::OnlySelection,
         Self::OnlyBiases,
         Self::OnlyNorms,
@@ -296,6 +310,13 @@ impl Action {
             Self::OpenFile => {
                 row(File, icons::OPEN, "Open a model…", "A model or a session file", Some((CTRL, Key::O)))
             }
+            Self::OpenFolder => row(
+                File,
+                icons::FOLDER,
+                "Open a model folder…",
+                "A SavedModel, a checkpoint or a Hugging Face folder",
+                Some((CTRL_SHIFT, Key::O)),
+            ),
             Self::OpenDemo => row(
                 File,
                 icons::DEMO,
@@ -323,6 +344,13 @@ impl Action {
                 "Looks every decision up in another model and opens it with them",
                 None,
             ),
+            Self::ChooseEntry => row(
+                File,
+                icons::TARGET,
+                "Choose a signature…",
+                "Which meta graph and signature of the file is open",
+                None,
+            ),
             Self::Preferences => {
                 row(File, icons::SETTINGS, "Preferences…", "Theme, size, motion, threads", Some((CTRL, Key::Comma)))
             }
@@ -333,13 +361,9 @@ impl Action {
             Self::Undo => row(Edit, icons::UNDO, "Undo", "Takes the last decision back", Some((CTRL, Key::Z))),
             Self::Redo => row(Edit, icons::REDO, "Redo", "Makes it again", Some((CTRL_SHIFT, Key::Z))),
             Self::Find => row(Edit, icons::SEARCH, "Find", "Puts the cursor into the filter", Some((CTRL, Key::F))),
-            Self::SelectAll => row(
-                Edit,
-                icons::LIST,
-                "Select all shown",
-                "Everything that the filter shows",
-                Some((CTRL_SHIFT, Key::A)),
-            ),
+            Self::SelectAll => {
+                row(Edit, icons::LIST, "Select all shown", "Everything that the filter shows", Some((CTRL, Key::A)))
+            }
             Self::CopyNames => {
                 row(Edit, icons::COPY, "Copy names", "The full names of the selection", Some((CTRL_SHIFT, Key::C)))
             }
@@ -385,6 +409,12 @@ impl Action {
             }
             Self::SaveGraphPng => row(View, icons::GRAPH, "Graph as PNG…", "All that is unfolded, as a picture", None),
             Self::SaveGraphSvg => row(View, icons::GRAPH, "Graph as SVG…", "All that is unfolded, as a drawing", None),
+            Self::ToggleDirection => {
+                row(View, icons::GRAPH, "Graph left to right", "Switches between top to bottom and left to right", None)
+            }
+            Self::ToggleEdgeShapes => {
+                row(View, icons::TAG, "Shapes on all edges", "Else they show where the pointer is", None)
+            }
             Self::ToggleMotion => row(View, icons::PLAY, "Animations", "Switches motion on or off", None),
             Self::TrainSuggested => row(
                 Model,
@@ -411,6 +441,13 @@ impl Action {
                 "Takes the selected constants out",
                 Some((CTRL_SHIFT, Key::T)),
             ),
+            Self::FreezeBelow => row(
+                Model,
+                icons::CARET_DOWN,
+                "Freeze below here",
+                "Freezes every constant from which the inputs of the selection are computed",
+                None,
+            ),
             Self::OnlySelection => {
                 row(Model, icons::TARGET, "Train only the selection", "Freezes everything else", None)
             }
@@ -430,8 +467,8 @@ impl Action {
             Self::LastLayers => row(
                 Model,
                 icons::STACK,
-                "Train the last two layers",
-                "The last layers by structure, with everything after them",
+                "Train the last layers…",
+                "So many layers as asked, by structure, with everything after them",
                 None,
             ),
             Self::GraftHead => {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::Severity;
+use crate::formats::EntryPoint;
 use crate::session::{Change, GraphDiff, History, Overview, Recipe};
 
 use super::canvas::shown::Shown;
@@ -61,12 +62,14 @@ impl Ctx<'_> {
             A::ResumeRun => open && !running && self.open.is_some_and(|o| o.runs.iter().any(|r| r.can_resume)),
             A::Prove => self.open.is_some_and(|o| !o.recipe().edits.is_empty()),
             A::ApplyRecipe => open,
+            A::ChooseEntry => self.open.is_some_and(|o| o.entries.len() > 1) && !running,
             A::CloseModel => open && !running,
             A::Save | A::SaveAs | A::Export | A::Find | A::SelectAll | A::CopyNames | A::CopyRecipe => open,
             A::PasteRecipe | A::SelectBack | A::SelectForward | A::FitGraph | A::ZoomToSelection => open,
             A::TrainSuggested | A::TrainAllFloat | A::FreezeAll | A::TrainSelection | A::FreezeSelection => open,
             A::SaveGraphPng | A::SaveGraphSvg => open,
             A::MeasureTimes => self.open.is_some_and(|o| o.recipe().data.is_some()) && !running,
+            A::FreezeBelow | A::ToggleDirection | A::ToggleEdgeShapes => open,
             A::OnlySelection | A::OnlyBiases | A::OnlyNorms | A::OnlyHeads | A::LastLayers => open,
             A::GraftHead | A::AddLora | A::LoadWeights => open,
             A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => {
@@ -92,9 +95,13 @@ pub struct Open {
     pub history: History,
     /// The recipe as it was last saved.
     pub saved: Arc<Recipe>,
+    /// When it was saved in this window.
+    pub saved_at: Option<std::time::Instant>,
     pub gradients: Option<Arc<Gradients>>,
     /// Values of constants that were asked for.
     pub described: HashMap<String, Result<Arc<Described>, String>>,
+    /// Least, greatest and mean of constants that were in sight; `None` where there are no numbers.
+    pub ranges: HashMap<String, Option<ValueRange>>,
     /// A newer recipe is being worked into what is shown.
     pub is_refreshing: bool,
     /// What the data tab shows; made by the data job.
@@ -105,6 +112,8 @@ pub struct Open {
     pub proof: Option<Proved>,
     /// Runs of this session on disk, oldest first.
     pub runs: Arc<Vec<RunEntry>>,
+    /// Ways into the file, where it has several meta graphs or signatures.
+    pub entries: Arc<Vec<EntryPoint>>,
     /// The part of a constant that the inspector shows.
     pub slice: Option<(SliceAt, Result<Arc<Sliced>, String>)>,
 }
@@ -127,14 +136,17 @@ impl Open {
             times: None,
             overview,
             saved: history.recipe().clone(),
+            saved_at: None,
             history,
             gradients: None,
             described: HashMap::new(),
+            ranges: HashMap::new(),
             is_refreshing: false,
             data: None,
             form: Arc::default(),
             proof: None,
             runs: Arc::default(),
+            entries: Arc::default(),
             slice: None,
         }
     }
@@ -355,6 +367,14 @@ pub struct Described {
     pub columns: usize,
 }
 
+/// What the table of constants says about values, over all finite elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueRange {
+    pub min: f64,
+    pub max: f64,
+    pub mean: f64,
+}
+
 /// The data as the data tab shows it.
 #[derive(Clone, Debug, Default)]
 pub struct DataView {
@@ -531,10 +551,22 @@ pub struct Preferences {
     pub recent: Vec<PathBuf>,
     /// Threads of runs and proofs; 0 is all cores.
     pub threads: usize,
+    /// The graph runs from left to right instead of from top to bottom.
+    pub is_sideways: bool,
+    /// Shapes are written on all edges of the graph.
+    pub has_edge_shapes: bool,
 }
 
 impl Default for Preferences {
     fn default() -> Self {
-        Self { theme: ThemeChoice::System, has_motion: true, zoom: 1.0, recent: Vec::new(), threads: 0 }
+        Self {
+            theme: ThemeChoice::System,
+            has_motion: true,
+            zoom: 1.0,
+            recent: Vec::new(),
+            threads: 0,
+            is_sideways: false,
+            has_edge_shapes: false,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::tensor::Tensor;
 
-use super::ctx::{Described, SliceAt, Sliced};
+use super::ctx::{Described, SliceAt, Sliced, ValueRange};
 
 const N_BINS: usize = 64;
 const PICTURE: usize = 128;
@@ -75,6 +75,19 @@ pub fn describe(tensor: &Tensor) -> Option<Described> {
     (d.picture, d.picture_size) = picture.finish();
     d.columns = columns.max(1);
     Some(d)
+}
+
+/// Least, greatest and mean of the finite elements; `None` for strings, handles, and where no element is finite.
+pub fn range(tensor: &Tensor) -> Option<ValueRange> {
+    let (mut min, mut max, mut sum, mut n) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0usize);
+    pieces(tensor, 0..tensor.len(), |_, values| {
+        for &v in values.iter().filter(|v| v.is_finite()) {
+            (min, max) = (min.min(v), max.max(v));
+            sum += v;
+            n += 1;
+        }
+    })?;
+    (n > 0).then(|| ValueRange { min, max, mean: sum / n as f64 })
 }
 
 fn histogram(tensor: &Tensor, min: f64, max: f64) -> Option<Vec<usize>> {

@@ -5,12 +5,14 @@
 //! registry), [`canvas`] (layout and drawing of the graph), [`dialogs`].
 
 pub mod background;
+pub mod bulk;
 pub mod canvas;
 pub mod command;
 pub mod ctx;
 pub mod describe;
 pub mod dialogs;
 pub mod index;
+pub mod offers;
 pub mod panels;
 pub mod raster;
 pub mod run_view;

@@ -39,6 +39,7 @@ fn constant(name: &str, shape: &[usize], role: &str, train: bool) -> ConstantRow
         reason: "made up".to_owned(),
         trainable: train,
         gradient: "flows".to_owned(),
+        ..ConstantRow::default()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use egui::{Event, EventFilter, Key, PointerButton, Rect, Response, Ui};
 
-use crate::ui::command::{Action, Command};
+use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::{How, Target};
 use crate::ui::theme::icons;
-use crate::ui::{UiState, widgets};
+use crate::ui::{UiState, offers};
 
 use super::camera::{Camera, Goal};
 use super::draw::Scene;
@@ -14,7 +14,7 @@ use super::export;
 use super::keys::{Direction, neighbour};
 use super::layout::Item;
 use super::look::{Trace, node_of, placed_of};
-use super::{CanvasState, Laid, Wants, fold};
+use super::{CanvasState, Laid, Wants, fold, marks};
 
 /// Wishes that are not about the camera.
 pub(super) fn commands(ctx: &Ctx<'_>, open: &Open, laid: &Laid, state: &mut UiState) {
@@ -43,7 +43,7 @@ pub(super) fn move_camera(ui: &Ui, rect: Rect, response: &Response, ctx: &Ctx<'_
     let now = ui.input(|i| i.time);
     let layout = &laid.layout;
     let canvas = &mut state.canvas;
-    let mut camera = canvas.camera.unwrap_or_else(|| Camera::first(layout.size, rect.size()));
+    let mut camera = canvas.camera.unwrap_or_else(|| Camera::first(layout.size, rect.size(), layout.is_sideways));
     let has_moved = canvas.seen_revision != state.selection.revision();
     let place = state.selection.focus().and_then(|t| placed_of(&laid.shown, layout, t)).map(|i| &layout.placed[i]);
     // Going to something that a layout on its way will move would miss it.
@@ -98,7 +98,7 @@ fn target(scene: &Scene<'_>, i: usize) -> Target {
     }
 }
 
-pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Response, state: &mut UiState) {
+pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, response: &Response, state: &mut UiState) {
     // Enter and Space on what has the focus count as clicks too; those are keys here.
     let is_clicked = response.clicked_by(PointerButton::Primary);
     if is_clicked {
@@ -125,43 +125,32 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Respo
         _ => {}
     }
     if let Some(i) = state.canvas.menu_for.filter(|&i| i < scene.layout.placed.len()) {
-        response.context_menu(|ui| menu_ui(ui, ctx, scene, i, &mut state.canvas));
+        response.context_menu(|ui| menu_ui(ui, ctx, open, scene, i, state));
     }
 }
 
-fn menu_ui(ui: &mut Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, i: usize, canvas: &mut CanvasState) {
+fn menu_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, i: usize, state: &mut UiState) {
     let p = &scene.layout.placed[i];
-    let mut done = false;
-    let mut entry = |ui: &mut Ui, icon: &str, words: &str| {
-        let clicked = widgets::text_button(ui, icon, words).clicked();
-        done |= clicked;
-        clicked
-    };
+    let canvas = &mut state.canvas;
     if !matches!(p.item, Item::Node(_)) {
         let (icon, words) = if p.is_open { (icons::MINUS, "Fold") } else { (icons::PLUS, "Unfold") };
-        if entry(ui, icon, words) {
+        if offers::entry(ui, true, icon, words, None) {
             toggle(p.item, canvas);
         }
     }
-    if entry(ui, icons::CARET_UP, "Trace what it needs") {
+    if offers::entry(ui, true, icons::CARET_UP, "Trace what it needs", None) {
         canvas.trace = Some(Trace::Needs);
     }
-    if entry(ui, icons::CARET_DOWN, "Trace what reads it") {
+    if offers::entry(ui, true, icons::CARET_DOWN, "Trace what reads it", None) {
         canvas.trace = Some(Trace::Feeds);
     }
-    if entry(ui, icons::FOCUS, "Zoom here") {
-        ctx.act(Action::ZoomToSelection);
-    }
-    if entry(ui, icons::COPY, "Copy its name") {
-        ctx.send(Command::CopyText(target(scene, i).name().to_owned()));
-    }
-    if done {
-        ui.close();
-    }
+    ui.separator();
+    offers::ui(ui, ctx, open, &state.selection, &target(scene, i));
 }
 
-/// Keys that work while the canvas has the focus: arrows walk, Enter folds, Escape lets go.
-pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Response, state: &mut UiState) {
+/// Keys that work while the canvas has the focus: arrows walk, Enter, + and − fold, Space switches a dropout
+/// site, Escape lets go.
+pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, response: &Response, state: &mut UiState) {
     if !response.has_focus() {
         return;
     }
@@ -181,8 +170,12 @@ pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Respons
             Key::ArrowLeft => Direction::Left,
             Key::ArrowRight => Direction::Right,
             Key::Enter | Key::Space => {
-                if let Some(i) = scene.look.focus {
-                    toggle(scene.layout.placed[i].item, &mut state.canvas);
+                match scene.look.focus.map(|i| scene.layout.placed[i].item) {
+                    Some(Item::Site(s)) if key == Key::Space => {
+                        marks::flip(ctx, open, &scene.shown.overview.dropout[s].output);
+                    }
+                    Some(item) => toggle(item, &mut state.canvas),
+                    None => {}
                 }
                 continue;
             }
@@ -197,6 +190,12 @@ pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Respons
                 ui.ctx().request_repaint();
                 continue;
             }
+            Key::Plus | Key::Equals | Key::Minus if folds(scene, key != Key::Minus) => {
+                if let Some(i) = scene.look.focus {
+                    toggle(scene.layout.placed[i].item, &mut state.canvas);
+                }
+                continue;
+            }
             Key::Plus | Key::Equals | Key::Minus => {
                 let factor = if key == Key::Minus { 1.0 / 1.25 } else { 1.25 };
                 state.canvas.set_zoom(scene.camera.zoom * factor);
@@ -209,6 +208,12 @@ pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, scene: &Scene<'_>, response: &Respons
             ctx.send(Command::Select(target(scene, to), How::Replace));
         }
     }
+}
+
+/// Whether + would open, or − would close, what is selected.
+fn folds(scene: &Scene<'_>, is_plus: bool) -> bool {
+    let focus = scene.look.focus.map(|i| &scene.layout.placed[i]);
+    focus.is_some_and(|p| matches!(p.item, Item::Scope(_)) && p.is_open != is_plus)
 }
 
 /// Opens or closes a scope or a dropout site; it stays where it is on the screen.

@@ -56,10 +56,13 @@ impl Camera {
         }
     }
 
-    /// The first look at a layout: as much as is readable, from the top.
-    pub fn first(size: [f32; 2], canvas: Vec2) -> Self {
+    /// The first look at a layout: as much as is readable, from its beginning.
+    pub fn first(size: [f32; 2], canvas: Vec2, is_sideways: bool) -> Self {
         let mut camera = Self::fitting([0.0; 2], size, canvas, 1.0);
-        if camera.zoom < 0.75 {
+        if camera.zoom < 0.75 && is_sideways {
+            camera.zoom = (canvas.y / (size[1] + 80.0)).clamp(0.6, 1.0);
+            camera.center[0] = canvas.x / 2.0 / camera.zoom - 24.0;
+        } else if camera.zoom < 0.75 {
             camera.zoom = (canvas.x / (size[0] + 80.0)).clamp(0.6, 1.0);
             camera.center[1] = canvas.y / 2.0 / camera.zoom - 24.0;
         }

@@ -59,7 +59,8 @@ impl Scene<'_> {
         let has_second = z >= SECOND_LINE_ZOOM;
         let left = r.left() + 11.0 * z.max(0.55);
         // A corner mark needs its own room.
-        let right = r.right() - if self.styles.mark[i] == Mark::None { 6.0 } else { 20.0 } * z;
+        let has_mark = self.styles.mark[i] != Mark::None || self.fold_mark(i).is_some();
+        let right = r.right() - if has_mark { 22.0 } else { 6.0 } * z;
         let line = |words: &str, size: f32, y: f32, color: Color32| {
             let size = self.font(size).max(SMALLEST_TEXT + 0.5);
             let fits = text::elide_middle(words, ((right - left) / (size * 0.55)) as usize);
@@ -73,7 +74,10 @@ impl Scene<'_> {
             line(&below, 11.0, r.top() + 30.0 * z, t.text_secondary);
         }
         match p.item {
-            Item::Scope(s) => self.share(painter, r, s),
+            Item::Scope(s) => {
+                self.share(painter, r, s);
+                self.paint_fold_mark(&clip, i);
+            }
             Item::Node(_) => self.chips(&clip, p, r),
             Item::Site(_) => {
                 if self.styles.is_off[i] {
@@ -82,6 +86,7 @@ impl Scene<'_> {
                 }
                 let at = r.right_top() + vec2(-6.0, 6.0) * z;
                 clip.text(at, Align2::RIGHT_TOP, icons::DROP, FontId::proportional(self.font(14.0)), t.text_secondary);
+                self.paint_switch(&clip, i);
             }
         }
         self.corner(&clip, r, i);

@@ -102,6 +102,12 @@ impl Scene<'_> {
         Rect::from_min_size(self.point(min), vec2(size[0], size[1]) * self.camera.zoom)
     }
 
+    /// Where wires leave a placed thing, and where they arrive.
+    pub(super) fn ports(&self, i: usize) -> [Pos2; 2] {
+        let r = self.screen(i);
+        if self.layout.is_sideways { [r.right_center(), r.left_center()] } else { [r.center_bottom(), r.center_top()] }
+    }
+
     pub fn point(&self, p: [f32; 2]) -> Pos2 {
         self.camera.to_screen(self.rect.center(), p)
     }
@@ -175,6 +181,7 @@ impl Scene<'_> {
         };
         painter.rect(r, CornerRadius::same(6), self.box_fill(i), stroke, StrokeKind::Inside);
         self.box_title(painter, i, r);
+        self.paint_fold_mark(&painter.with_clip_rect(self.rect), i);
     }
 
     pub(super) fn box_fill(&self, i: usize) -> Color32 {
@@ -196,7 +203,8 @@ impl Scene<'_> {
         let clip = painter.with_clip_rect(r.shrink(pad).intersect(self.rect));
         // A box that begins left of the view keeps its title in sight.
         let left = (r.left() + 10.0 * z.max(0.4)).max(self.rect.left() + 6.0).min(r.right());
-        let room = ((r.right() - left - pad) / (size * 0.58)) as usize;
+        let right = self.fold_mark(i).map_or(r.right() - pad, |m| m.left() - 4.0);
+        let room = ((right - left) / (size * 0.58)) as usize;
         let at = pos2(left, r.top() + pad);
         let font = FontId::new(size, theme::strong_family());
         let drawn = clip.text(at, Align2::LEFT_TOP, text::elide_middle(&name, room.max(4)), font, t.text);
@@ -204,7 +212,7 @@ impl Scene<'_> {
         let detail_width = detail.chars().count() as f32 * detail_size * 0.52;
         let detail_at = pos2(drawn.right() + 10.0 * z.max(0.6), drawn.center().y);
         // Half a number would be a wrong one.
-        if detail_at.x + detail_width < r.right() - pad {
+        if detail_at.x + detail_width < right {
             clip.text(detail_at, Align2::LEFT_CENTER, detail, FontId::proportional(detail_size), t.text_secondary);
         }
     }
@@ -212,9 +220,15 @@ impl Scene<'_> {
     /// A bar across the edge at which a gradient stops.
     fn stop_bar(&self, painter: &Painter, i: usize) {
         let r = self.screen(i);
-        let half = (r.width() * 0.28).clamp(4.0, 60.0);
-        let y = r.top() - 3.0 * self.camera.zoom.max(0.5);
-        let bar = Rect::from_center_size(pos2(r.center().x, y), vec2(half * 2.0, (4.0 * self.camera.zoom).max(2.5)));
+        let thick = (4.0 * self.camera.zoom).max(2.5);
+        let gap = 3.0 * self.camera.zoom.max(0.5);
+        let bar = if self.layout.is_sideways {
+            let half = (r.height() * 0.28).clamp(4.0, 60.0);
+            Rect::from_center_size(pos2(r.left() - gap, r.center().y), vec2(thick, half * 2.0))
+        } else {
+            let half = (r.width() * 0.28).clamp(4.0, 60.0);
+            Rect::from_center_size(pos2(r.center().x, r.top() - gap), vec2(half * 2.0, thick))
+        };
         painter.rect_filled(bar, 1.0, self.tokens.blocked);
     }
 }

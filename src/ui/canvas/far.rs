@@ -53,7 +53,7 @@ impl Scene<'_> {
         };
         if self.motion.is_some() || (self.camera.zoom < BEND_ZOOM && !is_lit) {
             let (a, b) = match self.motion {
-                Some(_) => (self.screen(w.from).center_bottom(), self.screen(w.to).center_top()),
+                Some(_) => (self.ports(w.from)[0], self.ports(w.to)[1]),
                 None => match (w.points.first(), w.points.last()) {
                     (Some(&a), Some(&b)) => (self.point(a), self.point(b)),
                     _ => return,

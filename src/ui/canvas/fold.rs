@@ -27,6 +27,8 @@ pub struct View {
     pub open: BTreeSet<usize>,
     /// Dropout sites whose members are shown one by one.
     pub expanded_sites: BTreeSet<usize>,
+    /// From left to right instead of from top to bottom.
+    pub is_sideways: bool,
 }
 
 /// The scopes that open by themselves: level by level, largest first, while the picture stays readable.
@@ -55,7 +57,7 @@ pub fn default_view(overview: &Overview, index: &Index) -> View {
         }
         frontier = next;
     }
-    View { open, expanded_sites: BTreeSet::new() }
+    View { open, ..View::default() }
 }
 
 /// Nodes that are not drawn themselves: constants, and identities of constants.
@@ -101,7 +103,8 @@ pub fn carried_over(view: &View, from: &Shown, to: &Shown) -> View {
         let output = &from.overview.dropout.get(s)?.output;
         to.overview.dropout.iter().position(|d| d.output == *output)
     };
-    View { open, expanded_sites: view.expanded_sites.iter().filter_map(site).collect() }
+    let expanded_sites = view.expanded_sites.iter().filter_map(site).collect();
+    View { open, expanded_sites, is_sideways: view.is_sideways }
 }
 
 /// Opens whatever hides a node.
@@ -349,19 +352,22 @@ impl<'a> Build<'a> {
             }
             let children = self.children[i].clone();
             let place: HashMap<usize, usize> = children.iter().enumerate().map(|(k, &c)| (c, k)).collect();
-            let sizes: Vec<[f32; 2]> = children.iter().map(|&c| self.size[c]).collect();
+            // Sideways is the same drawing with its axes swapped.
+            let turned = |[x, y]: [f32; 2]| if self.view.is_sideways { [y, x] } else { [x, y] };
+            let sizes: Vec<[f32; 2]> = children.iter().map(|&c| turned(self.size[c])).collect();
             let edges: Vec<(usize, usize)> =
                 self.edges.get(&i).into_iter().flatten().map(|(&(a, b), _)| (place[&a], place[&b])).collect();
             let d = layered(&sizes, &edges, cancel)?;
             let (dx, dy) = if i == 0 { (0.0, 0.0) } else { (PAD, TITLE + PAD / 2.0) };
             for (k, &c) in children.iter().enumerate() {
-                let [x, y] = d.centers[k];
+                let [x, y] = turned(d.centers[k]);
                 self.at[c] = [x - self.size[c][0] / 2.0 + dx, y - self.size[c][1] / 2.0 + dy];
             }
-            let moved = |p: &[f32; 2]| [p[0] + dx, p[1] + dy];
+            let moved = |p: &[f32; 2]| [turned(*p)[0] + dx, turned(*p)[1] + dy];
             self.bends.insert(i, d.bends.iter().map(|b| b.iter().map(moved).collect()).collect());
             let title = self.title_width(i);
-            self.size[i] = [(d.size[0] + 2.0 * dx).max(title), d.size[1] + dy + if i == 0 { 0.0 } else { PAD }];
+            let size = turned(d.size);
+            self.size[i] = [(size[0] + 2.0 * dx).max(title), size[1] + dy + if i == 0 { 0.0 } else { PAD }];
         }
         Some(())
     }
@@ -415,8 +421,13 @@ impl<'a> Build<'a> {
             let bends = self.bends.get(&container);
             for (k, (&(a, b), bundle)) in edges.iter().enumerate() {
                 let [x, y] = min[container];
-                let start = [min[a][0] + self.size[a][0] / 2.0, min[a][1] + self.size[a][1]];
-                let end = [min[b][0] + self.size[b][0] / 2.0, min[b][1]];
+                let (start, end) = if self.view.is_sideways {
+                    let middle = |i: usize| min[i][1] + self.size[i][1] / 2.0;
+                    ([min[a][0] + self.size[a][0], middle(a)], [min[b][0], middle(b)])
+                } else {
+                    let middle = |i: usize| min[i][0] + self.size[i][0] / 2.0;
+                    ([middle(a), min[a][1] + self.size[a][1]], [middle(b), min[b][1]])
+                };
                 let middle = bends.and_then(|b| b.get(k)).into_iter().flatten().map(|p| [p[0] + x, p[1] + y]);
                 let points = std::iter::once(start).chain(middle).chain([end]).collect();
                 let n = bundle.n;
@@ -432,6 +443,7 @@ impl<'a> Build<'a> {
                 });
             }
         }
+        out.is_sideways = self.view.is_sideways;
         out.shown_by = self.shows.iter().map(|s| s.filter(|&i| i != 0).map(|i| placed_at[i])).collect();
         out.index();
         out
@@ -470,6 +482,26 @@ mod tests {
         assert_eq!(l.placed[l.shown_by[kernel].unwrap()].item, card.item);
         assert!(l.placed.iter().any(|p| p.item == Item::Site(0)), "dropout is one card");
         assert!(l.wires.iter().all(|w| w.points.len() >= 2));
+    }
+
+    #[test]
+    fn sideways_edges_go_to_the_right() {
+        let (o, index, shown) = shown();
+        let view = View { is_sideways: true, ..default_view(&o, &index) };
+        let l = layout(&shown, &view, &CancelToken::default()).unwrap();
+        let place = |name: &str| &l.placed[l.by_item[&Item::Node(index.node(name).unwrap())]];
+        let (a, b) = (place("encoder/dense/MatMul"), place("encoder/dense/BiasAdd"));
+        assert!(a.min[0] + a.size[0] < b.min[0], "the reader stands at the right");
+        for p in &l.placed {
+            if let Some(parent) = p.parent {
+                assert!(contains(&l.placed[parent], p), "{p:?}");
+            }
+        }
+        for w in &l.wires {
+            let (from, to) = (&l.placed[w.from], &l.placed[w.to]);
+            assert_eq!(w.points[0][0], from.min[0] + from.size[0]);
+            assert_eq!(w.points[w.points.len() - 1][0], to.min[0]);
+        }
     }
 
     #[test]

@@ -11,8 +11,20 @@ pub enum Direction {
     Right,
 }
 
+impl Direction {
+    /// What a key means where edges go to the right: right follows them, down goes to the next beside.
+    fn turned(self) -> Self {
+        match self {
+            Self::Up => Self::Left,
+            Self::Down => Self::Right,
+            Self::Left => Self::Up,
+            Self::Right => Self::Down,
+        }
+    }
+}
+
 /// The thing that an arrow key leads to: up and down follow wires (into an open box, out of it at its ends), left and
-/// right go to the next thing beside it in the same box. Without a start, the topmost thing.
+/// right go to the next thing beside it in the same box (turned around where edges go to the right). Without a start, the topmost thing.
 pub fn neighbour(layout: &Layout, from: Option<usize>, direction: Direction) -> Option<usize> {
     let Some(from) = from else {
         let top = |i: &usize| (layout.placed[*i].min[1], layout.placed[*i].min[0]);
@@ -21,6 +33,7 @@ pub fn neighbour(layout: &Layout, from: Option<usize>, direction: Direction) -> 
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
     };
+    let direction = if layout.is_sideways { direction.turned() } else { direction };
     match direction {
         Direction::Down if layout.placed[from].is_open => edge_child(layout, from, true),
         Direction::Down => along(layout, from, true).or_else(|| beyond(layout, from, true)),
@@ -46,16 +59,17 @@ fn beyond(layout: &Layout, from: usize, is_down: bool) -> Option<usize> {
 /// The first or last thing in a box.
 fn edge_child(layout: &Layout, parent: usize, is_first: bool) -> Option<usize> {
     let children = (0..layout.placed.len()).filter(|&i| layout.placed[i].parent == Some(parent));
-    let y = |i: &usize| layout.placed[*i].min[1];
+    let y = |i: &usize| layout.placed[*i].min[usize::from(!layout.is_sideways)];
     if is_first { children.min_by(|a, b| y(a).total_cmp(&y(b))) } else { children.max_by(|a, b| y(a).total_cmp(&y(b))) }
 }
 
 /// The next thing to a side in the same box, those in the same row first.
 fn beside(layout: &Layout, from: usize, is_right: bool) -> Option<usize> {
     let p = &layout.placed[from];
+    let across = usize::from(layout.is_sideways);
     let center = |i: usize| {
         let q = &layout.placed[i];
-        [q.min[0] + q.size[0] / 2.0, q.min[1] + q.size[1] / 2.0]
+        [across, 1 - across].map(|k| q.min[k] + q.size[k] / 2.0)
     };
     let [x, y] = center(from);
     let cost = |i: usize| {

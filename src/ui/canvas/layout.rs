@@ -54,6 +54,8 @@ pub struct Layout {
     pub placed: Vec<Placed>,
     pub wires: Vec<Wire>,
     pub size: [f32; 2],
+    /// Edges go from left to right.
+    pub is_sideways: bool,
     /// For each node the placed thing that shows it (a closed scope, a site, the reader of a constant).
     pub shown_by: Vec<Option<usize>>,
     pub by_item: HashMap<Item, usize>,

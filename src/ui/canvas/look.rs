@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::session::query::Query;
 use crate::ui::ctx::{Gradients, Open};
+use crate::ui::panels;
 use crate::ui::selection::{Selection, Target};
 
 use super::draw::Look;
@@ -28,11 +30,27 @@ pub struct LookKey {
     gradients: Option<Arc<Gradients>>,
     revision: u64,
     trace: Option<Trace>,
+    filter: Option<String>,
+}
+
+/// What asks things to stand out.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub selection: &'a Selection,
+    pub trace: Option<Trace>,
+    /// A query of the browser's language: what it leaves out is faded.
+    pub filter: Option<&'a str>,
 }
 
 impl LookKey {
-    pub fn new(layout: &Arc<Layout>, open: &Open, selection: &Selection, trace: Option<Trace>) -> Self {
-        Self { layout: layout.clone(), gradients: open.gradients.clone(), revision: selection.revision(), trace }
+    pub fn new(layout: &Arc<Layout>, open: &Open, asked: Asked<'_>) -> Self {
+        Self {
+            layout: layout.clone(),
+            gradients: open.gradients.clone(),
+            revision: asked.selection.revision(),
+            trace: asked.trace,
+            filter: asked.filter.map(str::to_owned),
+        }
     }
 }
 
@@ -41,7 +59,7 @@ impl PartialEq for LookKey {
         let gradients = |k: &Self| k.gradients.as_ref().map(|g| Arc::as_ptr(g) as usize);
         Arc::ptr_eq(&self.layout, &o.layout)
             && gradients(self) == gradients(o)
-            && (self.revision, self.trace) == (o.revision, o.trace)
+            && (self.revision, self.trace, &self.filter) == (o.revision, o.trace, &o.filter)
     }
 }
 
@@ -78,7 +96,8 @@ pub fn placed_of(shown: &Shown, layout: &Layout, target: &Target) -> Option<usiz
 }
 
 impl Look {
-    pub fn new(open: &Open, shown: &Shown, layout: &Layout, selection: &Selection, trace: Option<Trace>) -> Self {
+    pub fn new(open: &Open, shown: &Shown, layout: &Layout, asked: Asked<'_>) -> Self {
+        let Asked { selection, trace, filter } = asked;
         let focus_target = selection.focus();
         let focus = focus_target.and_then(|t| placed_of(shown, layout, t));
         let mut look = Self { focus, ..Self::default() };
@@ -94,6 +113,12 @@ impl Look {
         }
         if let (Some(trace), Some(target)) = (trace, focus_target) {
             look.kept = Some(kept(shown, layout, target, trace));
+        }
+        if let Some(matching) = filter.and_then(|f| matching(shown, layout, f)) {
+            look.kept = Some(match look.kept {
+                None => matching,
+                Some(kept) => kept.iter().zip(&matching).map(|(a, b)| *a && *b).collect(),
+            });
         }
         look
     }
@@ -120,6 +145,18 @@ impl Look {
         self.on_way.extend(inside(from, a));
         self.on_way.extend(inside(to, b));
     }
+}
+
+/// For each placed thing whether a query matches something in it; `None` while the query cannot be read.
+fn matching(shown: &Shown, layout: &Layout, query: &str) -> Option<Vec<bool>> {
+    let query = Query::parse(query).ok()?;
+    let mut kept = vec![false; layout.placed.len()];
+    for n in panels::matching_nodes(shown, &query) {
+        if let Some(at) = layout.shown_by.get(n).copied().flatten() {
+            layout.holders(at).for_each(|i| kept[i] = true);
+        }
+    }
+    Some(kept)
 }
 
 /// For each placed thing whether a trace keeps it; boxes are kept with anything inside them.

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`shown`] (rows to draw), [`fold`] and [`layered`] (places), [`layout`] and [`grid`] (the result and
 //! how to search it), [`style`] and [`look`] (what is worked out once), [`draw`] with `cards`, `wires` and `far`,
-//! `act` (pointer and keys), `overlay` (what lies over the picture), [`export`].
+//! `act` (pointer and keys), `marks` (controls on cards), `overlay` (what lies over the picture), [`export`].
 
 mod act;
 mod camera;
@@ -18,6 +18,7 @@ pub mod keys;
 pub mod layered;
 pub mod layout;
 pub mod look;
+mod marks;
 mod minimap;
 pub mod motion;
 mod overlay;
@@ -70,8 +71,8 @@ pub struct CanvasState {
     pub color_mode: ColorMode,
     /// Leaves out what edits took from the file.
     pub hides_removed: bool,
-    /// Shapes are written on wires.
-    pub has_labels: bool,
+    /// Fades what the browser's filter leaves out.
+    pub follows_filter: bool,
     pub wants: Wants,
     seen_revision: u64,
 }
@@ -120,7 +121,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     if open.overview.nodes.is_empty() {
         return overlay::empty_ui(ui, rect);
     }
-    prepare(ui, open, &mut state.canvas);
+    prepare(ui, open, ctx.settings.is_sideways, &mut state.canvas);
     take_picture(ctx, &mut state.canvas);
     let Some(laid) = state.canvas.laid.clone() else {
         return overlay::waiting_ui(ui, rect, &mut state.canvas);
@@ -144,7 +145,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         camera,
         rect,
         motion: motion.as_ref().map(|m| (m, m.progress(now))),
-        has_labels: state.canvas.has_labels,
+        has_labels: ctx.settings.has_edge_shapes,
     };
     let visible = scene.visible();
     scene.hovered = pointer.and_then(|p| scene.hit(&visible, p));
@@ -155,9 +156,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     scene.draw(&ui.painter_at(rect), &visible);
     overlay::names(ui, &scene, &visible);
     overlay::tooltips(ui, &scene, &response);
+    marks::ui(ui, ctx, open, &scene, &visible, state);
     let is_moving = scene.motion.is_some_and(|(_, t)| t < 1.0);
-    act::clicks(ui, ctx, &scene, &response, state);
-    act::keys(ui, ctx, &scene, &response, state);
+    act::clicks(ui, ctx, open, &scene, &response, state);
+    act::keys(ui, ctx, open, &scene, &response, state);
     overlay::legend(ui, &scene, open);
     minimap::ui(ui, &scene, &mut state.canvas);
     overlay::cures_ui(ui, ctx, open, &scene, state.selection.focus());
@@ -169,22 +171,25 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
 }
 
 /// Starts a layout where what is shown has changed, and takes a finished one.
-fn prepare(ui: &Ui, open: &Open, state: &mut CanvasState) {
+fn prepare(ui: &Ui, open: &Open, is_sideways: bool, state: &mut CanvasState) {
     let shown = match &open.with_removed {
         Some(merged) if !state.hides_removed => merged,
         _ => &open.shown,
     };
     let is_same_rows = state.shown.as_ref().is_some_and(|s| Arc::ptr_eq(s, shown));
     if state.model.as_ref() != Some(&open.path) {
-        let kept = (state.color_mode, state.hides_removed, state.has_labels, state.wants);
+        let kept = (state.color_mode, state.hides_removed, state.follows_filter, state.wants);
         *state = CanvasState::default();
-        (state.color_mode, state.hides_removed, state.has_labels, state.wants) = kept;
+        (state.color_mode, state.hides_removed, state.follows_filter, state.wants) = kept;
         state.model = Some(open.path.clone());
         state.view = fold::default_view(&shown.overview, &shown.index);
     } else if !is_same_rows && let Some(old) = &state.shown {
         state.view = fold::carried_over(&state.view, old, shown);
     }
     state.shown = Some(shown.clone());
+    if std::mem::replace(&mut state.view.is_sideways, is_sideways) != is_sideways && state.laid.is_some() {
+        state.wants = Wants::Fit;
+    }
     let now = ui.input(|i| i.time);
     take_layout(state, now);
     let is_it = |s: &Arc<Shown>, v: &View| Arc::ptr_eq(s, shown) && *v == state.view;
@@ -235,9 +240,11 @@ fn styles(ctx: &Ctx<'_>, open: &Open, laid: &Laid, state: &mut CanvasState) -> A
 }
 
 fn look(open: &Open, laid: &Laid, state: &mut UiState) -> Arc<Look> {
-    let key = LookKey::new(&laid.layout, open, &state.selection, state.canvas.trace);
+    let filter = state.canvas.follows_filter.then(|| state.browser.filter.trim()).filter(|f| !f.is_empty());
+    let asked = look::Asked { selection: &state.selection, trace: state.canvas.trace, filter };
+    let key = LookKey::new(&laid.layout, open, asked);
     if state.canvas.look.as_ref().is_none_or(|(old, _)| *old != key) {
-        let look = Look::new(open, &laid.shown, &laid.layout, &state.selection, state.canvas.trace);
+        let look = Look::new(open, &laid.shown, &laid.layout, asked);
         state.canvas.look = Some((key, Arc::new(look)));
     }
     state.canvas.look.as_ref().map(|(_, l)| l.clone()).unwrap_or_default()

@@ -54,6 +54,16 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                 canvas.trace = (!is_on).then_some(trace);
             }
         }
+        let button = egui::Button::selectable(canvas.follows_filter, egui::RichText::new(icons::FILTER).size(16.0));
+        if widgets::named(ui.add(button.min_size(egui::vec2(26.0, 24.0))), "Fade what the filter leaves out").clicked()
+        {
+            canvas.follows_filter = !canvas.follows_filter;
+        }
+        let info = Action::ToggleDirection.info();
+        let button = egui::Button::selectable(ctx.settings.is_sideways, egui::RichText::new(icons::FORWARD).size(16.0));
+        if widgets::named(ui.add(button.min_size(egui::vec2(26.0, 24.0))), info.title).clicked() {
+            ctx.act(Action::ToggleDirection);
+        }
         ui.separator();
         color_mode_ui(ui, &mut canvas.color_mode);
         more_ui(ui, ctx, open, canvas);
@@ -76,7 +86,10 @@ fn color_mode_ui(ui: &mut Ui, mode: &mut ColorMode) {
 fn more_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, canvas: &mut CanvasState) {
     let menu = ui.menu_button(egui::RichText::new(icons::SLIDERS).size(16.0), |ui| {
         ui.set_min_width(220.0);
-        ui.checkbox(&mut canvas.has_labels, "Shapes on all edges");
+        let mut has_shapes = ctx.settings.has_edge_shapes;
+        if ui.checkbox(&mut has_shapes, Action::ToggleEdgeShapes.info().title).changed() {
+            ctx.act(Action::ToggleEdgeShapes);
+        }
         let mut shows = !canvas.hides_removed;
         ui.add_enabled_ui(open.with_removed.is_some(), |ui| {
             if ui.checkbox(&mut shows, "Show what edits removed").changed() {

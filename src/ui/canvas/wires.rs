@@ -28,7 +28,7 @@ impl Scene<'_> {
             let is_lit = self.is_lit(i);
             let out = if is_lit { &mut lit } else { &mut shapes };
             if w.is_stub && !is_lit {
-                stub(&points, self.camera.zoom, stroke, out);
+                stub(&points, self.camera.zoom, stroke, self.layout.is_sideways, out);
             } else {
                 self.whole(w, &points, stroke, out);
             }
@@ -67,20 +67,21 @@ impl Scene<'_> {
     /// Ends and bends on the screen; while folding, straight between where the ends are now.
     pub(super) fn wire_points(&self, w: &Wire) -> Vec<Pos2> {
         if self.motion.is_some() {
-            return vec![self.screen(w.from).center_bottom(), self.screen(w.to).center_top()];
+            return vec![self.ports(w.from)[0], self.ports(w.to)[1]];
         }
         w.points.iter().map(|&p| self.point(p)).collect()
     }
 
     fn whole(&self, w: &Wire, points: &[Pos2], stroke: Stroke, out: &mut Vec<Shape>) {
-        let line = curve(points);
+        let is_sideways = self.layout.is_sideways;
+        let line = curve(points, is_sideways);
         if w.is_lost {
             out.extend(Shape::dashed_line(&line, stroke, 5.0, 4.0));
         } else {
             out.push(PathShape::line(line, stroke).into());
         }
         if let [.., end] = points {
-            out.push(arrow(*end, 4.0 * self.camera.zoom, stroke.color));
+            out.push(arrow(*end, 4.0 * self.camera.zoom, stroke.color, is_sideways));
         }
     }
 
@@ -109,7 +110,7 @@ impl Scene<'_> {
         let near = self.layout.wire_grid.within([x - reach, y - reach], [x + reach, y + reach]);
         let distance = |i: usize| {
             let w = &self.layout.wires[i];
-            let points = curve(&self.wire_points(w));
+            let points = curve(&self.wire_points(w), self.layout.is_sideways);
             let ends = if w.is_stub { STUB * self.camera.zoom } else { f32::INFINITY };
             let (a, b) = (points.first().copied().unwrap_or(at), points.last().copied().unwrap_or(at));
             if a.distance(at).min(b.distance(at)) > ends {
@@ -122,14 +123,19 @@ impl Scene<'_> {
     }
 }
 
-/// Leaves and arrives vertically; straight where it hardly moves sideways.
-fn curve(points: &[Pos2]) -> Vec<Pos2> {
+/// Leaves and arrives along the graph's direction; straight where it hardly moves across it.
+fn curve(points: &[Pos2], is_sideways: bool) -> Vec<Pos2> {
     let mut out = Vec::with_capacity(points.len() * N_PIECES);
     out.extend(points.first());
     for pair in points.windows(2) {
         let (a, b) = (pair[0], pair[1]);
-        if (a.x - b.x).abs() >= 1.0 {
-            let bend = vec2(0.0, ((b.y - a.y) * 0.5).clamp(-60.0, 60.0));
+        let d = b - a;
+        if (if is_sideways { d.y } else { d.x }).abs() >= 1.0 {
+            let bend = if is_sideways {
+                vec2((d.x * 0.5).clamp(-60.0, 60.0), 0.0)
+            } else {
+                vec2(0.0, (d.y * 0.5).clamp(-60.0, 60.0))
+            };
             let (c, d) = (a + bend, b - bend);
             for k in 1..N_PIECES {
                 let t = k as f32 / N_PIECES as f32;
@@ -145,21 +151,25 @@ fn curve(points: &[Pos2]) -> Vec<Pos2> {
     out
 }
 
-fn arrow(end: Pos2, s: f32, color: Color32) -> Shape {
-    let tip = vec![end, end + vec2(-s, -1.6 * s), end + vec2(s, -1.6 * s)];
+fn arrow(end: Pos2, s: f32, color: Color32, is_sideways: bool) -> Shape {
+    let tip = if is_sideways {
+        vec![end, end + vec2(-1.6 * s, s), end + vec2(-1.6 * s, -s)]
+    } else {
+        vec![end, end + vec2(-s, -1.6 * s), end + vec2(s, -1.6 * s)]
+    };
     Shape::convex_polygon(tip, color, Stroke::NONE)
 }
 
 /// Only the two ends, each with a small ring that says: it goes on.
-fn stub(points: &[Pos2], zoom: f32, stroke: Stroke, out: &mut Vec<Shape>) {
+fn stub(points: &[Pos2], zoom: f32, stroke: Stroke, is_sideways: bool, out: &mut Vec<Shape>) {
     let [start, .., end] = points else { return };
-    let length = vec2(0.0, STUB * zoom);
+    let length = if is_sideways { vec2(STUB * zoom, 0.0) } else { vec2(0.0, STUB * zoom) };
     let ring = 3.0 * zoom;
     for (from, to) in [(*start, *start + length), (*end, *end - length)] {
         out.push(Shape::line_segment([from, to], stroke));
         out.push(Shape::circle_stroke(to, ring, stroke));
     }
-    out.push(arrow(*end, 4.0 * zoom, stroke.color));
+    out.push(arrow(*end, 4.0 * zoom, stroke.color, is_sideways));
 }
 
 fn distance(p: Pos2, a: Pos2, b: Pos2) -> f32 {

@@ -1,5 +1,6 @@
 //! What stands in front of everything: the command palette and the few questions that the program asks.
 
+mod entries;
 mod graft;
 mod palette;
 mod questions;
@@ -32,6 +33,10 @@ pub enum Dialog {
         text: String,
     },
     Preferences,
+    /// Which way into the file is open; holds what is marked.
+    ChooseEntry(String),
+    /// How many of the last layers train.
+    LastLayers(usize),
     GraftHead(HeadForm),
     Lora(LoraForm),
     LoadWeights(WeightsForm),
@@ -89,6 +94,8 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
             Dialog::GraftHead(form) => graft::head_ui(ui, ctx, form),
             Dialog::Lora(form) => graft::lora_ui(ui, ctx, form),
             Dialog::LoadWeights(form) => graft::weights_ui(ui, ctx, form),
+            Dialog::ChooseEntry(choice) => entries::ui(ui, ctx, choice),
+            Dialog::LastLayers(n) => questions::last_layers_ui(ui, ctx, n),
             Dialog::Preferences => questions::preferences_ui(ui, ctx),
             Dialog::Unsaved(then) => questions::unsaved_ui(ui, ctx, then),
             Dialog::Transferred { model, report } => questions::transferred_ui(ui, ctx, model, report),

@@ -2,6 +2,9 @@
 
 use egui::{Id, Key, Modal, RichText, Role, Ui, WidgetInfo};
 
+use crate::session::Selector;
+use crate::session::query::Query;
+use crate::ui::bulk;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Cure, Problem, run_problems};
 use crate::ui::panels;
@@ -27,6 +30,8 @@ struct Row {
 
 const MAX_ROWS: usize = 12;
 const MAX_NAMES: usize = 60;
+/// So many numbers of layers are offered one by one.
+const MAX_LAYERS: usize = 24;
 
 /// Shows the palette; false when it is done.
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
@@ -99,7 +104,36 @@ fn cures(ctx: &Ctx<'_>) -> Vec<(String, Cure)> {
     problems.iter().flat_map(|p| p.cures.iter().map(move |c| (place(p), c.clone()))).collect()
 }
 
-/// The best rows for a text: commands and panels first, then names that contain it.
+/// Recent files, layers to train, and panels to close.
+fn more(ctx: &Ctx<'_>, query: &str, scored: &mut Vec<(i32, Row)>) {
+    let mut add = |title: String, icon: &'static str, detail: &str, command: Command| {
+        if let Some(score) = text::fuzzy(query, &title) {
+            scored.push((score + 2, Row { icon, title, detail: detail.to_owned(), command: vec![command] }));
+        }
+    };
+    // Without a text only commands are listed.
+    if query.trim().is_empty() {
+        return;
+    }
+    for path in &ctx.settings.recent {
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        add(format!("Open recent: {name}"), icons::FILE, "recent file", Command::Open(path.clone()));
+    }
+    if let Some(open) = ctx.open {
+        let most = bulk::n_layers(&open.overview);
+        for n in 1..=most.min(MAX_LAYERS) {
+            let covered = bulk::covered(&open.overview, &[Selector::LastLayers(n)]);
+            let title = format!("Train the last {}", text::plural(n, "layer", "layers"));
+            add(title, icons::STACK, &covered.short(), Command::change(bulk::last_layers(n)));
+        }
+        for p in panels::ALL {
+            add(format!("Close {}", p.title), icons::CLOSE, "panel", Command::ClosePanel(p.id));
+            add(format!("Split {} off", p.title), icons::LAYOUT, "panel", Command::SplitPanel(p.id, true));
+        }
+    }
+}
+
+/// The best rows for a text: commands and panels first, then names that it matches as a query.
 fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
     let mut scored: Vec<(i32, Row)> = Vec::new();
     for action in Action::ALL.iter().filter(|a| ctx.is_enabled(**a)) {
@@ -121,6 +155,7 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
             ));
         }
     }
+    more(ctx, query, &mut scored);
     for (place, cure) in cures(ctx) {
         let title = format!("Cure: {}", cure.label);
         if let Some(score) = text::fuzzy(query, &title) {
@@ -128,13 +163,10 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
             scored.push((score + 6, Row { icon: icons::LIGHTNING, title, detail: place, command }));
         }
     }
-    if let Some(open) = ctx.open.filter(|_| query.trim().len() >= 2) {
-        let words: Vec<String> = query.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let fits = |name: &str| {
-            let name = name.to_lowercase();
-            words.iter().all(|w| name.contains(w))
-        };
-        for n in open.overview.nodes.iter().filter(|n| fits(&n.name)).take(MAX_NAMES) {
+    let asked = Query::parse(query).ok().filter(|_| query.trim().len() >= 2);
+    if let (Some(open), Some(asked)) = (ctx.open, asked) {
+        for i in panels::matching_nodes(&open.shown, &asked).into_iter().take(MAX_NAMES) {
+            let n = &open.overview.nodes[i];
             let score = text::fuzzy(query, &n.name).unwrap_or(0);
             let icon = if open.index.constant(&n.name).is_some() { icons::CONSTANT } else { icons::GRAPH };
             let select = Command::Select(Target::Node(n.name.clone()), How::Replace);

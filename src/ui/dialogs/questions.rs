@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use egui::{RichText, Ui};
 
+use crate::session::Selector;
 use crate::session::transfer::{Fate, Line};
+use crate::ui::bulk;
 use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, Preferences, ThemeChoice};
 use crate::ui::theme::{self, icons};
@@ -31,6 +33,12 @@ pub(super) fn preferences_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         ui.label("Motion");
         ui.checkbox(&mut p.has_motion, "Animate folding and panel changes");
         ui.end_row();
+        ui.label("Graph");
+        ui.vertical(|ui| {
+            ui.checkbox(&mut p.is_sideways, "From left to right");
+            ui.checkbox(&mut p.has_edge_shapes, "Shapes on all edges");
+        });
+        ui.end_row();
         let label = ui.label("Threads of runs");
         let most = std::thread::available_parallelism().map_or(64, |n| n.get() * 2);
         let shown = |n: f64, _: std::ops::RangeInclusive<usize>| if n < 1.0 { "all".to_owned() } else { n.to_string() };
@@ -47,6 +55,31 @@ pub(super) fn preferences_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     if p != *ctx.settings {
         ctx.send(Command::SetPreferences(p));
     }
+}
+
+/// *Train the last N layers*, with what N covers.
+pub(super) fn last_layers_ui(ui: &mut Ui, ctx: &Ctx<'_>, n: &mut usize) {
+    heading(ui, "Train the last layers");
+    let Some(open) = ctx.open else { return };
+    let most = bulk::n_layers(&open.overview);
+    *n = (*n).clamp(1, most.max(1));
+    ui.horizontal(|ui| {
+        let label = ui.label("Layers");
+        ui.add(egui::DragValue::new(n).range(1..=most.max(1)).speed(0.1)).labelled_by(label.id);
+        widgets::caption(ui, format!("of {most}, with everything after them"));
+    });
+    ui.add_space(4.0);
+    let covered = bulk::covered(&open.overview, &[Selector::LastLayers(*n)]);
+    ui.label(covered.words());
+    ui.add_space(theme::GROUPS);
+    ui.horizontal(|ui| {
+        let words = format!("Train the last {}", if *n == 1 { "layer".to_owned() } else { format!("{n} layers") });
+        if widgets::primary_button(ui, icons::STACK, &words, covered.constants > 0).clicked() {
+            ctx.change(bulk::last_layers(*n));
+            ctx.send(Command::CloseDialog);
+        }
+        cancel(ui, ctx);
+    });
 }
 
 pub(super) fn unsaved_ui(ui: &mut Ui, ctx: &Ctx<'_>, then: &Then) {

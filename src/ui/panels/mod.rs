@@ -116,5 +116,5 @@ fn no_model(ui: &mut Ui) {
     );
 }
 
-pub use browser::{filter_id, shown_names};
+pub use browser::{filter_id, matching_nodes, shown_names};
 pub use dropout::is_bypassed;

@@ -37,9 +37,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
                 proof_ui(ui, ctx, open);
                 ui.add_space(theme::RELATED);
             }
-            for i in 0..recipe.edits.len() {
-                edit_ui(ui, ctx, recipe, i, state);
-            }
+            let rows: Vec<egui::Rect> = (0..recipe.edits.len())
+                .map(|i| ui.scope(|ui| edit_ui(ui, ctx, recipe, i, state)).response.rect)
+                .collect();
+            drop_between(ui, ctx, &rows);
         });
         widgets::section(ui, "IN TRAINING", |ui| {
             for (label, value) in training_lines(recipe) {
@@ -53,6 +54,7 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
     let entry = &recipe.edits[i];
     let (kind, what) = entry.step.label();
     ui.horizontal(|ui| {
+        grip_ui(ui, ctx, i);
         let mut on = entry.enabled;
         let r = ui.checkbox(&mut on, "");
         let name = format!("Adjustment {}: {} {what}", i + 1, kind.to_lowercase());
@@ -84,7 +86,7 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         });
     });
     ui.horizontal(|ui| {
-        ui.add_space(22.0);
+        ui.add_space(42.0);
         widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
     });
     let key = format!("edit-note-{i}");
@@ -104,6 +106,46 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         }
     }
     ui.add_space(theme::RELATED);
+}
+
+/// The adjustment that is being dragged.
+#[derive(Clone, Copy)]
+struct Dragged(usize);
+
+/// What an adjustment is dragged by; the arrows beside it do the same by keyboard.
+fn grip_ui(ui: &mut Ui, ctx: &Ctx<'_>, i: usize) {
+    let (rect, r) = ui.allocate_exact_size(egui::vec2(14.0, 18.0), egui::Sense::DRAG | egui::Sense::HOVER);
+    let color = if r.hovered() || r.dragged() { ctx.tokens.text } else { ctx.tokens.text_disabled };
+    let font = egui::FontId::proportional(16.0);
+    ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, icons::GRIP, font, color);
+    r.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Drag adjustment {}", i + 1)));
+    r.dnd_set_drag_payload(Dragged(i));
+    r.on_hover_cursor(egui::CursorIcon::Grab).on_hover_text("Drag to reorder");
+}
+
+/// Where a dragged adjustment would go: a line between two rows; letting go moves it there.
+fn drop_between(ui: &Ui, ctx: &Ctx<'_>, rows: &[egui::Rect]) {
+    let Some(from) = egui::DragAndDrop::payload::<Dragged>(ui.ctx()).map(|d| d.0) else { return };
+    let (Some(pointer), Some(first)) = (ui.input(|i| i.pointer.interact_pos()), rows.first()) else { return };
+    let gap = rows.iter().filter(|r| r.center().y < pointer.y).count();
+    let y = rows.get(gap).map_or_else(|| rows.last().map_or(first.bottom(), |r| r.bottom()), |r| r.top()) - 2.0;
+    if let Some(dragged) = rows.get(from) {
+        ui.painter().rect_filled(*dragged, 4.0, ctx.tokens.selection().gamma_multiply(0.5));
+    }
+    ui.painter().hline(first.x_range(), y, egui::Stroke::new(2.0, ctx.tokens.accent));
+    ui.ctx().set_cursor_icon(egui::CursorIcon::Grabbing);
+    if ui.input(|i| i.pointer.any_released()) {
+        egui::DragAndDrop::clear_payload(ui.ctx());
+        let to = destination(from, gap);
+        if from != to && from < rows.len() {
+            ctx.change(Change::MoveEdit { from, to });
+        }
+    }
+}
+
+/// The index that a row has after it was put into a gap (0 is above the first row).
+fn destination(from: usize, gap: usize) -> usize {
+    if gap > from { gap - 1 } else { gap }
 }
 
 /// Title of the job.
@@ -200,6 +242,18 @@ mod tests {
         assert_eq!(proof_words(&p), "Same outputs on 8 random inputs: largest difference 0");
         p.outputs.push(output(1.5e-7));
         assert_eq!(proof_words(&p), "Outputs on 8 random inputs: largest difference 1.5e-7");
+    }
+
+    #[test]
+    fn a_dragged_row_lands_where_the_line_was() {
+        let moved = |from: usize, gap: usize| {
+            let mut rows = vec!['a', 'b', 'c'];
+            let row = rows.remove(from);
+            rows.insert(destination(from, gap), row);
+            rows.into_iter().collect::<String>()
+        };
+        assert_eq!((moved(0, 3), moved(0, 2)), ("bca".to_owned(), "bac".to_owned()));
+        assert_eq!((moved(2, 0), moved(1, 1), moved(1, 2)), ("cab".to_owned(), "abc".to_owned(), "abc".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Phosphor glyphs by what they mean here; drawn with the icon font that every text family falls back to.
 
 pub const OPEN: &str = "\u{e256}";
+pub const FOLDER: &str = "\u{e24a}";
+pub const GRIP: &str = "\u{eae2}";
 pub const PLAY: &str = "\u{e3d0}";
 pub const PAUSE: &str = "\u{e39e}";
 pub const STOP: &str = "\u{e46c}";

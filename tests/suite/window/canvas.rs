@@ -133,6 +133,51 @@ fn what_edits_changed_is_named_and_can_be_left_out() {
 }
 
 #[test]
+fn a_dropout_card_has_a_switch_and_boxes_have_signs() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let site = "bert/embeddings/dropout/mul:0".to_owned();
+    window.app().state.selection.set(Target::Site(site.clone()));
+    window.click("Unfold what hides the selection");
+    window.app().state.canvas.set_zoom(1.0);
+    window.settle();
+    window.click(&format!("Switch of dropout {site}"));
+    let recipe = |w: &mut Window| w.app().open.as_ref().expect("open").recipe().clone();
+    assert_eq!(recipe(&mut window).dropout.sites[&site], regraft::session::SitePolicy::Off);
+    // By keyboard: Space flips it back.
+    window.harness.get_by_label("Graph canvas").focus();
+    window.settle();
+    window.harness.key_press(Key::Space);
+    window.settle();
+    assert_eq!(recipe(&mut window).dropout.sites[&site], regraft::session::SitePolicy::Train);
+    window.app().state.selection.set(Target::Scope("bert/embeddings".to_owned()));
+    window.click("Zoom to the selection");
+    window.click("Fold bert/embeddings");
+    assert!(window.has("Unfold bert/embeddings") && !window.has("Fold bert/embeddings"));
+    window.harness.get_by_label("Graph canvas").focus();
+    window.settle();
+    window.harness.key_press(Key::Plus);
+    window.settle();
+    assert!(window.has("Fold bert/embeddings"));
+}
+
+#[test]
+fn the_graph_turns_sideways() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    window.click("Graph left to right");
+    assert!(window.app().preferences.is_sideways);
+    window.app().state.selection.set(Target::Node("bert/embeddings/GatherV2".to_owned()));
+    window.click("Unfold what hides the selection");
+    assert!(window.has_containing("Node bert/embeddings/GatherV2"));
+    window.harness.get_by_label("Graph canvas").focus();
+    window.settle();
+    window.harness.key_press(Key::ArrowRight);
+    window.settle();
+    let focus = window.app().state.selection.focus().cloned().expect("something is selected");
+    assert_ne!(focus.name(), "bert/embeddings/GatherV2", "right follows the edges");
+    super::pictures::write(&mut window, "panels/graph-sideways-light");
+}
+
+#[test]
 fn every_choice_of_colours_says_what_it_means() {
     let mut window = Window::with_model(SIZE, ThemeChoice::Light);
     for mode in ColorMode::ALL {
@@ -172,15 +217,21 @@ fn a_trace_keeps_what_the_selection_needs() {
     let layout = fold::layout(&open.shown, &view, &CancelToken::default()).expect("not cancelled");
     let mut selection = Selection::default();
     selection.set(Target::Node("bert/embeddings/GatherV2".to_owned()));
-    let trace = regraft::ui::canvas::look::Trace::Needs;
-    let look = Look::new(&open, &open.shown, &layout, &selection, Some(trace));
+    use regraft::ui::canvas::look::{Asked, Trace};
+    let asked = |trace, filter| Asked { selection: &selection, trace, filter };
+    let look = Look::new(&open, &open.shown, &layout, asked(Some(Trace::Needs), None));
     let kept = look.kept.expect("a trace is on");
     let at = |name: &str| layout.shown_by[open.index.node(name).expect("it exists")].expect("it is shown");
     assert!(kept[at("input_ids")] && kept[at("bert/embeddings/GatherV2")]);
     assert!(!kept[at("loss/Mean")]);
-    let look = Look::new(&open, &open.shown, &layout, &selection, Some(regraft::ui::canvas::look::Trace::Feeds));
+    let look = Look::new(&open, &open.shown, &layout, asked(Some(Trace::Feeds), None));
     let kept = look.kept.expect("a trace is on");
     assert!(kept[at("loss/Mean")] && !kept[at("input_ids")]);
+    // The filter's language fades what it leaves out.
+    let look = Look::new(&open, &open.shown, &layout, asked(None, Some("op:GatherV2")));
+    let kept = look.kept.expect("a filter is on");
+    assert!(kept[at("bert/embeddings/GatherV2")] && !kept[at("loss/Mean")]);
+    assert!(Look::new(&open, &open.shown, &layout, asked(None, Some("elements:x"))).kept.is_none());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod model;
 mod panels;
 mod pictures;
 mod raster;
+mod shell;
 
 use egui::Vec2;
 use egui_kittest::Harness;

@@ -48,6 +48,7 @@ impl Maker {
             reason: reason.to_owned(),
             trainable: train,
             gradient: "flows".to_owned(),
+            ..ConstantRow::default()
         });
         let read = self.node(name, "Const", &[], shape);
         self.node(&format!("{name}/read"), "Identity", &[&read], shape)

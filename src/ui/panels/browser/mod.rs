@@ -8,14 +8,15 @@ use egui_extras::{Column, TableBuilder, TableRow};
 
 use crate::session::query::Query;
 use crate::session::{Change, Overview};
+use crate::ui::canvas::shown::Shown;
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::{Ctx, Open};
+use crate::ui::ctx::{Ctx, Open, ValueRange};
 use crate::ui::index::Scopes;
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::widgets::table::{self, Sort};
-use crate::ui::{text, widgets};
+use crate::ui::{offers, text, widgets};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tab {
@@ -64,10 +65,13 @@ impl Default for BrowserState {
     }
 }
 
+/// Constants whose ranges are read in one go.
+const MAX_UNREAD: usize = 256;
+
 /// The rows of the last frame; made anew when what they depend on changes.
 #[derive(Debug, Default)]
 struct Cache {
-    key: Option<(usize, Tab, String, Sort)>,
+    key: Option<(usize, Tab, String, Sort, usize)>,
     rows: Vec<usize>,
     error: Option<String>,
 }
@@ -103,7 +107,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let row = egui::vec2(ui.available_width(), theme::BUTTON_HEIGHT);
     ui.allocate_ui_with_layout(row, Layout::right_to_left(Align::Center), |ui| {
         if state.browser.tab == Tab::Constants {
-            bulk_menu(ui, ctx, open);
+            offers::bulk_menu(ui, ctx, open, &state.selection);
         }
         widgets::filter_field(ui, id, &mut state.browser.filter, "Filter", "Filter: op:MatMul  -bias");
     });
@@ -129,7 +133,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
 
 fn refresh(open: &Open, state: &mut BrowserState) {
     let sort = if state.tab == Tab::Nodes { state.node_sort } else { state.constant_sort };
-    let key = (std::sync::Arc::as_ptr(&open.overview) as usize, state.tab, state.filter.clone(), sort);
+    let is_by_value = state.tab == Tab::Constants && rows::RANGE_COLUMNS.contains(&sort.column);
+    let known = if is_by_value { open.ranges.len() } else { 0 };
+    let key = (std::sync::Arc::as_ptr(&open.shown) as usize, state.tab, state.filter.clone(), sort, known);
     if state.cache.key.as_ref() == Some(&key) {
         return;
     }
@@ -137,8 +143,8 @@ fn refresh(open: &Open, state: &mut BrowserState) {
         Ok(query) => {
             state.cache.error = None;
             state.cache.rows = match state.tab {
-                Tab::Nodes => rows::nodes(&open.overview, &open.index, &query, sort),
-                _ => rows::constants(&open.overview, open.recipe(), &query, sort),
+                Tab::Nodes => rows::nodes(&open.shown, &query, sort),
+                _ => rows::constants(&open.shown, &open.ranges, &query, sort),
             };
         }
         // The last good rows stay while somebody types.
@@ -155,6 +161,11 @@ pub fn shown_names(open: &Open, state: &mut BrowserState) -> Vec<String> {
         Tab::Nodes => state.cache.rows.iter().map(|&i| o.nodes[i].name.clone()).collect(),
         _ => state.cache.rows.iter().map(|&i| o.constants[i].name.clone()).collect(),
     }
+}
+
+/// Nodes that a query matches, constants among them.
+pub fn matching_nodes(shown: &Shown, query: &Query) -> Vec<usize> {
+    rows::nodes(shown, query, Sort::by(0))
 }
 
 fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
@@ -180,51 +191,6 @@ fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
 /// Trainable constants and their elements.
 fn trainable_totals(o: &Overview) -> (usize, usize) {
     o.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements))
-}
-
-fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
-    let r = ui.menu_button(format!("Choose {}", icons::CARET_DOWN), |ui| {
-        for action in BULK {
-            let (n, parameters) = covered(&open.overview, *action);
-            let info = action.info();
-            // What stands last is known by structure, not by the rows.
-            let is_structural = matches!(action, Action::LastLayers | Action::OnlyHeads);
-            let detail = if is_structural {
-                String::new()
-            } else {
-                format!("{} · {}", text::count(n), text::count(parameters))
-            };
-            let b = egui::Button::new(info.title).right_text(RichText::new(detail).weak());
-            let b = ui.add(b).on_hover_text(info.help);
-            b.widget_info(|| WidgetInfo::labeled(Role::Button, true, info.title));
-            if b.clicked() {
-                ctx.act(*action);
-            }
-        }
-    });
-    r.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Choose what trains"));
-}
-
-const BULK: &[Action] = &[
-    Action::TrainSuggested,
-    Action::TrainAllFloat,
-    Action::LastLayers,
-    Action::OnlyHeads,
-    Action::OnlyBiases,
-    Action::OnlyNorms,
-    Action::FreezeAll,
-];
-
-/// Constants and parameters that a bulk choice would train.
-fn covered(o: &Overview, action: Action) -> (usize, usize) {
-    let takes = |c: &&crate::session::overview::ConstantRow| match action {
-        Action::TrainSuggested => c.suggest == "train",
-        Action::TrainAllFloat => is_float(&c.dtype) && c.elements > 1,
-        Action::OnlyBiases => matches!(c.role.as_str(), "bias" | "norm-shift"),
-        Action::OnlyNorms => matches!(c.role.as_str(), "norm-scale" | "norm-shift"),
-        _ => false,
-    };
-    o.constants.iter().filter(takes).fold((0, 0), |(n, p), c| (n + 1, p + c.elements))
 }
 
 fn is_float(dtype: &str) -> bool {
@@ -309,6 +275,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let o = open.overview.clone();
     let scroll = scroll_target(state, |n| open.index.constant(n));
     let mut sort = state.browser.constant_sort;
+    let mut unread: Vec<String> = Vec::new();
     // The first four columns fill the panel; the rest is reached by scrolling or widening.
     let name_width = (ui.available_width() - 40.0 - 76.0 - 56.0 - 52.0).clamp(84.0, 420.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
@@ -322,6 +289,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             .column(Column::initial(70.0).at_least(50.0).clip(true))
             .column(Column::initial(62.0).at_least(40.0).clip(true))
             .column(Column::initial(66.0).at_least(50.0).clip(true))
+            .columns(Column::initial(70.0).at_least(44.0).clip(true), 3)
             .column(Column::remainder().at_least(220.0).clip(true));
         if let Some(row) = scroll {
             table = table.scroll_to_row(row, None);
@@ -329,7 +297,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         table
             .header(theme::ROW_HEIGHT, |mut row| {
                 for (i, title) in rows::CONSTANT_COLUMNS.iter().enumerate() {
-                    row.col(|ui| table::header(ui, title, i, &mut sort, matches!(i, 3 | 7)));
+                    row.col(|ui| table::header(ui, title, i, &mut sort, matches!(i, 3 | 7..=10)));
                 }
             })
             .body(|body| {
@@ -338,15 +306,33 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     let at = row.index();
                     let c = &o.constants[state.browser.cache.rows[at]];
                     row.set_selected(state.selection.contains(&c.name));
-                    constant_cells(&mut row, ctx, c);
+                    let range = open.ranges.get(&c.name);
+                    if range.is_none() && unread.len() < MAX_UNREAD {
+                        unread.push(c.name.clone());
+                    }
+                    constant_cells(&mut row, ctx, c, range.copied());
                     row_clicks(&row, &c.name, at, ctx, open, state);
                 });
             });
     });
     state.browser.constant_sort = sort;
+    if rows::RANGE_COLUMNS.contains(&sort.column) {
+        // Sorting needs all of them.
+        let rest = state.browser.cache.rows.iter().map(|&i| &o.constants[i].name);
+        unread = rest.filter(|n| !open.ranges.contains_key(*n)).take(MAX_UNREAD).cloned().collect();
+    }
+    if !unread.is_empty() {
+        ctx.send(Command::Summarise(unread));
+    }
 }
 
-fn constant_cells(row: &mut TableRow<'_, '_>, ctx: &Ctx<'_>, c: &crate::session::overview::ConstantRow) {
+/// `range` is `None` while it is not read, and holds `None` where there are no numbers.
+fn constant_cells(
+    row: &mut TableRow<'_, '_>,
+    ctx: &Ctx<'_>,
+    c: &crate::session::overview::ConstantRow,
+    range: Option<Option<ValueRange>>,
+) {
     row.col(|ui| {
         let mut on = c.trainable;
         let can = is_float(&c.dtype);
@@ -376,6 +362,13 @@ fn constant_cells(row: &mut TableRow<'_, '_>, ctx: &Ctx<'_>, c: &crate::session:
         widgets::name_label_colored(ui, &c.dtype, ctx.tokens.text_secondary);
     });
     row.col(|ui| table::number_cell(ui, &text::bytes(c.bytes as u64), &text::exact(c.bytes)));
+    for pick in [|r: ValueRange| r.min, |r: ValueRange| r.max, |r: ValueRange| r.mean] {
+        row.col(|ui| match range {
+            Some(Some(r)) => table::number_cell(ui, &text::number(pick(r), 3), &pick(r).to_string()),
+            Some(None) => table::number_cell(ui, "–", "–"),
+            None => {}
+        });
+    }
     row.col(|ui| {
         let words = format!("{}: {}", c.suggest, c.reason);
         let r = ui.add(egui::Label::new(RichText::new(&words).color(ctx.tokens.text_secondary)).truncate());
@@ -407,39 +400,10 @@ fn row_clicks(row: &TableRow<'_, '_>, name: &str, at: usize, ctx: &Ctx<'_>, open
     }
     response.context_menu(|ui| {
         if !state.selection.contains(name) {
-            ctx.send(Command::Select(target, How::Replace));
+            ctx.send(Command::Select(target.clone(), How::Replace));
         }
-        offers_ui(ui, ctx, open, name);
+        offers::ui(ui, ctx, open, &state.selection, &target);
     });
-}
-
-/// What can be done with the selection.
-fn offers_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
-    let offer = |ui: &mut Ui, action: Action| {
-        let info = action.info();
-        if widgets::text_button(ui, info.icon, info.title).clicked() {
-            ctx.act(action);
-            ui.close();
-        }
-    };
-    ui.set_min_width(220.0);
-    if open.index.constant(name).is_some() {
-        for action in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection] {
-            offer(ui, action);
-        }
-        ui.separator();
-    }
-    if let Some(&site) = open.index.node(name).and_then(|n| open.index.site_of.get(&n)) {
-        let site = &open.overview.dropout[site];
-        if widgets::text_button(ui, icons::DROP, "Show its dropout site").clicked() {
-            ctx.send(Command::Select(Target::Site(site.output.clone()), How::Replace));
-            ctx.send(Command::ShowPanel("dropout"));
-            ui.close();
-        }
-    }
-    for action in [Action::CopyNames, Action::ZoomToSelection] {
-        offer(ui, action);
-    }
 }
 
 fn scopes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
@@ -490,6 +454,14 @@ fn scopes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                 response.widget_info(|| WidgetInfo::labeled(Role::Row, true, name));
                 if response.clicked() {
                     ctx.send(Command::Select(Target::Scope(scope.name.clone()), How::Replace));
+                }
+                if response.double_clicked() {
+                    ctx.send(Command::ShowPanel("graph"));
+                    ctx.act(Action::ZoomToSelection);
+                }
+                if s != 0 {
+                    let target = Target::Scope(scope.name.clone());
+                    response.context_menu(|ui| offers::ui(ui, ctx, open, &state.selection, &target));
                 }
             });
         });

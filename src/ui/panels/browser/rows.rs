@@ -1,18 +1,24 @@
 //! Which rows a table shows and in what order: pure functions of the overview, the query and the sorting.
 
-use crate::session::overview::{ConstantRow, NodeRow, ShapeRow};
+use std::collections::HashMap;
+
+use crate::session::overview::{ConstantRow, ShapeRow};
 use crate::session::query::{Query, Row};
-use crate::session::{Overview, Recipe};
-use crate::ui::index::Index;
+use crate::ui::canvas::shown::{Fate, Shown};
+use crate::ui::ctx::ValueRange;
 use crate::ui::widgets::table::Sort;
 
 /// Columns of the nodes table, in order.
 pub const NODE_COLUMNS: [&str; 5] = ["Name", "Op", "Type", "Shape", "Gradient"];
 /// Columns of the constants table, in order; the first is the check box.
-pub const CONSTANT_COLUMNS: [&str; 9] =
-    ["Train", "Name", "Shape", "Elements", "Role", "Gradient", "Type", "Bytes", "Suggestion"];
+pub const CONSTANT_COLUMNS: [&str; 12] =
+    ["Train", "Name", "Shape", "Elements", "Role", "Gradient", "Type", "Bytes", "Min", "Max", "Mean", "Suggestion"];
+/// Those that need the values.
+pub const RANGE_COLUMNS: std::ops::RangeInclusive<usize> = 8..=10;
 
-fn node_row<'a>(n: &'a NodeRow, index: &Index, at: usize, overview: &'a Overview) -> Row<'a> {
+fn node_row<'a>(shown: &'a Shown, at: usize) -> Row<'a> {
+    let (overview, index) = (&*shown.overview, &*shown.index);
+    let n = &overview.nodes[at];
     let constant = index.constant_of_node.get(&at).map(|&c| &overview.constants[c]);
     let out = n.outputs.first();
     Row {
@@ -24,7 +30,7 @@ fn node_row<'a>(n: &'a NodeRow, index: &Index, at: usize, overview: &'a Overview
         role: constant.map_or("", |c| &c.role),
         trainable: constant.is_some_and(|c| c.trainable),
         gradient: &n.gradient,
-        changed: false,
+        changed: is_changed(shown, at),
     }
 }
 
@@ -32,8 +38,12 @@ fn elements(shape: Option<&Vec<Option<usize>>>) -> Option<usize> {
     shape?.iter().try_fold(1usize, |n, d| n.checked_mul((*d)?))
 }
 
-fn constant_row<'a>(c: &'a ConstantRow, recipe: &Recipe) -> Row<'a> {
-    let _ = recipe;
+/// Whether edits put it in, or changed what it reads.
+fn is_changed(shown: &Shown, node: usize) -> bool {
+    shown.fate(node) != Fate::Same
+}
+
+fn constant_row<'a>(shown: &Shown, c: &'a ConstantRow) -> Row<'a> {
     Row {
         name: &c.name,
         op: "Const",
@@ -43,15 +53,15 @@ fn constant_row<'a>(c: &'a ConstantRow, recipe: &Recipe) -> Row<'a> {
         role: &c.role,
         trainable: c.trainable,
         gradient: &c.gradient,
-        changed: false,
+        changed: shown.index.node(&c.name).is_some_and(|n| is_changed(shown, n)),
     }
 }
 
 /// Indices of the nodes that match, sorted.
-pub fn nodes(overview: &Overview, index: &Index, query: &Query, sort: Sort) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..overview.nodes.len())
-        .filter(|&i| query.is_empty() || query.matches(&node_row(&overview.nodes[i], index, i, overview)))
-        .collect();
+pub fn nodes(shown: &Shown, query: &Query, sort: Sort) -> Vec<usize> {
+    let overview = &*shown.overview;
+    let mut rows: Vec<usize> =
+        (0..overview.nodes.len()).filter(|&i| query.is_empty() || query.matches(&node_row(shown, i))).collect();
     let key = |i: &usize| {
         let n = &overview.nodes[*i];
         let out = n.outputs.first();
@@ -76,10 +86,10 @@ pub fn nodes(overview: &Overview, index: &Index, query: &Query, sort: Sort) -> V
 }
 
 /// Indices of the constants that match, sorted.
-pub fn constants(overview: &Overview, recipe: &Recipe, query: &Query, sort: Sort) -> Vec<usize> {
-    let all = &overview.constants;
+pub fn constants(shown: &Shown, ranges: &Ranges, query: &Query, sort: Sort) -> Vec<usize> {
+    let all = &shown.overview.constants;
     let mut rows: Vec<usize> =
-        (0..all.len()).filter(|&i| query.is_empty() || query.matches(&constant_row(&all[i], recipe))).collect();
+        (0..all.len()).filter(|&i| query.is_empty() || query.matches(&constant_row(shown, &all[i]))).collect();
     match sort.column {
         0 => rows.sort_by_key(|&i| !all[i].trainable),
         2 => rows.sort_by_cached_key(|&i| shape_key(all[i].shape.as_ref())),
@@ -88,7 +98,22 @@ pub fn constants(overview: &Overview, recipe: &Recipe, query: &Query, sort: Sort
         5 => rows.sort_by(|&a, &b| all[a].gradient.cmp(&all[b].gradient)),
         6 => rows.sort_by(|&a, &b| all[a].dtype.cmp(&all[b].dtype)),
         7 => rows.sort_by_key(|&i| all[i].bytes),
-        8 => rows.sort_by(|&a, &b| (&all[b].suggest, &all[b].reason).cmp(&(&all[a].suggest, &all[a].reason))),
+        8..=10 => {
+            let value = |i: usize| {
+                let r = ranges.get(&all[i].name).copied().flatten()?;
+                Some([r.min, r.max, r.mean][sort.column - RANGE_COLUMNS.start()])
+            };
+            // What is not known yet stands last in both directions.
+            let known = |i: &usize| value(*i).is_some();
+            let (mut known, unknown): (Vec<usize>, Vec<usize>) = rows.into_iter().partition(known);
+            known.sort_by(|&a, &b| value(a).unwrap_or(0.0).total_cmp(&value(b).unwrap_or(0.0)));
+            if sort.is_descending {
+                known.reverse();
+            }
+            known.extend(unknown);
+            return known;
+        }
+        11 => rows.sort_by(|&a, &b| (&all[b].suggest, &all[b].reason).cmp(&(&all[a].suggest, &all[a].reason))),
         _ => {}
     }
     if sort.is_descending {
@@ -96,6 +121,9 @@ pub fn constants(overview: &Overview, recipe: &Recipe, query: &Query, sort: Sort
     }
     rows
 }
+
+/// Ranges of constants that are known.
+pub type Ranges = HashMap<String, Option<ValueRange>>;
 
 fn shape_key(shape: Option<&Vec<Option<usize>>>) -> (usize, Vec<usize>) {
     let dims: ShapeRow = shape.cloned();
@@ -105,15 +133,18 @@ fn shape_key(shape: Option<&Vec<Option<usize>>>) -> (usize, Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::ui::index::Index;
     use crate::ui::sample;
 
     #[test]
     fn rows_are_filtered_and_sorted() {
-        let o = sample::overview();
-        let index = Index::new(&o);
+        let o = Arc::new(sample::overview());
+        let shown = Shown::plain(o.clone(), Arc::new(Index::new(&o)));
         let names = |query: &str, sort| {
             let q = Query::parse(query).unwrap();
-            nodes(&o, &index, &q, sort).into_iter().map(|i| o.nodes[i].name.as_str()).collect::<Vec<_>>()
+            nodes(&shown, &q, sort).into_iter().map(|i| o.nodes[i].name.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(names("", Sort::by(0)).len(), o.nodes.len());
         assert_eq!(names("op:MatMul", Sort::by(0)), ["encoder/dense/MatMul"]);
@@ -121,7 +152,16 @@ mod tests {
         let down = Sort { column: 0, is_descending: true };
         assert_eq!(names("", down)[0], "loss/Mean");
         let q = Query::default();
-        let by_elements = constants(&o, &Recipe::default(), &q, Sort { column: 3, is_descending: true });
+        let by_elements = constants(&shown, &Ranges::new(), &q, Sort { column: 3, is_descending: true });
         assert_eq!(o.constants[by_elements[0]].name, "encoder/dense/kernel");
+        let range = |min| Some(ValueRange { min, max: 1.0, mean: 0.0 });
+        let ranges = Ranges::from([
+            ("encoder/dense/bias".to_owned(), range(-3.0)),
+            ("encoder/dense/kernel".to_owned(), range(-1.0)),
+        ]);
+        for (is_descending, first) in [(false, "encoder/dense/bias"), (true, "encoder/dense/kernel")] {
+            let rows = constants(&shown, &ranges, &q, Sort { column: 8, is_descending });
+            assert_eq!(o.constants[rows[0]].name, first, "what is not known stands last");
+        }
     }
 }
