@@ -60,7 +60,8 @@ fn a_file_with_several_signatures_asks_which_is_meant() {
     assert!(entries.len() > 1 && entries.iter().filter(|e| e.is_default).count() == 1, "{entries:?}");
     let nodes = |w: &mut Window| w.app().open.as_ref().map_or(0, |o| o.overview.nodes.len());
     let before = nodes(&mut window);
-    let other = entries.iter().find(|e| !e.is_default).expect("another");
+    let usual = entries.iter().find(|e| e.is_default).expect("one is the default");
+    let other = entries.iter().find(|e| e.tags != usual.tags).expect("another meta graph");
     window.click_first(&other.words());
     window.click("Use this signature");
     wait_for(&mut window, "the other graph", |app| {
