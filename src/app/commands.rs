@@ -39,6 +39,7 @@ impl App {
             Command::Describe(name) => self.describe(name),
             Command::Summarise(names) => self.summarise(names),
             Command::Export(request) => self.export(request),
+            Command::EstimateRun => self.estimate_run(),
             Command::PickData => self.pick(Picked::Data, None),
             Command::UseData(path) => self.use_data(path),
             Command::PickExport => self.pick(Picked::Export, None),

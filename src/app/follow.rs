@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::Severity;
+use crate::base::{Severity, files};
 use crate::session::runs::RunRow;
-use crate::train::run::NAN_ORIGIN;
+use crate::train::run::{NAN_ORIGIN, RESUMED_AFTER};
 use crate::train::{EndReason, RunLog, TrainEvent};
 use crate::ui::ctx::RunEntry;
 use crate::ui::run_view::{Mark, MarkKind, RunState, RunView};
@@ -54,7 +54,12 @@ pub(super) struct Follower {
     pub classes: Vec<String>,
     /// What the log should say.
     pub said: Vec<(Severity, String)>,
+    /// When memory was last looked at.
+    pub measured: Option<Instant>,
 }
+
+/// Memory moves slowly, and asking for it takes a system call.
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
 impl Follower {
     fn at(&self, run: &RunView, step: u64) -> Moment {
@@ -113,7 +118,10 @@ impl Follower {
                 run.weights_step = *step as usize;
             }
             // Their texts are read in a job.
-            TrainEvent::Samples { .. } => {}
+            TrainEvent::Samples { curves, .. } => {
+                let name = |c: usize| self.classes.get(c).cloned().unwrap_or_else(|| c.to_string());
+                run.curves = curves.iter().map(|c| (name(c.class), c.clone())).collect();
+            }
             TrainEvent::Log { step, code, message } => self.note(run, *step, code, message),
             TrainEvent::End { reason, step, elapsed_secs, message } => {
                 run.elapsed_secs = *elapsed_secs;
@@ -141,6 +149,12 @@ impl Follower {
         run.rate.push(at, *lr);
         run.norm.push(at, *grad_norm);
         run.speed.push(at, *examples_per_sec);
+        if self.measured.is_none_or(|t| t.elapsed() >= MEMORY_EVERY) {
+            self.measured = Some(Instant::now());
+            if let Some(bytes) = files::resident_bytes() {
+                run.memory.push(at, bytes as f64);
+            }
+        }
         for (name, value) in metrics {
             run.metric(name).0.push(at, *value);
         }
@@ -185,8 +199,46 @@ fn named_confusion(classes: &[String], counts: &[Vec<u64>]) -> (Vec<String>, Vec
     ((0..counts.len()).map(name).collect(), counts)
 }
 
-/// A curve of a log. A log holds no times but that of its end: times are spread evenly over the steps.
-fn series_of(log: &RunLog, name: &str, points: &[(u64, f64)]) -> Series {
+/// When the steps of a log ended. A log holds no times but that of its end, and throughputs: a step takes as long as its
+/// throughput says, and all of them together what the end says. Pauses are in its notes.
+#[derive(Debug, Default)]
+struct Times {
+    /// (step, seconds at its end), ascending.
+    ends: Vec<(u64, f64)>,
+    /// (step before which it was, seconds), ascending.
+    pauses: Vec<(u64, f64)>,
+}
+
+impl Times {
+    /// `batch` is what a step reads, for logs without an end.
+    fn new(log: &RunLog, batch: f64) -> Self {
+        let mut sum = 0.0;
+        let speeds = log.series.get("train/examples_per_sec").map_or(&[][..], Vec::as_slice);
+        let mut ends: Vec<(u64, f64)> = Vec::with_capacity(speeds.len());
+        for &(step, speed) in speeds {
+            sum += if speed > 0.0 && speed.is_finite() { 1.0 / speed } else { 0.0 };
+            ends.push((step, sum));
+        }
+        let scale = if log.elapsed_secs > 0.0 && sum > 0.0 { log.elapsed_secs / sum } else { batch };
+        ends.iter_mut().for_each(|(_, s)| *s *= scale);
+        let pause = |(step, code, message): &(u64, String, String)| {
+            let secs = message.strip_prefix(RESUMED_AFTER).filter(|_| code == "resumed")?;
+            Some((*step, secs.trim_end_matches(" s").parse().ok()?))
+        };
+        Self { ends, pauses: log.notes.iter().filter_map(pause).collect() }
+    }
+
+    /// Seconds without and with pauses.
+    fn at(&self, step: u64) -> (f64, f64) {
+        let i = self.ends.partition_point(|(s, _)| *s < step);
+        let seconds = self.ends.get(i).or(self.ends.last()).map_or(0.0, |e| e.1);
+        let paused: f64 = self.pauses.iter().filter(|(s, _)| *s <= step).map(|p| p.1).sum();
+        (seconds, seconds + paused)
+    }
+}
+
+/// A curve of a log.
+fn series_of(log: &RunLog, times: &Times, name: &str, points: &[(u64, f64)]) -> Series {
     let last = log.last_step.unwrap_or(0).max(1) as f64;
     let per_epoch = match log.epochs.as_slice() {
         [a, b, ..] => (b - a).max(1) as f64,
@@ -196,9 +248,9 @@ fn series_of(log: &RunLog, name: &str, points: &[(u64, f64)]) -> Series {
     for &(step, value) in points {
         let begun = log.epochs.partition_point(|e| *e <= step).saturating_sub(1);
         let start = log.epochs.get(begun).copied().unwrap_or(0);
-        let seconds = log.elapsed_secs * step as f64 / last;
+        let (seconds, wall) = times.at(step);
         let epoch = begun as f64 + (step - start.min(step)) as f64 / per_epoch;
-        out.push(Moment { step: step as f64, epoch, seconds, wall: seconds }, value);
+        out.push(Moment { step: step as f64, epoch, seconds, wall }, value);
     }
     out
 }
@@ -206,13 +258,15 @@ fn series_of(log: &RunLog, name: &str, points: &[(u64, f64)]) -> Series {
 /// A run on disk as the window compares it.
 pub(super) fn entry(row: RunRow) -> RunEntry {
     let log = &row.log;
+    let batch = crate::session::training::settings(&row.recipe).map_or(1.0, |s| s.training.batch as f64);
+    let times = Times::new(log, batch);
     RunEntry {
         state: log.end.as_ref().map_or(RunState::Stopped, |(reason, _)| state_of(*reason)),
         steps: log.last_step.map_or(0, |s| s as usize + 1),
         total_steps: log.total_steps as usize,
         elapsed_secs: log.elapsed_secs,
         parameters: log.parameters,
-        curves: log.series.iter().map(|(name, points)| series_of(log, name, points)).collect(),
+        curves: log.series.iter().map(|(name, points)| series_of(log, &times, name, points)).collect(),
         name: row.name,
         folder: row.folder,
         can_resume: row.can_resume,
@@ -282,16 +336,36 @@ mod tests {
         let loss = e.curve("train/loss").unwrap();
         assert_eq!(loss.values, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         assert_eq!(loss.epochs[4], 1.0 + 1.0 / 3.0);
-        assert_eq!(loss.seconds[5], 10.0);
+        assert!((loss.seconds[5] - 10.0).abs() < 1e-9);
         let run = view_of(&e, 2);
         assert_eq!(run.loss.values.len(), 6);
         assert_eq!(run.metrics[0].0.name, "accuracy");
     }
 
     #[test]
+    fn times_of_a_log_follow_its_throughput_and_its_pauses() {
+        let mut log = RunLog::default();
+        for (i, speed) in [10.0, 10.0, 5.0, 5.0].into_iter().enumerate() {
+            let mut event = step(i as u64, 0, 1.0);
+            if let TrainEvent::Step { examples_per_sec, .. } = &mut event {
+                *examples_per_sec = speed;
+            }
+            log.push(&event);
+        }
+        let resumed = TrainEvent::Log { step: 2, code: "resumed".to_owned(), message: format!("{RESUMED_AFTER}7.5 s") };
+        log.push(&resumed);
+        log.push(&TrainEvent::End { reason: EndReason::Stopped, step: 4, elapsed_secs: 12.0, message: None });
+        let e = entry(RunRow { name: "run-1".to_owned(), log, ..RunRow::default() });
+        let loss = e.curve("train/loss").unwrap();
+        let close = |a: &[f64], b: [f64; 4]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(close(&loss.seconds, [2.0, 4.0, 8.0, 12.0]), "{:?}", loss.seconds);
+        assert!(close(&loss.wall, [2.0, 4.0, 15.5, 19.5]), "{:?}", loss.wall);
+    }
+
+    #[test]
     fn the_node_where_numbers_went_wrong_is_kept() {
         let mut run = RunView::default();
-        let mut f = Follower { clock: Clock::new(0.0), classes: Vec::new(), said: Vec::new() };
+        let mut f = Follower { clock: Clock::new(0.0), classes: Vec::new(), said: Vec::new(), measured: None };
         f.follow(&mut run, &TrainEvent::Log { step: 3, code: NAN_ORIGIN.to_owned(), message: "bert/Log".to_owned() });
         assert_eq!(run.watch.nan_origin.as_deref(), Some("bert/Log"));
         f.follow(&mut run, &step(3, 1, 0.5));

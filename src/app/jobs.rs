@@ -54,6 +54,7 @@ pub enum Outcome {
     Ranged(Vec<(String, Option<ValueRange>)>),
     Data(Box<Result<super::data::Found, String>>),
     Exported(Result<String, String>),
+    Estimated(crate::ui::ctx::Estimated),
     Sliced(crate::ui::ctx::SliceAt, Result<Arc<crate::ui::ctx::Sliced>, String>),
     Proved(Box<crate::ui::ctx::Proved>),
     Matched(Box<Result<super::recipes::Matched, String>>),

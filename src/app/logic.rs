@@ -33,6 +33,7 @@ impl App {
                 }
                 Outcome::Data(result) => self.take_data(*result),
                 Outcome::Exported(result) => self.take_exported(result),
+                Outcome::Estimated(estimated) => self.take_estimated(estimated),
                 Outcome::Started(result) => self.take_started(*result),
                 Outcome::Predicted(result) => self.take_predicted(*result),
                 Outcome::Timed(result) => self.take_times(*result),

@@ -3,6 +3,7 @@
 
 pub mod commands;
 pub mod data;
+mod estimates;
 mod follow;
 pub mod jobs;
 pub mod layout;

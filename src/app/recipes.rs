@@ -83,7 +83,8 @@ impl App {
     pub(super) fn refresh_runs(&mut self) {
         let Some(open) = &self.open else { return };
         let folder = runs::folder_of(open.session_path.as_deref().unwrap_or(&open.path));
-        self.jobs.start_quietly("Reading runs", move |_, _| {
+        // The newest request counts: one that is under way may have read before the last checkpoint was there.
+        self.jobs.replace_quietly("Reading runs", move |_, _| {
             Outcome::Runs(runs::list(&folder).into_iter().map(follow::entry).collect())
         });
     }

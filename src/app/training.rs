@@ -113,7 +113,7 @@ impl App {
         }
         let said = std::mem::take(&mut training.follower.said);
         let samples = events.iter().rev().find_map(|e| match e {
-            TrainEvent::Samples { samples, .. } => Some(samples.clone()),
+            TrainEvent::Samples { samples, .. } if !samples.is_empty() => Some(samples.clone()),
             _ => None,
         });
         training.has_samples |= samples.is_some();
@@ -224,7 +224,7 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, ctx: egui::Con
         trainer,
         folder,
         epochs,
-        follower: Follower { clock, classes, said: Vec::new() },
+        follower: Follower { clock, classes, said: Vec::new(), measured: None },
         data,
         before: before.map(|e| follow::view_of(&e, epochs)),
         warnings: warnings.collect(),

@@ -10,6 +10,7 @@ use crate::session::understand::Base;
 use crate::session::{
     Change, EditStep, GraphDiff, History, Model, Recipe, Session, StandIn, Understood, demo, file, run,
 };
+use crate::train::Preset;
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
 use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
@@ -39,6 +40,7 @@ pub struct Derived {
     file: Arc<Base>,
     rows: Rows,
     gradients: Gradients,
+    group_sizes: Vec<Result<(usize, usize), String>>,
     recipe: Arc<Recipe>,
     /// Set where a file was opened; `None` where only the recipe changed.
     opened: Option<Opened>,
@@ -155,6 +157,7 @@ impl App {
                     (open.times, open.proof) = (None, None);
                     self.refresh_data();
                 }
+                open.group_sizes = derived.group_sizes;
             }
             return;
         };
@@ -162,6 +165,7 @@ impl App {
         let mut open = Open::from_rows(&opened.path, derived.rows, history);
         open.session_path = opened.session_path;
         open.gradients = Some(Arc::new(derived.gradients));
+        open.group_sizes = derived.group_sizes;
         open.form = Arc::new(form());
         open.entries = entries.unwrap_or_default();
         let asks = open.entries.len() > 1 && open.session_path.is_none() && open.recipe().signature.is_none();
@@ -232,9 +236,15 @@ impl App {
 fn open(path: &Path, trains: bool) -> Result<Derived, crate::session::SessionError> {
     let session = Session::open(path)?;
     let session_path = session.path().map(Path::to_owned);
+    let is_new = session_path.is_none();
     let opened =
         Opened { path: session.model.imported.path.clone(), session_path, trains, saved: None, recovered: None };
-    derive(session.model.clone(), session.recipe().clone(), &[], Some(opened))
+    let mut recipe = (**session.recipe()).clone();
+    if is_new {
+        // What most people do with an exported model; every value stands in the form and can be reset.
+        recipe.settings = Preset::FineTune.values().iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    }
+    derive(session.model.clone(), Arc::new(recipe), &[], Some(opened))
 }
 
 fn recovered(path: &Path) -> Result<Derived, crate::session::SessionError> {
@@ -242,8 +252,7 @@ fn recovered(path: &Path) -> Result<Derived, crate::session::SessionError> {
     let session = Session::open(path)?;
     // Read from the recovery folder, paths lead out of it; plain ones are what the session itself has.
     let mut recipe = (**session.recipe()).clone();
-    for path in recipe.data.iter_mut().flat_map(|d| [Some(&mut d.train), d.validation.as_mut(), d.tokenizer.as_mut()]) {
-        let Some(path) = path else { continue };
+    for path in recipe.data.iter_mut().flat_map(crate::session::recipe::DataChoice::paths_mut) {
         if let Ok(plain) = files::canonical(Path::new(&*path)) {
             *path = plain.to_string_lossy().into_owned();
         }
@@ -289,7 +298,8 @@ fn derive(
     let diff = (!Arc::ptr_eq(&base, &file)).then(|| GraphDiff::between(&file.graph, &base.graph, &file.sites));
     let rows = Rows::new(overview, diff.as_ref());
     let gradients = gradients(understood.report());
-    Ok(Derived { model, understood, file, rows, gradients, recipe, opened })
+    let group_sizes = understood.group_sizes();
+    Ok(Derived { model, understood, file, rows, gradients, group_sizes, recipe, opened })
 }
 
 /// The report of `autodiff` as rows, cures as changes of the recipe.
@@ -373,7 +383,8 @@ fn form() -> Vec<SettingGroup> {
         let setting = Setting {
             key: s.key.to_owned(),
             label: s.label.to_owned(),
-            help: if s.unit.is_empty() { s.help.to_owned() } else { format!("{} ({})", s.help, s.unit) },
+            help: s.help.to_owned(),
+            unit: s.unit.to_owned(),
             default: s.default.to_owned(),
             kind: kind(&s.kind),
         };

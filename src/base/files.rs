@@ -75,6 +75,13 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
+/// Memory of this program that is in use, in bytes; `None` where the system does not tell (it is Linux that does, whose
+/// pages are of 4 KiB on everything that is built for).
+pub fn resident_bytes() -> Option<u64> {
+    let words = fs::read_to_string("/proc/self/statm").ok()?;
+    Some(words.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
+}
+
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }

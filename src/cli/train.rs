@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::base::{Reporter, files};
+use crate::base::{CancelToken, Reporter, files};
 use crate::data::ArrayFeeds;
 use crate::session::recipe::Recipe;
 use crate::session::{Session, run, runs, tables, training};
@@ -143,7 +143,7 @@ fn say(found: &[crate::base::Diagnostic]) {
 
 /// What the run will take.
 fn estimate(job: Job, json: bool) -> Result<ExitCode> {
-    let e = crate::train::estimate::estimate(job).map_err(anyhow::Error::msg)?;
+    let e = crate::train::estimate::estimate(job, &CancelToken::default(), &|_| {}).map_err(anyhow::Error::msg)?;
     if json {
         println!("{}", serde_json::to_string(&e)?);
         return Ok(ExitCode::SUCCESS);

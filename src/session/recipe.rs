@@ -357,6 +357,14 @@ pub struct DataChoice {
     pub logits: Option<String>,
 }
 
+impl DataChoice {
+    /// Every path that it names.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let others = [&mut self.validation, &mut self.labels, &mut self.tokenizer];
+        std::iter::once(&mut self.train).chain(others.into_iter().flatten())
+    }
+}
+
 macro_rules! serde_as_text {
     ($t:ty, $help:literal) => {
         impl Serialize for $t {

@@ -51,10 +51,17 @@ pub fn read(folder: &Path) -> Result<RunRow, SessionError> {
     if !run::is_run(folder) {
         return Err(fail(format!("it holds no {RECIPE}")));
     }
+    let mut recipe = file::load(&folder.join(RECIPE))?.recipe;
+    // The same file is the same file, wherever the run's folder lies.
+    for path in recipe.data.iter_mut().flat_map(super::recipe::DataChoice::paths_mut) {
+        if let Ok(plain) = files::canonical(Path::new(&*path)) {
+            *path = plain.to_string_lossy().into_owned();
+        }
+    }
     Ok(RunRow {
         name: folder.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         log: RunLog::read(&folder.join(run_log::LOG_NAME)).unwrap_or_default(),
-        recipe: file::load(&folder.join(RECIPE))?.recipe,
+        recipe,
         can_resume: checkpoint::newest(folder).is_ok_and(|c| c.is_some()),
         folder: folder.to_owned(),
     })

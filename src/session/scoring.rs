@@ -150,7 +150,7 @@ pub fn evaluate<'a>(
         |batch, prediction| mistakes.look(batch, prediction),
     )
     .map_err(SessionError::Choice)?;
-    let Scores { loss, report } = scores;
+    let Scores { loss, report, .. } = scores;
     Ok(Evaluation {
         loss: has_loss.then_some(loss),
         metrics: report.metrics,

@@ -192,14 +192,36 @@ impl Understood {
         found.payload.load().map_err(|e| SessionError::Choice(format!("{node} could not be loaded: {e}")))
     }
 
-    /// Rates and decays of the recipe's groups and of layer-wise decay, in the order of [`Self::parameters`].
-    pub fn rates(&self, lr: f64, layer_decay: f64) -> Result<Vec<Rate>, SessionError> {
-        // An adapter is where its weight is.
+    /// How many trainable constants and parameters each of the recipe's groups takes, in order: a constant belongs to the
+    /// first group that names it. `Err` is what is wrong with the group.
+    pub fn group_sizes(&self) -> Vec<Result<(usize, usize), String>> {
+        let subjects = self.subjects();
+        let candidates = candidates(&self.base, &subjects, &self.program);
+        let mut is_taken = vec![false; candidates.len()];
+        let mut size = |group: &super::recipe::ParameterGroup| {
+            let chosen = select::choose(&group.select, &[], &candidates)?;
+            if let Some(s) = chosen.unmatched_include.first() {
+                return Err(format!("{s} names nothing that trains"));
+            }
+            let own: Vec<usize> =
+                chosen.chosen.into_iter().filter(|&i| !std::mem::replace(&mut is_taken[i], true)).collect();
+            Ok((own.len(), own.iter().map(|&i| candidates[i].elements).sum()))
+        };
+        self.recipe.groups.iter().map(&mut size).collect()
+    }
+
+    /// What selectors of groups look at: an adapter is where its weight is.
+    fn subjects(&self) -> Vec<(NodeKey, Value)> {
         let subject = |t: &Trainable| {
             let adapter = self.adapters.iter().find(|a| a.a.0 == t.node || a.b.0 == t.node);
             adapter.map_or_else(|| t.node.clone(), |a| a.weight.clone())
         };
-        let nodes: Vec<(NodeKey, Value)> = self.trainable.iter().map(|t| (subject(t), t.value)).collect();
+        self.trainable.iter().map(|t| (subject(t), t.value)).collect()
+    }
+
+    /// Rates and decays of the recipe's groups and of layer-wise decay, in the order of [`Self::parameters`].
+    pub fn rates(&self, lr: f64, layer_decay: f64) -> Result<Vec<Rate>, SessionError> {
+        let nodes = self.subjects();
         let candidates = candidates(&self.base, &nodes, &self.program);
         let mut rates = vec![Rate::default(); nodes.len()];
         for (rate, candidate) in rates.iter_mut().zip(&candidates) {

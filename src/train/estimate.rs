@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::base::CancelToken;
 use crate::data::Batch;
 use crate::program::Random;
 
@@ -32,8 +33,16 @@ pub struct Estimate {
 /// Batches that are probed, spread over the first epoch because their lengths differ.
 const PROBES: usize = 3;
 
-/// Runs a few steps and says what all would take. The job is used up; nothing is written.
-pub fn estimate(job: Job) -> Result<Estimate, String> {
+/// Runs a few steps and says what all would take. The job is used up; nothing is written. `progress` is told the share that
+/// is done. Errors: what a run would fail with, and being cancelled, which is looked for between steps.
+pub fn estimate(job: Job, cancel: &CancelToken, progress: &dyn Fn(f32)) -> Result<Estimate, String> {
+    let probed_so_far = std::cell::Cell::new(0.0f32);
+    // Three batches twice, two of the evaluation twice.
+    let done = || {
+        probed_so_far.set(probed_so_far.get() + 0.1);
+        progress(probed_so_far.get());
+        if cancel.is_cancelled() { Err("cancelled".to_owned()) } else { Ok(()) }
+    };
     let Job { steps, engine, parameters, mut train, mut validation, settings, .. } = job;
     let mut store = Store::new(parameters, &settings.optimizer).map_err(|e| e.0)?;
     let n_steps = count_steps(&mut *train, &settings)?;
@@ -47,14 +56,16 @@ pub fn estimate(job: Job) -> Result<Estimate, String> {
         plans = plans.max(executables.prepare(Phase::Train, &batch.feeds)?);
         // The first run of a shape warms caches and allocates; the second is what all later ones take.
         train_once(&mut executables, &mut store, &batch, &settings)?;
+        done()?;
         let began = Instant::now();
         train_once(&mut executables, &mut store, &batch, &settings)?;
         secs += began.elapsed().as_secs_f64();
         probed += 1;
+        done()?;
     }
     let step_secs = secs / f64::from(probed.max(1)) * accumulate as f64;
     let eval_secs = match &mut validation {
-        Some(source) => eval_secs(&mut executables, &store, &mut **source)?,
+        Some(source) => eval_secs(&mut executables, &store, &mut **source, &done)?,
         None => 0.0,
     };
     let n_evals = match (settings.training.eval_every, settings.training.steps) {
@@ -96,16 +107,19 @@ fn eval_secs(
     executables: &mut Executables,
     store: &Store,
     source: &mut dyn crate::data::BatchSource,
+    done: &dyn Fn() -> Result<(), String>,
 ) -> Result<f64, String> {
     let n = source.n_batches(0).map_err(|e| e.to_string())?;
     let (mut secs, mut probed) = (0.0, 0);
     for index in spread(n).into_iter().take(2) {
         let batch = source.batch(0, index).map_err(|e| e.to_string())?;
         executables.run(Phase::Eval, &batch.feeds, store.values(), Random::default())?;
+        done()?;
         let began = Instant::now();
         executables.run(Phase::Eval, &batch.feeds, store.values(), Random::default())?;
         secs += began.elapsed().as_secs_f64();
         probed += 1;
+        done()?;
     }
     Ok(secs / f64::from(probed.max(1)) * n as f64)
 }

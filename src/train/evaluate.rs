@@ -5,10 +5,13 @@ use crate::program::Random;
 use crate::tensor::Tensor;
 
 use super::executables::Executables;
-use super::metrics::{Collector, Report, Task};
+use super::metrics::{Collector, PrecisionRecall, Report, Task};
 use super::protocol::Sample;
 use super::samples::Samples;
 use super::step::Phase;
+
+/// Points of a curve that is shown.
+const CURVE_POINTS: usize = 400;
 
 /// What an evaluation gives.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub struct Scores {
     /// Mean over examples.
     pub loss: f64,
     pub report: Report,
+    /// Precision against recall of each class; only where samples were asked for as well.
+    pub curves: Vec<PrecisionRecall>,
 }
 
 /// Loss (mean over examples) and metrics in [`Phase::Eval`].
@@ -29,7 +34,7 @@ pub fn evaluate(
     task: &Task,
     seed: u64,
 ) -> Result<Scores, String> {
-    evaluate_each(executables, parameters, source, task, seed, |_, _| {})
+    Ok(evaluate_all(executables, parameters, source, task, seed, |_, _| {})?.0)
 }
 
 /// As [`evaluate`], with up to `n_samples` examples that cost most.
@@ -42,11 +47,14 @@ pub(super) fn evaluate_with_samples(
     n_samples: usize,
 ) -> Result<(Scores, Vec<Sample>), String> {
     let mut samples = Samples::new(task, n_samples);
-    let scores = evaluate_each(executables, parameters, source, task, seed, |batch, prediction| {
+    let (mut scores, collector) = evaluate_all(executables, parameters, source, task, seed, |batch, prediction| {
         if let Some(s) = &mut samples {
             s.add(batch, prediction);
         }
     })?;
+    if n_samples > 0 {
+        scores.curves = collector.precision_recall().into_iter().map(|c| c.thinned(CURVE_POINTS)).collect();
+    }
     Ok((scores, samples.map(Samples::finish).unwrap_or_default()))
 }
 
@@ -57,8 +65,19 @@ pub fn evaluate_each(
     source: &mut dyn BatchSource,
     task: &Task,
     seed: u64,
-    mut each: impl FnMut(&Batch, &Tensor),
+    each: impl FnMut(&Batch, &Tensor),
 ) -> Result<Scores, String> {
+    Ok(evaluate_all(executables, parameters, source, task, seed, each)?.0)
+}
+
+fn evaluate_all(
+    executables: &mut Executables,
+    parameters: &[Tensor],
+    source: &mut dyn BatchSource,
+    task: &Task,
+    seed: u64,
+    mut each: impl FnMut(&Batch, &Tensor),
+) -> Result<(Scores, Collector), String> {
     let mut collector = Collector::new(task.clone());
     let (mut loss, mut examples) = (0.0, 0.0);
     for index in 0..source.n_batches(0).map_err(|e| e.to_string())? {
@@ -78,7 +97,7 @@ pub fn evaluate_each(
     if examples == 0.0 {
         return Err("the data to evaluate on has no examples".to_owned());
     }
-    Ok(Scores { loss: loss / examples, report: collector.finish() })
+    Ok((Scores { loss: loss / examples, report: collector.finish(), curves: Vec::new() }, collector))
 }
 
 /// Predictions in [`Phase::Eval`], batch by batch: `each` gets the batch and the prediction, whose leading axis may be

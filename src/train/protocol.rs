@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::metrics::PrecisionRecall;
 use super::weights::WeightRow;
 
 /// What the trainer can be told while it runs. It obeys between steps.
@@ -87,6 +88,8 @@ pub enum TrainEvent {
     Samples {
         step: u64,
         samples: Vec<Sample>,
+        /// Precision against recall of each class.
+        curves: Vec<PrecisionRecall>,
     },
     /// Anything else worth keeping: `code` is `paused`, `resumed`, `learning-rate`, or a warning's code.
     Log {

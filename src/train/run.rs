@@ -34,6 +34,9 @@ const N_SAMPLES: usize = 200;
 /// Code of the log event whose message is the node that first produced a value that is not finite.
 pub const NAN_ORIGIN: &str = "nan-origin";
 
+/// How the message of the log event `resumed` begins; then come the seconds of the pause.
+pub const RESUMED_AFTER: &str = "resumed after ";
+
 /// What commands asked for and was not done yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wishes {
@@ -224,8 +227,9 @@ impl<'a> Run<'a> {
                     self.note("paused", "paused".to_owned());
                 }
                 TrainCommand::Resume if paused_at.is_some() => {
-                    self.paused += paused_at.take().map(|t| t.elapsed()).unwrap_or_default();
-                    self.note("resumed", "resumed".to_owned());
+                    let pause = paused_at.take().map(|t| t.elapsed()).unwrap_or_default();
+                    self.paused += pause;
+                    self.note("resumed", format!("{RESUMED_AFTER}{:.3} s", pause.as_secs_f64()));
                 }
                 TrainCommand::Pause | TrainCommand::Resume => {}
                 TrainCommand::Stop { keep } => self.wishes.stop = Some(keep),
@@ -409,7 +413,7 @@ impl<'a> Run<'a> {
         let values = self.store.values();
         let result = evaluate_with_samples(&mut self.executables, values, &mut *source, &self.task, seed, n_samples);
         self.validation = Some(source);
-        let (Scores { loss, report }, samples) = result?;
+        let (Scores { loss, report, curves }, samples) = result?;
         let watched = self.settings.training.best_metric.clone();
         let value = if watched == "loss" { Some(loss) } else { report.metrics.get(&watched).copied() };
         let higher = metrics::find(&watched).is_none_or(|m| m.higher_is_better);
@@ -421,8 +425,8 @@ impl<'a> Run<'a> {
             metrics: report.metrics,
             confusion: report.confusion,
         });
-        if !samples.is_empty() {
-            self.outbox.show(TrainEvent::Samples { step: self.progress.step, samples });
+        if !samples.is_empty() || !curves.is_empty() {
+            self.outbox.show(TrainEvent::Samples { step: self.progress.step, samples, curves });
         }
         let Some(value) = value else {
             self.note("no-such-metric", format!("'{watched}' is not measured in this run; the best is not tracked"));

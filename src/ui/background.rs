@@ -9,6 +9,8 @@ use crate::base::CancelToken;
 /// Work in progress; dropping it asks it to stop.
 pub struct Background<T> {
     result: Receiver<T>,
+    /// A result that was met while looking whether the thread is lost.
+    met: Option<T>,
     cancel: CancelToken,
 }
 
@@ -37,17 +39,26 @@ impl<T: Send + 'static> Background<T> {
         if let Err(e) = spawned {
             tracing::error!("Could not start the thread {name}: {e}");
         }
-        Self { result, cancel }
+        Self { result, met: None, cancel }
     }
 
     /// The result, once.
     pub fn poll(&mut self) -> Option<T> {
-        self.result.try_recv().ok()
+        self.met.take().or_else(|| self.result.try_recv().ok())
     }
 
-    /// The thread ended without a result.
-    pub fn is_lost(&self) -> bool {
-        self.result.is_empty() && matches!(self.result.try_recv(), Err(TryRecvError::Disconnected))
+    /// The thread ended without a result. One that comes in between is kept for the next [`Background::poll`].
+    pub fn is_lost(&mut self) -> bool {
+        if self.met.is_some() {
+            return false;
+        }
+        match self.result.try_recv() {
+            Ok(result) => {
+                self.met = Some(result);
+                false
+            }
+            Err(e) => e == TryRecvError::Disconnected,
+        }
     }
 
     pub fn cancel(&self) {
@@ -58,5 +69,26 @@ impl<T: Send + 'static> Background<T> {
 impl<T> Drop for Background<T> {
     fn drop(&mut self) {
         self.cancel.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_for_a_loss_takes_no_result_away() {
+        let mut work = Background::spawn("work", || {}, |_| 7);
+        while work.met.is_none() {
+            assert!(!work.is_lost());
+            std::thread::yield_now();
+        }
+        assert!(!work.is_lost(), "the thread has ended, its result waits");
+        assert_eq!(work.poll(), Some(7));
+        let mut lost = Background::<u8>::spawn("lost", || {}, |_| panic!("a bug"));
+        while !lost.is_lost() {
+            std::thread::yield_now();
+        }
+        assert_eq!(lost.poll(), None);
     }
 }

@@ -37,6 +37,8 @@ pub enum Command {
     /// Reads least, greatest and mean of constants that are in sight.
     Summarise(Vec<String>),
     Export(crate::ui::ctx::ExportRequest),
+    /// Runs a few steps to say what the run would take.
+    EstimateRun,
     /// Asks for the file of training examples.
     PickData,
     UseData(PathBuf),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::base::Severity;
 use crate::formats::EntryPoint;
-use crate::session::{Change, GraphDiff, History, Overview, Recipe};
+use crate::session::{Change, EditStep, GraphDiff, History, Overview, Recipe, UnbakeChoice};
 
 use super::canvas::shown::Shown;
 use super::command::{Action, Command, Sender};
@@ -114,6 +114,10 @@ pub struct Open {
     pub runs: Arc<Vec<RunEntry>>,
     /// Ways into the file, where it has several meta graphs or signatures.
     pub entries: Arc<Vec<EntryPoint>>,
+    /// What a run would take, where that was asked, and for which decisions.
+    pub estimate: Option<Estimated>,
+    /// Constants and parameters of each group of the recipe as it was worked in, or what is wrong with it.
+    pub group_sizes: Vec<Result<(usize, usize), String>>,
     /// The part of a constant that the inspector shows.
     pub slice: Option<(SliceAt, Result<Arc<Sliced>, String>)>,
 }
@@ -147,6 +151,8 @@ impl Open {
             proof: None,
             runs: Arc::default(),
             entries: Arc::default(),
+            estimate: None,
+            group_sizes: Vec::new(),
             slice: None,
         }
     }
@@ -200,6 +206,20 @@ impl Open {
                 cures: b.cures.clone(),
             });
         }
+        out.extend(self.baked());
+        for (i, why) in self.group_sizes.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref().err()?))) {
+            let mut groups = self.recipe().groups.clone();
+            if i < groups.len() {
+                groups.remove(i);
+            }
+            out.push(Problem {
+                severity: Severity::Error,
+                code: "group".to_owned(),
+                message: format!("The group {} of parameters has no members: {why}", i + 1),
+                place: None,
+                cures: vec![Cure { label: "Remove the group".to_owned(), change: Change::SetGroups(groups) }],
+            });
+        }
         out.extend(self.data.iter().filter_map(|d| d.problem.as_ref()).map(|why| Problem {
             severity: Severity::Error,
             code: "data".to_owned(),
@@ -209,6 +229,60 @@ impl Open {
         }));
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
+    }
+}
+
+impl Open {
+    /// Batch size and length that every placeholder repeats, where the file fixes them.
+    pub fn baked_sizes(&self) -> (Option<usize>, Option<usize>) {
+        let shapes = || self.overview.placeholders.iter().filter_map(|p| Some((p, p.shape.as_ref()?)));
+        let same = |sizes: Vec<Option<usize>>| match sizes.as_slice() {
+            [Some(n), rest @ ..] if rest.iter().all(|m| *m == Some(*n)) => Some(*n),
+            _ => None,
+        };
+        let batch = same(shapes().filter(|(_, s)| !s.is_empty()).map(|(_, s)| s[0]).collect());
+        let is_sequence = |p: &crate::session::overview::ValueRow, s: &[_]| s.len() == 2 && p.dtype.starts_with("int");
+        let length = same(shapes().filter(|(p, s)| is_sequence(p, s)).map(|(_, s)| s[1]).collect());
+        // One column of labels is no length.
+        (batch, length.filter(|n| *n > 1))
+    }
+
+    /// Says which sizes the file fixes, with the adjustments that free them.
+    fn baked(&self) -> Option<Problem> {
+        let freed = |is: fn(&UnbakeChoice) -> bool| {
+            let on = self.recipe().edits.iter().filter(|e| e.enabled);
+            on.into_iter().any(|e| matches!(&e.step, EditStep::Unbake(u) if is(u)))
+        };
+        let (batch, length) = self.baked_sizes();
+        let batch = batch.filter(|_| !freed(|u| u.batch));
+        let length = length.filter(|_| !freed(|u| u.length));
+        let words = |name: &str, n: Option<usize>| n.map(|n| format!("{name} {n}"));
+        let fixed: Vec<String> =
+            [words("batches of", batch), words("texts of length", length)].into_iter().flatten().collect();
+        let cure = |label: &str, batch, length| Cure {
+            label: label.to_owned(),
+            change: Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch, length })]),
+        };
+        let cures = match (batch, length) {
+            (None, None) => return None,
+            (Some(_), None) => vec![cure("Free the batch size", true, false)],
+            (None, Some(_)) => vec![cure("Free the length", false, true)],
+            (Some(_), Some(_)) => vec![
+                cure("Free batch size and length", true, true),
+                cure("Free the batch size", true, false),
+                cure("Free the length", false, true),
+            ],
+        };
+        Some(Problem {
+            severity: Severity::Info,
+            code: "baked".to_owned(),
+            message: format!(
+                "The file fixes {}: what is shorter is filled up, and training cannot choose otherwise.",
+                fixed.join(" and ")
+            ),
+            place: None,
+            cures,
+        })
     }
 }
 
@@ -359,12 +433,6 @@ pub struct Described {
     pub deviation: f64,
     /// Counts of equal-width bins from `min` to `max`, finite values only.
     pub histogram: Vec<usize>,
-    /// A reduced picture of the last two dimensions: rows × columns of means, row-major.
-    pub picture: Vec<f32>,
-    pub picture_size: [usize; 2],
-    /// Some first values, for the grid.
-    pub first: Vec<f64>,
-    pub columns: usize,
 }
 
 /// What the table of constants says about values, over all finite elements.
@@ -419,6 +487,8 @@ pub struct Setting {
     pub key: String,
     pub label: String,
     pub help: String,
+    /// What its number counts; may be empty.
+    pub unit: String,
     pub default: String,
     pub kind: SettingKind,
 }
@@ -448,6 +518,13 @@ pub struct Proved {
     pub what: crate::session::prove::What,
     pub edits: Vec<crate::session::EditEntry>,
     pub result: Result<Arc<crate::session::prove::Proof>, String>,
+}
+
+/// What a run would take.
+#[derive(Clone, Debug)]
+pub struct Estimated {
+    pub recipe: Arc<Recipe>,
+    pub result: Result<crate::train::estimate::Estimate, String>,
 }
 
 /// A run on disk, as it is compared.

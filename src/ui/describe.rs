@@ -1,119 +1,197 @@
 //! Statistics of a constant over all its elements, and parts of it for a look: in jobs, whatever its size. Elements are
 //! converted piece by piece, so that a mapped tensor of gigabytes costs no gigabytes of numbers.
 
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::tensor::Tensor;
 
 use super::ctx::{Described, SliceAt, Sliced, ValueRange};
 
 const N_BINS: usize = 64;
 const PICTURE: usize = 128;
-const N_FIRST: usize = 4096;
 /// Elements that are converted at a time.
 const PIECE: usize = 1 << 16;
 /// The window of values that the inspector lists.
 const GRID_ROWS: usize = 12;
 const GRID_COLUMNS: usize = 12;
 
-/// Calls `each` with the numbers of elements `range`, piece by piece, and the index of the first; `None` for strings and
-/// handles.
-fn pieces(tensor: &Tensor, range: std::ops::Range<usize>, mut each: impl FnMut(usize, &[f64])) -> Option<()> {
+/// The tensor with every element in bytes of its own: packed types are converted once. `None` for strings and handles.
+fn unpacked(tensor: &Tensor) -> Option<Cow<'_, Tensor>> {
     if tensor.strings().is_some() {
         return None;
     }
     let size = tensor.bytes().len().checked_div(tensor.len()).unwrap_or(0);
-    if size * tensor.len() != tensor.bytes().len() || size == 0 {
-        // Packed types, and nothing at all.
-        let all = tensor.to_f64s()?;
-        each(range.start, all.get(range)?);
-        return Some(());
+    if size * tensor.len() == tensor.bytes().len() && size > 0 {
+        return Some(Cow::Borrowed(tensor));
     }
+    Some(Cow::Owned(Tensor::from_slice(tensor.shape(), &tensor.to_f64s()?)))
+}
+
+/// The numbers of elements `range` of an unpacked tensor; `None` where it has none.
+fn numbers(tensor: &Tensor, range: Range<usize>) -> Option<Vec<f64>> {
+    let size = tensor.bytes().len().checked_div(tensor.len()).unwrap_or(0);
+    let bytes = tensor.bytes().get(range.start * size..range.end * size)?;
+    Tensor::from_bytes(tensor.dtype(), &[range.len()], bytes)?.to_f64s()
+}
+
+/// Calls `each` with the numbers of elements `range`, piece by piece, and the index of the first.
+fn pieces(tensor: &Tensor, range: Range<usize>, mut each: impl FnMut(usize, &[f64])) -> Option<()> {
     let mut at = range.start;
     while at < range.end {
-        let n = (range.end - at).min(PIECE);
-        let bytes = tensor.bytes().get(at * size..(at + n) * size)?;
-        each(at, &Tensor::from_bytes(tensor.dtype(), &[n], bytes)?.to_f64s()?);
-        at += n;
+        let end = range.end.min(at + PIECE);
+        each(at, &numbers(tensor, at..end)?);
+        at = end;
     }
     Some(())
 }
 
-/// Describes every element; `None` for strings and handles.
-pub fn describe(tensor: &Tensor) -> Option<Described> {
-    let n = tensor.len();
-    let mut d = Described { elements: n, min: f64::INFINITY, max: f64::NEG_INFINITY, ..Default::default() };
-    let (rows, columns) = matrix(tensor.shape());
-    let mut picture = Picture::new(rows, columns);
-    // Welford 1962: one pass, stable.
-    let mut squares = 0.0;
-    pieces(tensor, 0..n, |start, values| {
+/// Results of `work` on each of `n` pieces, in their order, on as many threads as there are cores: the results depend on
+/// the pieces alone, never on the threads.
+fn each_piece<R: Send>(n: usize, work: impl Fn(usize) -> Option<R> + Sync) -> Option<Vec<R>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(n);
+    if threads <= 1 {
+        return (0..n).map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let one = || {
+        let mut out = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n {
+                return Some(out);
+            }
+            out.push((i, work(i)?));
+        }
+    };
+    let parts: Vec<Option<Vec<(usize, R)>>> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
+        let own = one();
+        std::iter::once(own).chain(others.into_iter().map(|t| t.join().ok().flatten())).collect()
+    });
+    let mut all: Vec<(usize, R)> = parts.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(i, _)| *i);
+    Some(all.into_iter().map(|(_, r)| r).collect())
+}
+
+/// What one pass over a piece finds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    finite: usize,
+    nan: usize,
+    infinite: usize,
+    zeros: usize,
+    min: f64,
+    max: f64,
+    mean: f64,
+    /// Sum of squared deviations from the mean.
+    squares: f64,
+}
+
+impl Moments {
+    fn of(values: &[f64]) -> Self {
+        let mut m = Self { min: f64::INFINITY, max: f64::NEG_INFINITY, ..Self::default() };
+        let mut sum = 0.0;
         for &v in values {
-            if v.is_nan() {
-                d.nan += 1;
-            } else if v.is_infinite() {
-                d.infinite += 1;
+            if v.is_finite() {
+                m.finite += 1;
+                m.zeros += usize::from(v == 0.0);
+                m.min = m.min.min(v);
+                m.max = m.max.max(v);
+                sum += v;
+            } else if v.is_nan() {
+                m.nan += 1;
             } else {
-                d.finite += 1;
-                d.zeros += usize::from(v == 0.0);
-                d.min = d.min.min(v);
-                d.max = d.max.max(v);
-                let delta = v - d.mean;
-                d.mean += delta / d.finite as f64;
-                squares += delta * (v - d.mean);
+                m.infinite += 1;
             }
         }
-        picture.add(start, values);
-        if d.first.len() < N_FIRST {
-            d.first.extend(values.iter().take(N_FIRST - d.first.len()));
+        m.mean = if m.finite > 0 { sum / m.finite as f64 } else { 0.0 };
+        m.squares = values.iter().filter(|v| v.is_finite()).map(|v| (v - m.mean) * (v - m.mean)).sum();
+        m
+    }
+
+    /// Chan, Golub and LeVeque 1983: moments of parts into those of the whole.
+    fn join(self, other: Self) -> Self {
+        let (a, b) = (self.finite as f64, other.finite as f64);
+        let n = (a + b).max(1.0);
+        let delta = other.mean - self.mean;
+        Self {
+            finite: self.finite + other.finite,
+            nan: self.nan + other.nan,
+            infinite: self.infinite + other.infinite,
+            zeros: self.zeros + other.zeros,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            mean: self.mean + delta * b / n,
+            squares: self.squares + other.squares + delta * delta * a * b / n,
         }
-    })?;
+    }
+}
+
+/// Describes every element; `None` for strings and handles.
+pub fn describe(tensor: &Tensor) -> Option<Described> {
+    let tensor = &*unpacked(tensor)?;
+    let n = tensor.len();
+    let m = moments(tensor)?;
+    let mut d = Described {
+        elements: n,
+        finite: m.finite,
+        nan: m.nan,
+        infinite: m.infinite,
+        zeros: m.zeros,
+        min: m.min,
+        max: m.max,
+        mean: m.mean,
+        ..Described::default()
+    };
     if d.finite > 0 {
-        d.deviation = (squares / d.finite as f64).sqrt();
-        d.histogram = histogram(tensor, d.min, d.max)?;
+        d.deviation = (m.squares / d.finite as f64).sqrt();
+        let one = |i| Some(histogram(&numbers(tensor, piece(tensor, i))?, d.min, d.max));
+        let counts = each_piece(n.div_ceil(PIECE), one)?;
+        let add = |mut a: Vec<usize>, b: Vec<usize>| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            a
+        };
+        d.histogram = counts.into_iter().reduce(add).unwrap_or_default();
     } else {
         (d.min, d.max) = (f64::NAN, f64::NAN);
     }
-    (d.picture, d.picture_size) = picture.finish();
-    d.columns = columns.max(1);
     Some(d)
 }
 
 /// Least, greatest and mean of the finite elements; `None` for strings, handles, and where no element is finite.
 pub fn range(tensor: &Tensor) -> Option<ValueRange> {
-    let (mut min, mut max, mut sum, mut n) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0usize);
-    pieces(tensor, 0..tensor.len(), |_, values| {
-        for &v in values.iter().filter(|v| v.is_finite()) {
-            (min, max) = (min.min(v), max.max(v));
-            sum += v;
-            n += 1;
-        }
-    })?;
-    (n > 0).then(|| ValueRange { min, max, mean: sum / n as f64 })
+    let m = moments(&*unpacked(tensor)?)?;
+    (m.finite > 0).then_some(ValueRange { min: m.min, max: m.max, mean: m.mean })
 }
 
-fn histogram(tensor: &Tensor, min: f64, max: f64) -> Option<Vec<usize>> {
+/// Of every element of an unpacked tensor.
+fn moments(tensor: &Tensor) -> Option<Moments> {
+    let parts = each_piece(tensor.len().div_ceil(PIECE), |i| Some(Moments::of(&numbers(tensor, piece(tensor, i))?)))?;
+    let empty = Moments { min: f64::INFINITY, max: f64::NEG_INFINITY, ..Moments::default() };
+    Some(parts.into_iter().fold(empty, Moments::join))
+}
+
+/// The elements of a piece.
+fn piece(tensor: &Tensor, i: usize) -> Range<usize> {
+    i * PIECE..tensor.len().min((i + 1) * PIECE)
+}
+
+fn histogram(values: &[f64], min: f64, max: f64) -> Vec<usize> {
     let n = if min == max { 1 } else { N_BINS };
     let mut bins = vec![0; n];
     let scale = if max > min { n as f64 / (max - min) } else { 0.0 };
-    pieces(tensor, 0..tensor.len(), |_, values| {
-        for v in values.iter().filter(|v| v.is_finite()) {
-            bins[(((v - min) * scale) as usize).min(n - 1)] += 1;
-        }
-    })?;
-    Some(bins)
-}
-
-/// Rows and columns of the tensor seen as a matrix: all dimensions but the last are rows.
-fn matrix(shape: &[usize]) -> (usize, usize) {
-    match shape {
-        [] => (1, 1),
-        [n] => (1, *n),
-        [rows @ .., columns] => (rows.iter().product(), *columns),
+    for v in values.iter().filter(|v| v.is_finite()) {
+        bins[(((v - min) * scale) as usize).min(n - 1)] += 1;
     }
+    bins
 }
 
 /// One matrix of a tensor (the last two dimensions at the given indices of the others): a picture of all of it, and a
 /// window of its values. Indices beyond the shape are moved inside; `None` for strings, handles and empty tensors.
 pub fn slice(tensor: &Tensor, at: &SliceAt) -> Option<Sliced> {
+    let tensor = &*unpacked(tensor)?;
     let shape = tensor.shape();
     let (leading, rows, columns) = match shape {
         [] => (&[][..], 1, 1),
@@ -161,22 +239,34 @@ impl Picture {
         Self { rows, columns, size, sums: vec![0.0; n], counts: vec![0; n] }
     }
 
+    /// Takes elements from `start` on, which are whole rows but for the first and last.
     fn add(&mut self, start: usize, values: &[f64]) {
         let [h, w] = self.size;
-        let (mut row, mut column) = (start / self.columns.max(1), start % self.columns.max(1));
-        let mut line = row * h / self.rows.max(1) * w;
-        for v in values {
-            if v.is_finite() {
-                let at = line + column * w / self.columns;
-                self.sums[at] += v;
-                self.counts[at] += 1;
+        let (mut at, mut values) = (start, values);
+        while !values.is_empty() {
+            let (row, column) = (at / self.columns.max(1), at % self.columns.max(1));
+            let (run, rest) = values.split_at((self.columns - column).min(values.len()));
+            let line = row * h / self.rows.max(1) * w;
+            self.add_run(line, column, run);
+            at += run.len();
+            values = rest;
+        }
+    }
+
+    /// Part of one row: the columns of one block lie side by side.
+    fn add_run(&mut self, line: usize, column: usize, mut run: &[f64]) {
+        let w = self.size[1];
+        let mut column = column;
+        while !run.is_empty() {
+            let block = column * w / self.columns;
+            let end = ((block + 1) * self.columns).div_ceil(w);
+            let (own, rest) = run.split_at((end - column).min(run.len()));
+            for v in own.iter().filter(|v| v.is_finite()) {
+                self.sums[line + block] += v;
+                self.counts[line + block] += 1;
             }
-            column += 1;
-            if column == self.columns {
-                column = 0;
-                row += 1;
-                line = row * h / self.rows * w;
-            }
+            column = end;
+            run = rest;
         }
     }
 
@@ -197,9 +287,6 @@ mod tests {
         assert_eq!((d.min, d.max, d.mean), (0.0, 4.0, 2.0));
         assert!((d.deviation - 2.0f64.sqrt()).abs() < 1e-12);
         assert_eq!(d.histogram.iter().sum::<usize>(), 5);
-        assert_eq!(d.picture_size, [2, 3]);
-        assert_eq!(d.picture[..5], [1.0, 2.0, 3.0, 4.0, 0.0]);
-        assert_eq!(d.columns, 3);
     }
 
     #[test]
@@ -208,9 +295,10 @@ mod tests {
         assert_eq!(d.histogram, [3]);
         let d = describe(&Tensor::from_slice::<f32>(&[0, 4], &[])).unwrap();
         assert!(d.min.is_nan() && d.histogram.is_empty());
-        let d = describe(&Tensor::from_slice(&[300, 500], &vec![1.0f32; 150_000])).unwrap();
-        assert_eq!(d.picture_size, [128, 128]);
-        assert!(d.picture.iter().all(|&v| v == 1.0));
+        let large = Tensor::from_slice(&[300, 500], &vec![1.0f32; 150_000]);
+        let s = slice(&large, &SliceAt::default()).unwrap();
+        assert_eq!(s.picture_size, [128, 128]);
+        assert!(s.picture.iter().all(|&v| v == 1.0));
         assert!(describe(&Tensor::from_strings(&[1], vec![b"a".to_vec()])).is_none());
     }
 
@@ -221,7 +309,18 @@ mod tests {
         let d = describe(&Tensor::from_slice(&[n], &values)).unwrap();
         assert_eq!((d.finite, d.min, d.max), (n, 0.0, (n - 1) as f64));
         assert!((d.mean - (n - 1) as f64 / 2.0).abs() < 1e-6);
+        assert!((d.deviation - ((n * n - 1) as f64 / 12.0).sqrt()).abs() < 1e-6, "of the numbers from 0 to n - 1");
         assert_eq!(d.histogram.iter().sum::<usize>(), n);
+        // Rows that pieces cut, in blocks of unequal width.
+        let (rows, columns) = (700, 150);
+        let values: Vec<f32> = (0..rows * columns).map(|i| (i % columns) as f32).collect();
+        let s = slice(&Tensor::from_slice(&[rows, columns], &values), &SliceAt::default()).unwrap();
+        let block = |j: usize| {
+            let own: Vec<usize> = (0..columns).filter(|c| c * 128 / columns == j).collect();
+            own.iter().sum::<usize>() as f32 / own.len() as f32
+        };
+        let expected: Vec<f32> = (0..128).map(block).collect();
+        assert!(s.picture.chunks(128).all(|line| line == expected));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub use super::series::{Moment, Series, XAxis};
 use crate::train::WeightRow;
+use crate::train::metrics::PrecisionRecall;
 
 use super::weights::Watch;
 
@@ -92,6 +93,10 @@ pub struct RunView {
     pub weights_step: usize,
     /// Class names and counts, true class by row.
     pub confusion: Option<(Vec<String>, Vec<Vec<usize>>)>,
+    /// Precision against recall of each class, with its name.
+    pub curves: Vec<(String, PrecisionRecall)>,
+    /// Memory of this program while the run goes on, in bytes.
+    pub memory: Series,
     /// How each weight does.
     pub watch: Watch,
     /// Where it is kept; `None` for one that writes nothing.

@@ -120,6 +120,28 @@ fn metrics_equal_scikit_learn() {
 }
 
 #[test]
+fn precision_recall_curves_equal_scikit_learn() {
+    for case in json("precision_recall.json")["cases"].as_array().unwrap() {
+        let (labels, predictions) = (floats(&case["labels"]), floats(&case["predictions"]));
+        let k = case["classes"].as_u64().unwrap() as usize;
+        let names: Vec<String> = (0..k).map(|c| format!("class {c}")).collect();
+        let mut collector = Collector::new(Task::Classes { names, ignore: -100, entities: false });
+        let p = Tensor::from_slice(&[labels.len(), k], &predictions);
+        collector.add(&p, &Tensor::from_slice(&[labels.len()], &labels), labels.len());
+        let curves = collector.precision_recall();
+        assert_eq!(curves.len(), k);
+        for (got, want) in curves.iter().zip(case["curves"].as_array().unwrap()) {
+            let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+            assert!(near(&got.precision, &floats(&want["precision"])), "{got:?}");
+            assert!(near(&got.recall, &floats(&want["recall"])), "{got:?}");
+            assert!((got.average - want["average"].as_f64().unwrap()).abs() < 1e-9);
+            let thin = got.clone().thinned(5);
+            assert_eq!((thin.recall.len(), thin.recall[0], thin.recall[4]), (5, 1.0, 0.0));
+        }
+    }
+}
+
+#[test]
 fn entities_equal_seqeval() {
     for case in json("entities.json")["cases"].as_array().unwrap() {
         let words = |v: &Value| -> Vec<String> {
@@ -439,7 +461,16 @@ fn an_early_stopped_run_that_is_extended_gets_its_patience_back() {
 
 #[test]
 fn estimates_count_steps_and_change_nothing() {
-    let e = regraft::train::estimate::estimate(job(None, &[("training.epochs", "3")])).unwrap();
+    let cancel = regraft::base::CancelToken::default();
+    let shares = std::cell::RefCell::new(Vec::new());
+    let told = |share: f32| shares.borrow_mut().push(share);
+    let e = regraft::train::estimate::estimate(job(None, &[("training.epochs", "3")]), &cancel, &told).unwrap();
+    assert!(
+        shares.borrow().windows(2).all(|w| w[0] < w[1]) && shares.borrow().iter().all(|s| (0.0..=1.01).contains(s))
+    );
     assert_eq!((e.steps, e.trainable, e.parameters), (21, 1, 3));
     assert!(e.step_secs > 0.0 && e.total_secs >= e.step_secs * 21.0 && e.memory_bytes >= 3 * 4 * 3);
+    cancel.cancel();
+    let stopped = regraft::train::estimate::estimate(job(None, &[]), &cancel, &|_| {});
+    assert_eq!(stopped.unwrap_err(), "cancelled");
 }

@@ -11,6 +11,7 @@ use crate::tensor::Tensor;
 use super::protocol::Metrics;
 
 pub use classification::ClassRow;
+pub use ranking::PrecisionRecall;
 
 /// What predictions and labels mean.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,6 +191,14 @@ impl Collector {
             }
             self.exact.0 += u64::from(all);
             self.exact.1 += 1;
+        }
+    }
+
+    /// Precision against recall of each class, where every example has one of several classes.
+    pub fn precision_recall(&self) -> Vec<PrecisionRecall> {
+        match &self.task {
+            Task::Classes { entities: false, .. } => self.scores.precision_recall(),
+            _ => Vec::new(),
         }
     }
 

@@ -1,7 +1,33 @@
-//! Area under the ROC curve from scores, by ranks (Mann–Whitney), ties counting half.
+//! What follows from the order of scores: the area under the ROC curve by ranks (Mann–Whitney, ties counting half), and
+//! precision against recall at every threshold.
 
 /// Scores are kept only up to this many classes: beyond, one-against-the-rest says little and costs much memory.
 const MAX_CLASSES: usize = 50;
+
+/// Precision against recall of one class against the rest, from the lowest threshold to beyond the highest one: recall falls
+/// from 1 to 0, as scikit-learn's `precision_recall_curve` gives it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrecisionRecall {
+    pub class: usize,
+    pub precision: Vec<f64>,
+    pub recall: Vec<f64>,
+    /// Mean precision, weighted by the steps of recall.
+    pub average: f64,
+}
+
+impl PrecisionRecall {
+    /// The same curve with about `most` points, its ends and the average kept.
+    pub fn thinned(mut self, most: usize) -> Self {
+        let n = self.recall.len();
+        if n > most.max(2) {
+            let last = n - 1;
+            let kept: Vec<usize> = (0..most).map(|i| i * last / (most - 1).max(1)).collect();
+            self.precision = kept.iter().map(|&i| self.precision[i]).collect();
+            self.recall = kept.iter().map(|&i| self.recall[i]).collect();
+        }
+        self
+    }
+}
 
 /// Class probabilities and truths.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +59,43 @@ impl Scores {
             2 => self.one_against_rest(&p, 1),
             n => (0..n).map(|c| self.one_against_rest(&p, c)).sum::<Option<f64>>().map(|s| s / n as f64),
         }
+    }
+
+    /// Every class against the rest; a class without true examples has no curve.
+    pub(super) fn precision_recall(&self) -> Vec<PrecisionRecall> {
+        if self.n_classes < 2 {
+            return Vec::new();
+        }
+        let p = crate::train::evaluate::probabilities(&self.scores, self.n_classes);
+        (0..self.n_classes).filter_map(|class| self.curve(&p, class)).collect()
+    }
+
+    fn curve(&self, probabilities: &[f64], class: usize) -> Option<PrecisionRecall> {
+        let rows = probabilities.chunks_exact(self.n_classes.max(1)).zip(&self.truth);
+        // Rounded as rounding errors go, so that equal logits are one threshold.
+        let mut scored: Vec<(f64, bool)> =
+            rows.map(|(p, &t)| ((p[class] * 1e12).round(), t as usize == class)).collect();
+        let positives = scored.iter().filter(|s| s.1).count() as f64;
+        if positives == 0.0 || scored.iter().any(|s| s.0.is_nan()) {
+            return None;
+        }
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut out = PrecisionRecall { class, precision: vec![1.0], recall: vec![0.0], average: 0.0 };
+        let (mut hits, mut said) = (0.0, 0.0);
+        for (i, (score, is_hit)) in scored.iter().enumerate() {
+            said += 1.0;
+            hits += f64::from(u8::from(*is_hit));
+            if scored.get(i + 1).is_some_and(|next| next.0 == *score) {
+                continue;
+            }
+            let (precision, recall) = (hits / said, hits / positives);
+            out.average += (recall - out.recall.last().copied().unwrap_or(0.0)) * precision;
+            out.precision.push(precision);
+            out.recall.push(recall);
+        }
+        out.precision.reverse();
+        out.recall.reverse();
+        Some(out)
     }
 
     fn one_against_rest(&self, probabilities: &[f64], class: usize) -> Option<f64> {

@@ -21,9 +21,12 @@ use crate::ui::{text, widgets};
 pub struct CompareState {
     /// Names of runs that are not compared.
     left_out: BTreeSet<String>,
+    /// What the plot was last fitted to: curve, axis, logarithm, outliers.
+    view: Option<(String, XAxis, bool, bool)>,
     curve: Option<String>,
-    by_epoch: bool,
+    x: XAxis,
     is_log: bool,
+    keeps_outliers: bool,
     /// Epochs or steps that *Extend* adds.
     more: Option<usize>,
 }
@@ -77,7 +80,7 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
         if ui.add(egui::DragValue::new(&mut more).range(1..=10_000)).labelled_by(label.id).changed() {
             s.more = Some(more);
         }
-        ui.label("epochs");
+        ui.label("epochs").on_hover_text("A run whose length is given in steps is extended by steps.");
     });
     let height = (open.runs.len() as f32 + 1.0) * (theme::LIST_ROW_HEIGHT + 3.0) + 12.0;
     ui.push_id("runs", |ui| {
@@ -85,14 +88,15 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
             let mut table = TableBuilder::new(ui)
                 .id_salt("runs-table")
                 .vscroll(false)
+                .cell_layout(egui::Layout::left_to_right(egui::Align::Center))
                 .auto_shrink([false, true])
                 .max_scroll_height(height)
                 .column(Column::exact(26.0))
-                .column(Column::initial(96.0).at_least(70.0).clip(true).resizable(true))
-                .column(Column::exact(166.0))
-                .column(Column::exact(74.0))
-                .column(Column::exact(70.0))
-                .column(Column::exact(60.0));
+                .column(Column::initial(80.0).at_least(60.0).clip(true).resizable(true))
+                .column(Column::exact(150.0))
+                .column(Column::exact(66.0))
+                .column(Column::exact(50.0))
+                .column(Column::exact(54.0));
             for _ in &measures {
                 table = table.column(Column::initial(118.0).at_least(70.0).clip(true));
             }
@@ -162,14 +166,21 @@ fn best(name: &str, c: &crate::ui::run_view::Series) -> Option<f64> {
     if higher { c.max() } else { c.min() }
 }
 
+/// Whether a run's length is given in steps, which is then what it is extended by.
+fn is_counted_in_steps(recipe: &crate::session::Recipe) -> bool {
+    recipe.settings.get("training.steps").is_some_and(|s| !s.trim().is_empty())
+}
+
 fn actions_ui(ui: &mut Ui, ctx: &Ctx<'_>, r: &RunEntry, more: usize) {
+    ui.spacing_mut().item_spacing.x = 2.0;
     let is_free = r.can_resume && ctx.is_enabled(Action::ResumeRun);
     let is_done = r.steps >= r.total_steps;
     let resume = widgets::icon_button_enabled(ui, is_free && !is_done, icons::PLAY, &format!("Resume {}", r.name));
     if resume.clicked() {
         ctx.send(Command::ResumeRun { folder: r.folder.clone(), more: 0 });
     }
-    let words = format!("Extend {} by {}", r.name, text::plural(more, "epoch", "epochs"));
+    let unit = if is_counted_in_steps(&r.recipe) { ("step", "steps") } else { ("epoch", "epochs") };
+    let words = format!("Extend {} by {}", r.name, text::plural(more, unit.0, unit.1));
     if widgets::icon_button_enabled(ui, is_free, icons::PLUS, &words).clicked() {
         ctx.send(Command::ResumeRun { folder: r.folder.clone(), more });
     }
@@ -206,10 +217,22 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
             }
         });
         r.response.accessible_name("Curve");
-        ui.toggle_value(&mut s.by_epoch, "By epoch");
-        ui.toggle_value(&mut s.is_log, "Logarithmic");
+        for axis in XAxis::ALL {
+            let r = ui.selectable_label(s.x == axis, axis.title());
+            r.widget_info(|| {
+                WidgetInfo::selected(Role::RadioButton, true, s.x == axis, format!("Compare by {}", axis.title()))
+            });
+            if r.clicked() {
+                s.x = axis;
+            }
+        }
+        ui.toggle_value(&mut s.is_log, "Log y");
+        ui.toggle_value(&mut s.keeps_outliers, "Outliers").on_hover_text("Show them even where they flatten the rest.");
+        if widgets::text_button(ui, icons::TABLE, "Save as CSV").on_hover_text("Every curve of these runs.").clicked() {
+            ctx.send(Command::SaveFile { suggested: "runs.csv".to_owned(), bytes: csv(shown).into_bytes() });
+        }
     });
-    let axis = if s.by_epoch { XAxis::Epoch } else { XAxis::Step };
+    let axis = s.x;
     let is_log = s.is_log;
     let height = (ui.available_height() * 0.5).clamp(150.0, 320.0);
     let plot = Plot::new("compare-plot")
@@ -218,8 +241,30 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
         .show_grid([false, true])
         .allow_scroll(false)
         .grid_color(ctx.tokens.stroke_subtle)
+        .show_x(false)
+        .show_y(false)
+        .y_axis_min_width(52.0)
+        .x_axis_formatter(move |m, _| super::plots::axis_label(m.value, axis))
         .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3));
+    // Another axis or curve is looked at as a whole.
+    let view = (chosen.clone(), axis, is_log, s.keeps_outliers);
+    let is_new = s.view.as_ref() != Some(&view);
+    s.view = Some(view);
+    let ignores = !s.keeps_outliers;
     let response = plot.show(ui, |p| {
+        if is_new {
+            p.set_auto_bounds(true);
+        }
+        let all = || shown.iter().filter_map(|(_, r)| r.curve(&chosen));
+        let values = all().flat_map(|c| c.values.iter().map(|v| if is_log { super::curves::log10(*v) } else { *v }));
+        let ends = |c: &crate::ui::run_view::Series| Some((*c.xs(axis).first()?, *c.xs(axis).last()?));
+        let x = all().filter_map(ends).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        if is_new
+            && let (Some((low, high)), Some((from, to))) = (super::curves::range(values, ignores), x)
+            && to > from
+        {
+            p.set_plot_bounds(egui_plot::PlotBounds::from_min_max([from, low], [to, high]));
+        }
         for (i, r) in shown {
             let Some(c) = r.curve(&chosen) else { continue };
             let width = p.response().rect.width().max(100.0) as usize;
@@ -227,10 +272,61 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
             let y = |v: f64| if is_log { super::curves::log10(v) } else { v };
             let points = c.thin(axis, f64::NEG_INFINITY, f64::INFINITY, width).into_iter();
             let points: Vec<[f64; 2]> = points.map(|j| [xs[j], y(c.values[j])]).filter(|p| p[1].is_finite()).collect();
-            p.line(Line::new(&r.name, PlotPoints::from(points)).color(color(ctx, *i)).width(2.0));
+            if points.len() == 1 {
+                let point = egui_plot::Points::new(&r.name, PlotPoints::from(points.clone()));
+                p.points(point.color(color(ctx, *i)).radius(3.5).allow_hover(false));
+            }
+            p.line(Line::new(&r.name, PlotPoints::from(points)).color(color(ctx, *i)).width(2.0).allow_hover(false));
         }
     });
-    response.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("Plot of {chosen} of all runs")));
+    let hovered = response.response;
+    hovered.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("Plot of {chosen} of all runs")));
+    if let Some(at) = hovered.hover_pos() {
+        let x = response.transform.value_from_position(at).x;
+        hovered.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, ctx, shown, &chosen, axis, x));
+    }
+    extremes_ui(ui, ctx, shown, &chosen);
+}
+
+/// What every run had at a place of the axis.
+fn tooltip_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], curve: &str, axis: XAxis, x: f64) {
+    widgets::caption(ui, format!("{} {}", axis.title().to_lowercase(), super::plots::axis_label(x, axis)));
+    egui::Grid::new("compare-tooltip").num_columns(2).spacing(vec2(12.0, 2.0)).show(ui, |ui| {
+        for (i, r) in shown {
+            let value = r.curve(curve).and_then(|c| Some(c.values[super::plots::nearest(c.xs(axis), x)?]));
+            let Some(v) = value else { continue };
+            ui.label(RichText::new(&r.name).color(color(ctx, *i)));
+            ui.label(RichText::new(text::number(v, 8)).monospace());
+            ui.end_row();
+        }
+    });
+}
+
+/// Last, lowest and highest value of the chosen curve, run by run.
+fn extremes_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], curve: &str) {
+    egui::Grid::new("compare-extremes").spacing(vec2(24.0, 2.0)).show(ui, |ui| {
+        for title in ["Run", "Last", "Lowest", "Highest", "Points"] {
+            widgets::column_title(ui, title);
+        }
+        ui.end_row();
+        for (i, r) in shown {
+            let Some(c) = r.curve(curve).filter(|c| !c.values.is_empty()) else { continue };
+            ui.label(RichText::new(&r.name).color(color(ctx, *i)));
+            for v in [c.last(), c.min(), c.max()] {
+                let words = v.map_or_else(|| "–".to_owned(), |v| text::number(v, 4));
+                ui.label(RichText::new(words).monospace()).on_hover_text(v.map_or_else(String::new, |v| v.to_string()));
+            }
+            ui.label(RichText::new(text::exact(c.values.len())).monospace());
+            ui.end_row();
+        }
+    });
+}
+
+/// Every curve of the compared runs as one table.
+fn csv(shown: &[(usize, &RunEntry)]) -> String {
+    let named: Vec<(String, &crate::ui::run_view::Series)> =
+        shown.iter().flat_map(|(_, r)| r.curves.iter().map(|c| (format!("{}/{}", r.name, c.name), c))).collect();
+    super::curves::csv(&named.iter().map(|(n, c)| (n.as_str(), *c)).collect::<Vec<_>>())
 }
 
 fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
@@ -269,6 +365,18 @@ fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
 mod tests {
     use super::*;
     use crate::ui::run_view::{Moment, Series};
+
+    #[test]
+    fn curves_of_all_runs_are_one_table() {
+        let run = |name: &str| {
+            let mut c = Series::new("train/loss");
+            c.push(Moment { step: 3.0, epoch: 0.5, seconds: 1.0, wall: 2.0 }, 0.25);
+            RunEntry { name: name.to_owned(), curves: vec![c], ..RunEntry::default() }
+        };
+        let (a, b) = (run("run-1"), run("run-2"));
+        let text = csv(&[(0, &a), (1, &b)]);
+        assert_eq!(text.lines().nth(2), Some("run-2/train/loss,3,0.5,1,2,0.25"));
+    }
 
     #[test]
     fn what_was_validated_comes_first() {

@@ -28,6 +28,7 @@ pub use compare::CompareState;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};
+pub use training::ESTIMATING;
 
 /// Where a panel stands in the default layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

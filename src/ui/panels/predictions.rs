@@ -3,6 +3,7 @@
 use egui::{Align2, RichText, Sense, Ui, vec2};
 use egui_extras::{Column, TableBuilder};
 
+use crate::train::metrics::PrecisionRecall;
 use crate::ui::ctx::Ctx;
 use crate::ui::run_view::Prediction;
 use crate::ui::state::UiState;
@@ -10,7 +11,9 @@ use crate::ui::theme::{self, icons, tokens};
 use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
-    let Some(run) = ctx.run.filter(|r| !r.predictions.is_empty() || r.confusion.is_some()) else {
+    let has_any =
+        |r: &&crate::ui::run_view::RunView| !r.predictions.is_empty() || r.confusion.is_some() || !r.curves.is_empty();
+    let Some(run) = ctx.run.filter(has_any) else {
         return widgets::empty_state(
             ui,
             icons::PREDICT,
@@ -18,12 +21,18 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
             "They appear after the first evaluation of a run: what the model says about examples that it does not train on.",
         );
     };
-    if let Some((classes, counts)) = &run.confusion {
+    if run.confusion.is_some() || !run.curves.is_empty() {
         egui::ScrollArea::horizontal().id_salt("confusion").auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal_top(|ui| {
-                confusion_ui(ui, ctx, classes, counts);
-                ui.add_space(theme::GROUPS);
-                ui.vertical(|ui| classes_ui(ui, classes, counts));
+                if let Some((classes, counts)) = &run.confusion {
+                    confusion_ui(ui, ctx, classes, counts);
+                    ui.add_space(theme::GROUPS);
+                    ui.vertical(|ui| classes_ui(ui, classes, counts));
+                    ui.add_space(theme::GROUPS);
+                }
+                if !run.curves.is_empty() {
+                    ui.vertical(|ui| curves_ui(ui, ctx, &run.curves));
+                }
             });
         });
         ui.separator();
@@ -121,6 +130,61 @@ fn classes_ui(ui: &mut Ui, classes: &[String], counts: &[Vec<usize>]) {
     });
 }
 
+/// Precision against recall, each class against the rest.
+fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, curves: &[(String, PrecisionRecall)]) {
+    let color = |i: usize| ctx.tokens.series[i % ctx.tokens.series.len()];
+    widgets::column_title(ui, "Precision (up) against recall");
+    ui.horizontal_top(|ui| {
+        let plot = egui_plot::Plot::new("precision-recall")
+            .width(200.0)
+            .height(150.0)
+            .show_background(false)
+            .show_grid([false, true])
+            .grid_color(ctx.tokens.stroke_subtle)
+            .show_x(false)
+            .show_y(false)
+            .allow_scroll(false)
+            .allow_drag(false)
+            .allow_zoom(false)
+            .allow_boxed_zoom(false)
+            .y_axis_min_width(26.0);
+        let shown = plot.show(ui, |p| {
+            p.set_plot_bounds(egui_plot::PlotBounds::from_min_max([-0.02, -0.02], [1.02, 1.05]));
+            for (i, (name, c)) in curves.iter().enumerate().take(MAX_CLASSES) {
+                let points: Vec<[f64; 2]> = c.recall.iter().zip(&c.precision).map(|(r, p)| [*r, *p]).collect();
+                let line = egui_plot::Line::new(name, egui_plot::PlotPoints::from(points));
+                p.line(line.color(color(i)).width(2.0).allow_hover(false));
+            }
+        });
+        let r = shown.response;
+        r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Precision against recall"));
+        if let Some(at) = r.hover_pos() {
+            let recall = shown.transform.value_from_position(at).x;
+            r.on_hover_ui_at_pointer(|ui| {
+                widgets::caption(ui, format!("at recall {}", text::percent(recall.clamp(0.0, 1.0))));
+                for (i, (name, c)) in curves.iter().enumerate().take(MAX_CLASSES) {
+                    let precision = text::percent(precision_at(c, recall));
+                    ui.label(RichText::new(format!("{precision}  {name}")).color(color(i)));
+                }
+            });
+        }
+        ui.vertical(|ui| {
+            for (i, (name, c)) in curves.iter().enumerate().take(MAX_CLASSES) {
+                let words = format!("{}  {}", text::number(c.average, 3), text::elide_middle(name, 16));
+                let label = ui.label(RichText::new(words).size(theme::CAPTION).color(color(i)));
+                label.on_hover_text(format!("{name}: average precision {}", c.average));
+            }
+        });
+    });
+}
+
+/// The precision that still reaches a recall.
+fn precision_at(c: &PrecisionRecall, recall: f64) -> f64 {
+    // Recall falls along the curve; the last point that reaches it has the highest threshold.
+    let end = c.recall.partition_point(|r| *r >= recall).max(1);
+    c.precision.get(end - 1).copied().unwrap_or(f64::NAN)
+}
+
 /// Classes that fit beside each other.
 const MAX_CLASSES: usize = 12;
 
@@ -179,6 +243,13 @@ mod tests {
             class_scores(&[vec![0, 0], vec![0, 3]], 0),
             ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 }
         );
+    }
+
+    #[test]
+    fn the_precision_that_reaches_a_recall() {
+        let (recall, precision) = (vec![1.0, 0.5, 0.5, 0.0], vec![0.4, 0.6, 0.8, 1.0]);
+        let c = PrecisionRecall { recall, precision, ..PrecisionRecall::default() };
+        assert_eq!([1.0, 0.7, 0.5, 0.2].map(|r| precision_at(&c, r)), [0.4, 0.4, 0.8, 0.8]);
     }
 
     #[test]

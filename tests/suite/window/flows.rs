@@ -188,7 +188,6 @@ fn a_head_is_grafted_and_adapters_are_added_by_their_forms() {
 }
 
 #[test]
-#[ignore = "known fault: extending a run that is limited by steps does not start from the window"]
 fn runs_are_compared_resumed_and_extended() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut window = demo_window(folder.path());
@@ -203,15 +202,24 @@ fn runs_are_compared_resumed_and_extended() {
         window.click_first("Start training");
         wait_for(&mut window, "the end", |app| app.run.as_ref().is_some_and(|r| r.state == RunState::Finished));
     }
-    wait_for(&mut window, "both runs", |app| app.open.as_ref().is_some_and(|o| o.runs.len() == 2));
+    wait_for(&mut window, "both runs with their checkpoints", |app| {
+        app.open.as_ref().is_some_and(|o| o.runs.len() == 2 && o.runs.iter().all(|r| r.can_resume))
+    });
     let run = window.app().run.as_ref().expect("a run");
     assert!(run.watch.step.is_some() && run.watch.weights.len() == run.trainable, "every weight was measured");
     assert!(run.predictions.iter().any(|p| !p.text.is_empty() && p.loss > 0.0), "examples came with the evaluation");
     regraft::app::layout::show(window.app().dock(), "compare");
     window.settle();
+    // Everything that can be done with a run stands in its own row.
+    let row = |w: &Window, label: &str| w.harness.get_by_label(label).rect().center().y;
+    let at = row(&window, "Compare run-2");
+    for label in ["Resume run-2", "Extend run-2 by 1 step", "Rename run-2", "Delete run-2"] {
+        assert!((row(&window, label) - at).abs() < 4.0, "{label} stands in the row of its run");
+    }
+    assert!(!window.has("data.train"), "the same file does not differ");
     assert!(window.has("optimizer.lr") && window.has("Plot of validation/loss of all runs"));
     let before = window.app().run.as_ref().map(|r| r.loss.values.len()).expect("a run");
-    window.click("Extend run-2 by 1 epoch");
+    window.click("Extend run-2 by 1 step");
     wait_for(&mut window, "the longer run", |app| {
         app.run.as_ref().is_some_and(|r| r.state == RunState::Finished && r.loss.values.len() > before)
     });

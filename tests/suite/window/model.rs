@@ -215,6 +215,7 @@ fn form() -> Vec<SettingGroup> {
         label: label.to_owned(),
         help: format!("Help of {label}"),
         default: default.to_owned(),
+        unit: String::new(),
         kind,
     };
     let choices = ["adamw", "adam", "sgd"].map(str::to_owned).to_vec();

@@ -7,7 +7,7 @@ use egui_plot::{Line, Plot, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::ui::run_view::{MarkKind, RunView, XAxis};
 use crate::ui::text;
-use crate::ui::theme::{self, Tokens, tokens};
+use crate::ui::theme::{self, Tokens, icons, tokens};
 
 use super::{Chart, Curve, PlotsState, curves};
 
@@ -54,7 +54,7 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     let y_range = curves::range(points().map(|p| p[1]), s.ignores_outliers);
     let x_max = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
     let x_min = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
-    let (is_log, is_log_x, axis) = (chart.is_log, s.is_log_x, s.x);
+    let (is_log, is_log_x, axis, is_bytes) = (chart.is_log, s.is_log_x, s.x, chart.is_bytes);
     let plot = Plot::new(("plot", &chart.title))
         .width(size.x)
         .height(size.y)
@@ -69,7 +69,11 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
         .y_grid_spacer(move |input| marks(input, (size.y / 34.0) as usize))
         .x_grid_spacer(move |input| marks(input, (size.x / 110.0) as usize))
         .set_margin_fraction(vec2(0.0, 0.0))
-        .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3))
+        .y_axis_formatter(move |m, _| match (is_bytes, is_log) {
+            (true, _) => text::bytes(m.value.max(0.0) as u64),
+            (false, true) => text::number(10f64.powf(m.value), 3),
+            (false, false) => text::number(m.value, 3),
+        })
         .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
     let is_following = s.is_following;
     let x_of = |v: f64| if is_log_x { curves::log10(v.max(1e-9)) } else { v };
@@ -83,6 +87,12 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
         for m in &run.marks {
             let line = VLine::new(&m.text, x_of(m.at.x(axis))).color(mark_color(t, m.kind)).width(1.0);
             p.vline(line.allow_hover(false));
+            // Told apart by shape as well; epochs are hairlines and nothing else.
+            if let Some(icon) = mark_icon(m.kind) {
+                let at = egui_plot::PlotPoint::new(x_of(m.at.x(axis)), p.plot_bounds().max()[1]);
+                let text = RichText::new(icon).size(theme::CAPTION).color(mark_color(t, m.kind));
+                p.text(egui_plot::Text::new(&m.text, at, text).anchor(egui::Align2::CENTER_TOP).allow_hover(false));
+            }
         }
         for (c, line) in shown.iter().zip(lines) {
             if c.is_smoothed {
@@ -132,7 +142,7 @@ fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, size: Vec2, s: &mut Plots
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             for c in chart.curves.iter().rev() {
                 if let Some(v) = c.series.last() {
-                    let value = RichText::new(text::number(v, 4)).monospace().color(c.color);
+                    let value = RichText::new(chart.words(v, 4)).monospace().color(c.color);
                     ui.label(value).on_hover_text(format!("{}: {v}", c.name));
                 }
             }
@@ -141,7 +151,7 @@ fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, size: Vec2, s: &mut Plots
 }
 
 /// The point nearest to an x among ascending ones.
-fn nearest(xs: &[f64], x: f64) -> Option<usize> {
+pub(in crate::ui::panels) fn nearest(xs: &[f64], x: f64) -> Option<usize> {
     let after = xs.partition_point(|v| *v < x);
     let candidates = [after.checked_sub(1), (after < xs.len()).then_some(after)];
     candidates.into_iter().flatten().min_by(|a, b| (xs[*a] - x).abs().total_cmp(&(xs[*b] - x).abs()))
@@ -177,6 +187,16 @@ fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
     values.into_iter().map(|value| egui_plot::GridMark { value, step_size }).collect()
 }
 
+fn mark_icon(kind: MarkKind) -> Option<&'static str> {
+    match kind {
+        MarkKind::Epoch => None,
+        MarkKind::Checkpoint => Some(icons::SAVE),
+        MarkKind::BestCheckpoint => Some(icons::STAR),
+        MarkKind::RateChange => Some(icons::SLIDERS),
+        MarkKind::Pause => Some(icons::PAUSE),
+    }
+}
+
 pub(super) fn mark_color(t: &Tokens, kind: MarkKind) -> Color32 {
     match kind {
         MarkKind::Epoch => t.stroke_subtle,
@@ -187,7 +207,7 @@ pub(super) fn mark_color(t: &Tokens, kind: MarkKind) -> Color32 {
     }
 }
 
-pub(super) fn axis_label(v: f64, axis: XAxis) -> String {
+pub(in crate::ui::panels) fn axis_label(v: f64, axis: XAxis) -> String {
     match axis {
         XAxis::Time | XAxis::TimeWithoutPauses => text::duration(v),
         XAxis::Step => text::number(v, 6),

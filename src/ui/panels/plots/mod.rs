@@ -16,6 +16,8 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
+pub(super) use chart::{axis_label, nearest};
+
 /// How curves are shown; the same for all plots.
 #[derive(Debug)]
 pub struct PlotsState {
@@ -80,6 +82,15 @@ struct Chart<'a> {
     title: String,
     curves: Vec<Curve<'a>>,
     is_log: bool,
+    /// Values are numbers of bytes.
+    is_bytes: bool,
+}
+
+impl Chart<'_> {
+    /// A value in the words of its kind.
+    fn words(&self, v: f64, digits: usize) -> String {
+        if self.is_bytes { text::bytes(v.max(0.0) as u64) } else { text::number(v, digits) }
+    }
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
@@ -191,7 +202,12 @@ fn all_series(run: &RunView) -> Vec<(&str, &Series)> {
         out.push((&train.name, train));
         out.push((&validation.name, validation));
     }
-    out.extend([("learning rate", &run.rate), ("gradient norm", &run.norm), ("examples per second", &run.speed)]);
+    out.extend([
+        ("learning rate", &run.rate),
+        ("gradient norm", &run.norm),
+        ("examples per second", &run.speed),
+        ("memory", &run.memory),
+    ]);
     out.retain(|(_, s)| !s.values.is_empty());
     out
 }
@@ -219,22 +235,29 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
         }
         curves
     };
-    let mut out = vec![Chart { title: "Loss".to_owned(), curves: pair(&run.loss, &run.validation_loss), is_log }];
+    let mut out = vec![Chart {
+        title: "Loss".to_owned(),
+        curves: pair(&run.loss, &run.validation_loss),
+        is_log,
+        is_bytes: false,
+    }];
     for (train, validation) in &run.metrics {
         let mut title = train.name.clone();
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        out.push(Chart { title, curves: pair(train, validation), is_log: false });
+        out.push(Chart { title, curves: pair(train, validation), is_log: false, is_bytes: false });
     }
     let one = |title: &str, series: &'a Series, color: Color32, is_smoothed: bool, is_log: bool| Chart {
         title: title.to_owned(),
         curves: vec![Curve { name: title.to_lowercase(), series, color, is_smoothed, has_points: false }],
         is_log,
+        is_bytes: false,
     };
     out.push(one("Learning rate", &run.rate, t.series[2], false, false));
     out.push(one("Gradient norm", &run.norm, t.series[3], true, is_log));
     out.push(one("Examples per second", &run.speed, t.series[5], true, false));
+    out.push(Chart { is_bytes: true, ..one("Memory", &run.memory, t.series[6], false, false) });
     out.retain(|c| c.curves.iter().any(|c| !c.series.values.is_empty()) || c.title == "Loss");
     out
 }
@@ -256,6 +279,7 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
             ("learning rate".to_owned(), &run.rate),
             ("gradient norm".to_owned(), &run.norm),
             ("examples per second".to_owned(), &run.speed),
+            ("memory, bytes".to_owned(), &run.memory),
         ]);
         for (name, s) in rows.iter().filter(|(_, s)| !s.values.is_empty()) {
             ui.label(RichText::new(name).color(ctx.tokens.text_secondary));

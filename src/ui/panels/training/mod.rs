@@ -1,5 +1,10 @@
 //! Settings of the next run as one form made from their descriptions, and the buttons of the run in progress.
 
+mod estimate;
+mod groups;
+
+pub use estimate::ESTIMATING;
+
 use egui::{RichText, Role, Ui, WidgetInfo};
 
 use crate::session::Change;
@@ -32,6 +37,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
                 }
             });
         }
+        if shows_advanced {
+            widgets::section(ui, "GROUPS", |ui| groups::ui(ui, ctx, open, state));
+        }
     });
 }
 
@@ -39,6 +47,7 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     let (n, parameters) =
         open.overview.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements));
     let why_not = why_not(ctx, open, n);
+    let is_ready = why_not.is_none();
     ui.horizontal(|ui| {
         let r = widgets::primary_button(ui, icons::PLAY, "Train", why_not.is_none() && ctx.is_enabled(Action::Train));
         if r.on_hover_text("Ctrl+Enter").clicked() {
@@ -54,6 +63,7 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
             ui.label(why);
         });
     }
+    estimate::ui(ui, ctx, open, is_ready);
     if let Some(run) = ctx.run {
         let mut words = format!("Last run: {} at step {}", run.state.title().to_lowercase(), text::exact(run.step));
         if let Some(m) = &run.message {
@@ -148,7 +158,7 @@ fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut 
             ui.add(egui::Label::new(label).truncate())
         });
         let label = label.inner;
-        label.on_hover_text(format!("{}\nDefault: {}\nKey: {}", s.help, s.default, s.key));
+        label.on_hover_text(explained(s));
         let new = value_ui(ui, ctx, s, &value, state);
         if set.is_some() && widgets::icon_button(ui, icons::UNDO, &format!("Reset {}", s.label)).clicked() {
             ctx.change(Change::SetSetting { key: s.key.clone(), value: None });
@@ -167,7 +177,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             let mut on = was;
             let r = ui.checkbox(&mut on, "");
             r.widget_info(|| WidgetInfo::selected(Role::CheckBox, true, was, &s.label));
-            r.on_hover_text(&s.help).changed().then(|| on.to_string())
+            r.on_hover_text(explained(s)).changed().then(|| on.to_string())
         }
         SettingKind::Choice(choices) => {
             let mut new = None;
@@ -179,7 +189,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
                     }
                 }
             });
-            r.response.accessible_name(&s.label).on_hover_text(&s.help);
+            r.response.accessible_name(&s.label).on_hover_text(explained(s));
             new
         }
         kind => {
@@ -194,7 +204,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             }
             let r = ui.add(edit);
             r.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, &s.label));
-            let r = r.on_hover_text(error.as_deref().unwrap_or(&s.help));
+            let r = r.on_hover_text(error.unwrap_or_else(|| explained(s)));
             if r.changed() {
                 state.drafts.insert(s.key.clone(), draft.clone());
             }
@@ -204,6 +214,33 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             state.drafts.remove(&s.key);
             check(kind, &draft).ok().map(|()| draft.trim().to_owned())
         }
+    }
+}
+
+/// What a setting does, what it may be, and how session files and `--set` call it.
+fn explained(s: &Setting) -> String {
+    let unit = if s.unit.is_empty() { String::new() } else { format!(" ({})", s.unit) };
+    let default = if s.default.is_empty() { "automatic" } else { &s.default };
+    format!("{}\n{}{unit}. Default: {default}\n{}", s.help, expected(&s.kind), s.key)
+}
+
+/// What a value of this kind may be, in words.
+fn expected(kind: &SettingKind) -> String {
+    let or_empty = |optional: bool| if optional { ", or empty" } else { "" };
+    match kind {
+        SettingKind::Bool => "On or off".to_owned(),
+        SettingKind::Choice(choices) => format!("One of {}", choices.join(", ")),
+        SettingKind::Text => "Text".to_owned(),
+        SettingKind::Integer { min, max, optional } if *max >= 1 << 40 => {
+            format!("A whole number from {min}{}", or_empty(*optional))
+        }
+        SettingKind::Integer { min, max, optional } => {
+            format!("A whole number from {min} to {max}{}", or_empty(*optional))
+        }
+        SettingKind::Number { min, max, optional } if *max >= 1e6 => {
+            format!("A number from {min}{}", or_empty(*optional))
+        }
+        SettingKind::Number { min, max, optional } => format!("A number from {min} to {max}{}", or_empty(*optional)),
     }
 }
 
@@ -218,13 +255,11 @@ fn check(kind: &SettingKind, value: &str) -> Result<(), String> {
         }
         SettingKind::Integer { min, max, .. } => match value.parse::<i64>() {
             Ok(v) if (*min..=*max).contains(&v) => Ok(()),
-            _ if *max == i64::MAX => Err(format!("A whole number from {min}")),
-            _ => Err(format!("A whole number from {min} to {max}")),
+            _ => Err(expected(kind)),
         },
         SettingKind::Number { min, max, .. } => match value.parse::<f64>() {
             Ok(v) if v >= *min && v <= *max => Ok(()),
-            _ if *max == f64::INFINITY => Err(format!("A number from {min}")),
-            _ => Err(format!("A number from {min} to {max}")),
+            _ => Err(expected(kind)),
         },
         _ => Ok(()),
     }
@@ -244,5 +279,17 @@ mod tests {
         assert!(check(&rate, "").is_ok(), "an optional one may be left empty");
         assert!(check(&rate, "nan").is_err());
         assert!(check(&rate, "fast").is_err());
+    }
+
+    #[test]
+    fn tooltips_say_what_a_value_may_be() {
+        let s = Setting {
+            key: "optimizer.lr".to_owned(),
+            help: "Peak rate.".to_owned(),
+            default: "1e-3".to_owned(),
+            kind: SettingKind::Number { min: 0.0, max: 1e6, optional: false },
+            ..Setting::default()
+        };
+        assert_eq!(explained(&s), "Peak rate.\nA number from 0. Default: 1e-3\noptimizer.lr");
     }
 }
