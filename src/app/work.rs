@@ -146,6 +146,7 @@ impl App {
             if let Some(open) = &mut self.open {
                 open.set_rows(derived.rows);
                 open.gradients = Some(Arc::new(derived.gradients));
+                open.group_sizes = derived.group_sizes;
                 if has_other_values {
                     // Edits may have put other values into constants.
                     open.described.clear();
@@ -157,7 +158,6 @@ impl App {
                     (open.times, open.proof) = (None, None);
                     self.refresh_data();
                 }
-                open.group_sizes = derived.group_sizes;
             }
             return;
         };
