@@ -31,6 +31,9 @@ pub struct TrainArgs {
     /// sgd, adam, adamw or bert-adamw.
     #[arg(long, value_name = "KIND")]
     pub optimizer: Option<String>,
+    /// Go on with the optimizer state (moments, step count) that the model's checkpoint holds: optimizer.state=file.
+    #[arg(long)]
+    pub keep_optimizer_state: bool,
     /// A setting: optimizer.lr=1e-4, training.epochs=3, …; repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
@@ -192,6 +195,9 @@ fn change(args: &TrainArgs, recipe: &mut Recipe) -> Result<()> {
     }
     if let Some(f) = args.data.split {
         set("data.split", f.to_string());
+    }
+    if args.keep_optimizer_state {
+        set("optimizer.state", "file".to_owned());
     }
     for s in &args.settings {
         let (key, value) = pair("--set", s)?;

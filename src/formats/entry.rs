@@ -31,7 +31,7 @@ pub struct EntryPoint {
 /// [`Imported::entry_points`].
 pub fn entry_points(path: &Path) -> Result<Vec<EntryPoint>, OpenError> {
     let source = super::source_of(path, None)?;
-    match saved_model::is_saved_model(&source) {
+    match (saved_model::SAVED_MODEL.detect)(&source) {
         true => saved_model::entry_points(&source),
         false => Ok(open(path)?.entry_points),
     }

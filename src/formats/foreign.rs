@@ -23,7 +23,6 @@ const KINDS: &[Foreign] = &[
     kind(4, b"TFL3", "", "a TensorFlow Lite file: use the frozen graph or ONNX file that it was made from"),
     kind(0, b"GGUF", "", "a GGUF file, which holds weights without a graph"),
     kind(8, b"{\"", ".safetensors", "a safetensors file, which holds weights without a graph"),
-    kind(0, b"", "saved_model.pbtxt", "a SavedModel as text: save it with TensorFlow in the binary form first"),
     kind(
         0,
         b"",
@@ -32,12 +31,7 @@ const KINDS: &[Foreign] = &[
     ),
     kind(0, b"", ".meta", "no meta graph that can be read: name the .index file of the same checkpoint"),
     kind(0, b"", ".index", "no index of a TensorFlow checkpoint, or it is cut off"),
-    kind(
-        0,
-        b"",
-        ".ckpt",
-        "a TensorFlow checkpoint in the old format of one file (before 2016): save it again with TensorFlow",
-    ),
+    kind(0, b"", ".ckpt", "no checkpoint of TensorFlow, or it is cut off (PyTorch's are pickles: export to ONNX)"),
 ];
 
 /// What the file is, if it is one of the known foreign kinds.

@@ -282,7 +282,8 @@ pub fn is_other_kind(imported: &Imported, path: &Path) -> bool {
 fn wants_frozen(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let is_graph = name.ends_with(".pb") || tensorflow::text_print::is_text(path);
-    is_graph && name != "saved_model.pb" && !files::is_dir(path)
+
+    is_graph && !["saved_model.pb", "saved_model.pbtxt"].contains(&name.as_str()) && !files::is_dir(path)
 }
 
 fn first_bytes(source: &Source) -> String {

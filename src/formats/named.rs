@@ -69,5 +69,10 @@ fn checkpoint_prefix(path: &Path) -> Option<std::path::PathBuf> {
         _ => name,
     };
     let index = path.with_file_name(format!("{prefix}.index"));
-    files::exists(&index).then(|| path.with_file_name(prefix))
+    if files::exists(&index) {
+        return Some(path.with_file_name(prefix));
+    }
+    // The first format has no index: its files are tables themselves.
+    let is_old = bundle::old::is_file(path) && bundle::prefix_of(name).is_none();
+    is_old.then(|| path.with_file_name(bundle::old::prefix_of(name)))
 }

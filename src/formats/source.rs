@@ -193,6 +193,24 @@ impl Source {
         }
     }
 
+    /// Names of the files in the same folder.
+    pub fn sibling_names(&self) -> Vec<String> {
+        match &self.siblings {
+            Siblings::Memory(m) => m.keys().cloned().collect(),
+            Siblings::Folder(_) => {
+                let listed = self.folder().and_then(|f| files::list(f).ok()).unwrap_or_default();
+                listed.iter().filter_map(|p| Some(p.file_name()?.to_str()?.to_owned())).collect()
+            }
+        }
+    }
+
+    /// Puts another file beside one in memory; nothing happens to one on disk.
+    pub fn add_sibling(&mut self, name: &str, bytes: Bytes) {
+        if let Siblings::Memory(m) = &mut self.siblings {
+            Arc::make_mut(m).insert(name.to_owned(), bytes);
+        }
+    }
+
     /// Whether a file beside this one exists.
     pub fn has_sibling(&self, name: &str) -> bool {
         match &self.siblings {

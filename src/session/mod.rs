@@ -13,6 +13,7 @@ mod binary;
 mod cached_step;
 pub mod change;
 pub mod compute;
+mod continued;
 pub mod demo;
 pub mod diff;
 pub mod edits;

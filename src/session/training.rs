@@ -12,6 +12,7 @@ use crate::tensor::Fact;
 use crate::train::metrics::Task;
 use crate::train::{Delivery, Job, Preset, Settings, checkpoint};
 
+use super::continued;
 use super::error::SessionError;
 use super::feeds;
 use super::file;
@@ -118,6 +119,7 @@ pub fn job(
         settings,
     );
     job.rates = rates;
+    (job.earlier, job.notes) = continued::from_file(&understood, &job.settings.optimizer)?;
     job.validation = sources.validation;
     job.task = sources.task;
     job.folder = start.folder;

@@ -32,5 +32,5 @@ pub use run_log::RunLog;
 pub use settings::{Preset, Settings};
 pub use step::{NonFinite, Phase, Step, StepError, StepFactory};
 pub use store::{Parameter, Rate, Store};
-pub use trainer::{Job, Outcome, Trainer};
+pub use trainer::{Earlier, Job, Outcome, Trainer};
 pub use weights::WeightRow;

@@ -97,6 +97,12 @@ impl<'a> Run<'a> {
         let settings = job.settings;
         let mut store = Store::new(std::mem::take(&mut job.parameters), &settings.optimizer).map_err(|e| e.0)?;
         store.set_rates(&job.rates);
+        // A checkpoint of the run itself, which is read below, knows better.
+        if let Some(earlier) = &mut job.earlier {
+            let slots = &mut earlier.slots;
+            store.take_over(|slot, name| slots.remove(&(slot.to_owned(), name.to_owned())), earlier.updates);
+        }
+        let notes = std::mem::take(&mut job.notes);
         if store.is_empty() {
             return Err("nothing is trainable: choose constants to train (--trainable)".to_owned());
         }
@@ -139,6 +145,11 @@ impl<'a> Run<'a> {
             first_step: run.progress.step,
             memory_estimate_bytes: memory as u64,
         });
+        if run.progress.step == 0 {
+            for (code, message) in notes {
+                run.outbox.emit(TrainEvent::Log { step: 0, code, message });
+            }
+        }
         run.started = Instant::now();
         Ok(run)
     }

@@ -159,6 +159,28 @@ impl Store {
         self.updates += 1;
     }
 
+    /// Slots of an earlier training program in the place of zeros, where `take` has all of a parameter's in its shape
+    /// (asked by slot and parameter). Gives the number of parameters that got theirs; `updates` counts on from there.
+    pub fn take_over(&mut self, mut take: impl FnMut(&str, &str) -> Option<Tensor>, updates: u64) -> usize {
+        let mut n = 0;
+        for (name, state) in self.names.iter().zip(&mut self.states) {
+            let fitting = |(slot, now): (&&str, &Tensor)| {
+                let found = take(slot, name).filter(|t| t.shape() == now.shape() && t.dtype().is_float())?;
+                match found.dtype() == now.dtype() {
+                    true => Some(found),
+                    false => Some(Tensor::from_f64s(now.dtype(), now.shape(), found.to_f64s()?)),
+                }
+            };
+            let found: Option<Vec<Tensor>> = self.optimizer.slots.iter().zip(&state.slots).map(fitting).collect();
+            if let Some(found) = found.filter(|f| !f.is_empty()) {
+                state.slots = found;
+                n += 1;
+            }
+        }
+        self.updates = updates;
+        n
+    }
+
     /// Everything that a checkpoint holds, by key.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let slots = self.optimizer.slots;

@@ -1,5 +1,6 @@
 //! The trainer: a thread that owns parameters, executables and data, and talks through [`super::protocol`] only.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::data::BatchSource;
 use crate::engine::Engine;
+use crate::tensor::Tensor;
 
 use super::metrics::Task;
 use super::outbox::{Outbox, Waker};
@@ -21,6 +23,14 @@ use super::store::{Parameter, Rate, Store};
 /// Events that may wait in the channel.
 const CHANNEL: usize = 256;
 
+/// The state of an earlier optimizer.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    /// By slot and parameter.
+    pub slots: HashMap<(String, String), Tensor>,
+    pub updates: u64,
+}
+
 /// Everything a run needs.
 pub struct Job {
     /// Name of the run, for messages.
@@ -32,6 +42,10 @@ pub struct Job {
     pub parameters: Vec<Parameter>,
     /// Rates and decays of parameters that have their own, in the same order; empty where none has.
     pub rates: Vec<Rate>,
+    /// What an optimizer left in the model's file, to go on from.
+    pub earlier: Option<Earlier>,
+    /// Said at the start of the run: code and message.
+    pub notes: Vec<(String, String)>,
     pub train: Box<dyn BatchSource>,
     pub validation: Option<Box<dyn BatchSource>>,
     pub task: Task,
@@ -71,6 +85,8 @@ impl Job {
             engine,
             parameters,
             rates: Vec::new(),
+            earlier: None,
+            notes: Vec::new(),
             train,
             validation: None,
             task: Task::None,

@@ -1,19 +1,23 @@
 //! A TensorFlow 1 checkpoint: `PREFIX.meta` (the graph), `PREFIX.index` and `PREFIX.data-…` (its variables). Any of them,
-//! or the `checkpoint` state file, opens all of them.
+//! or the `checkpoint` state file, opens all of them. Without a `.meta`, the graph may come from `graph.pbtxt`; checkpoints of
+//! the first format (one table, no index) are read as well.
 
 use std::sync::Arc;
 
 use crate::base::Reporter;
 use crate::formats::folders::tokenizer_beside;
-use crate::formats::source::Source;
+use crate::formats::source::{Bytes, Source};
 use crate::formats::wire::{Content, Scanner};
 use crate::formats::{Assets, Format, OpenError, Read};
 use crate::graph::{Graph, NodeId};
 
-use super::bundle::{prefix_of, table};
+use super::bundle::{old, prefix_of, table};
 use super::meta_graph::{self, MetaGraph};
 use super::variables::{self, open_bundle};
-use super::{dialect, graph_def, leftovers, locate, variables_write};
+use super::{dialect, graph_def, leftovers, locate, text, variables_write};
+
+/// The graph that Estimators write beside their checkpoints, as text.
+pub const TEXT_GRAPH: &str = "graph.pbtxt";
 
 /// See the module doc.
 pub const CHECKPOINT: Format = Format {
@@ -30,10 +34,11 @@ fn prefix(source: &Source) -> Option<String> {
     let name = source.name.as_str();
     if name == "checkpoint" {
         let start = source.bytes.read(0, source.bytes.len().min(1 << 16)).ok()?;
-        return locate::prefix_in_state(std::str::from_utf8(&start).ok()?);
+        let prefix = locate::prefix_in_state(std::str::from_utf8(&start).ok()?)?;
+        return Some(old::prefix_of(&prefix).to_owned());
     }
     if table::is_table(&source.bytes) || is_meta_graph(source) {
-        return Some(prefix_of(name).unwrap_or(name).to_owned());
+        return Some(prefix_of(name).unwrap_or_else(|| old::prefix_of(name)).to_owned());
     }
     let prefix = prefix_of(name).filter(|_| name.contains(".data-"))?;
     source.has_sibling(&format!("{prefix}.index")).then(|| prefix.to_owned())
@@ -82,25 +87,18 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         }
         Err(e) => return Err(e),
     };
-    let meta = match is_meta {
-        true => source.clone(),
-        false => {
-            let bytes = source.companion(&meta_name).map_err(|e| {
-                let what = format!(
-                    "the checkpoint's graph is missing ({e}): a checkpoint's weights alone cannot be opened as a model; \
-                     put its .meta file beside it, or load the weights into another model by name"
-                );
-                unsupported(&meta_name, what)
-            })?;
-            let mut meta = source.clone();
-            (meta.name, meta.bytes) = (meta_name.clone(), bytes);
-            meta
-        }
+    let (meta, is_text) = match is_meta {
+        true => (source.clone(), false),
+        false => graph_beside(source, &meta_name, report)?,
     };
+    let meta_name = meta.name.clone();
     let broken = |e| OpenError::Broken { name: meta_name.clone(), format: CHECKPOINT.label, source: e };
     let mut s = Scanner::new(&meta.bytes);
     let all = s.all();
-    let head = meta_graph::read(&mut s, all).map_err(broken)?;
+    let head = match is_text {
+        true => MetaGraph { graph: all, ..MetaGraph::default() },
+        false => meta_graph::read(&mut s, all).map_err(broken)?,
+    };
     if head.graph.is_empty() {
         return Err(unsupported(&meta_name, "it holds no graph".to_owned()));
     }
@@ -117,6 +115,37 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
         variables,
         entry_points: Vec::new(),
     })
+}
+
+/// The file with the graph: `PREFIX.meta`, else the `graph.pbtxt` that an Estimator leaves beside its checkpoints, in
+/// the binary form (then true).
+fn graph_beside(source: &Source, meta_name: &str, report: &mut Reporter) -> Result<(Source, bool), OpenError> {
+    let unsupported = |name: &str, what: String| OpenError::Unsupported { name: name.to_owned(), what };
+    let mut out = source.clone();
+    let missing = match source.companion(meta_name) {
+        Ok(bytes) => {
+            (out.name, out.bytes) = (meta_name.to_owned(), bytes);
+            return Ok((out, false));
+        }
+        Err(e) => e,
+    };
+    if !source.has_sibling(TEXT_GRAPH) {
+        let what = format!(
+            "the checkpoint's graph is missing ({missing}): a checkpoint's weights alone cannot be opened as a model; put \
+             its .meta file or its {TEXT_GRAPH} beside it, or load the weights into another model by name"
+        );
+        return Err(unsupported(meta_name, what));
+    }
+    let bytes = source.companion(TEXT_GRAPH).and_then(|b| b.read(0, b.len()));
+    let bytes = bytes.map_err(|e| unsupported(TEXT_GRAPH, e.to_string()))?;
+    let (wire, n_unknown) = text::to_wire(&bytes).map_err(|e| unsupported(TEXT_GRAPH, e.to_string()))?;
+    report.info("graph-from-text", format!("there is no {meta_name}; the graph is that of {TEXT_GRAPH}"), None);
+    if n_unknown > 0 {
+        let what = format!("{n_unknown} fields of the text are not known and not kept");
+        report.info("unknown-text-fields", what, Some(TEXT_GRAPH.to_owned()));
+    }
+    (out.name, out.bytes) = (TEXT_GRAPH.to_owned(), Bytes::from_memory(wire));
+    Ok((out, true))
 }
 
 /// Leftovers and signatures, once variables have their values.

@@ -1,5 +1,5 @@
 //! SavedModel folders of TensorFlow 1 and 2, and TF1-Hub modules: `saved_model.pb` with one or more meta graphs, and
-//! `variables/variables.*` beside it.
+//! `variables/variables.*` beside it; also in protobuf's text form (`saved_model.pbtxt`).
 //!
 //! SavedModel: 1 schema version, 2 meta_graphs. Which meta graph is opened: the one that is asked for (by a signature's
 //! name, its tags, or `TAGS:SIGNATURE`), else the one for serving, else the one without tags, else the first; a message
@@ -10,21 +10,21 @@ use std::sync::Arc;
 
 use crate::base::{Reporter, files};
 use crate::formats::folders::tokenizer_beside;
-use crate::formats::source::Source;
+use crate::formats::source::{Bytes, Source};
 use crate::formats::wire::{Content, Scanner, WireError};
 use crate::formats::{Assets, EntryPoint, Format, OpenError, Read};
 
 use super::checkpoint::{finish, producer};
 use super::meta_graph::{self, MetaGraph, RawSignature};
 use super::variables::{self, open_bundle};
-use super::{dialect, graph_def, variables_write};
+use super::{dialect, graph_def, text, variables_write};
 
 /// See the module doc.
 pub const SAVED_MODEL: Format = Format {
     name: "tensorflow-saved-model",
     label: "TensorFlow SavedModel (folder with saved_model.pb)",
     extensions: &[],
-    detect: is_saved_model,
+    detect: |source| is_saved_model(source) || is_text(source),
     read,
     write: Some(variables_write::write),
 };
@@ -56,7 +56,36 @@ pub fn is_saved_model(source: &Source) -> bool {
     }
 }
 
+/// Whether a file is one in protobuf's text form (`saved_model.pbtxt`).
+fn is_text(source: &Source) -> bool {
+    let start = source.bytes.read(0, source.bytes.len().min(4096));
+    start.is_ok_and(|start| text::looks_like_saved_model(&start))
+}
+
+/// The same model in the binary form, and how many fields of the text are not known.
+fn binary(source: &Source) -> Result<(Source, usize), OpenError> {
+    let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
+    let bytes = source.bytes.read(0, source.bytes.len()).map_err(|e| unsupported(e.to_string()))?;
+    let (wire, n_unknown) = text::saved_model_to_wire(&bytes).map_err(|e| unsupported(e.to_string()))?;
+    let mut out = source.clone();
+    out.bytes = Bytes::from_memory(wire);
+    Ok((out, n_unknown))
+}
+
 fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
+    if !is_text(source) {
+        return read_binary(source, report);
+    }
+    let (binary, n_unknown) = binary(source)?;
+    if n_unknown > 0 {
+        let what = format!("{n_unknown} fields of the text are not known and not kept");
+        report.info("unknown-text-fields", what, Some(source.name.clone()));
+    }
+    let read = read_binary(&binary, report)?;
+    Ok(Read { converted: Some(binary), ..read })
+}
+
+fn read_binary(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let broken = |e| OpenError::Broken { name: source.name.clone(), format: SAVED_MODEL.label, source: e };
     let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
     let mut s = Scanner::new(&source.bytes);
@@ -106,6 +135,9 @@ fn heads(s: &mut Scanner<'_>) -> Result<Vec<MetaGraph>, WireError> {
 
 /// Every meta graph with every signature, without reading a graph.
 pub fn entry_points(source: &Source) -> Result<Vec<EntryPoint>, OpenError> {
+    if is_text(source) {
+        return entry_points(&binary(source)?.0);
+    }
     let mut s = Scanner::new(&source.bytes);
     let broken = |e| OpenError::Broken { name: source.name.clone(), format: SAVED_MODEL.label, source: e };
     Ok(entries(&heads(&mut s).map_err(broken)?, None))

@@ -1,11 +1,13 @@
-//! GraphDef in protobuf's text form (`.pbtxt`), turned into the binary form, so that there is one reader.
+//! GraphDef and SavedModel in protobuf's text form (`.pbtxt`), turned into the binary form, so that there is one reader.
 //!
 //! Syntax: <https://protobuf.dev/reference/protobuf/textformat-spec/>. Fields that are not in the tables are left out and
 //! counted.
 
 use crate::formats::wire;
 
-use Kind::{Boolean, Bytes, Double, Float, Message, Number, Type};
+use Kind::{Boolean, Bytes, Double, Float, Message, Number, Type, Word, ZigZag};
+
+use super::text_meta::{OP_DEF, SAVED_MODEL};
 
 /// Messages deeper than this are hostile.
 const MAX_DEPTH: usize = 64;
@@ -27,6 +29,10 @@ pub(super) enum Kind {
     Double,
     /// An element type by name (`DT_FLOAT`).
     Type,
+    /// One of a few words with their numbers.
+    Word(&'static [(&'static str, u64)]),
+    /// A number whose sign is its lowest bit.
+    ZigZag,
     Message(fn() -> &'static [Field]),
 }
 
@@ -39,7 +45,7 @@ pub(super) const GRAPH: &[Field] = &[
     ("version", 3, Number),
     ("versions", 4, Message(|| VERSIONS)),
 ];
-const VERSIONS: &[Field] = &[("producer", 1, Number), ("min_consumer", 2, Number), ("bad_consumers", 3, Number)];
+pub(super) const VERSIONS: &[Field] = &[("producer", 1, Number), ("min_consumer", 2, Number), ("bad_consumers", 3, Number)];
 const NODE: &[Field] = &[
     ("name", 1, Bytes),
     ("op", 2, Bytes),
@@ -48,7 +54,7 @@ const NODE: &[Field] = &[
     ("attr", 5, Message(|| ATTR_ENTRY)),
 ];
 const ATTR_ENTRY: &[Field] = &[("key", 1, Bytes), ("value", 2, Message(|| ATTR))];
-const ATTR: &[Field] = &[
+pub(super) const ATTR: &[Field] = &[
     ("list", 1, Message(|| LIST)),
     ("s", 2, Bytes),
     ("i", 3, Number),
@@ -71,9 +77,9 @@ const LIST: &[Field] = &[
     ("func", 9, Message(|| NAME_ATTRS)),
 ];
 const NAME_ATTRS: &[Field] = &[("name", 1, Bytes), ("attr", 2, Message(|| ATTR_ENTRY))];
-const SHAPE: &[Field] = &[("dim", 2, Message(|| DIM)), ("unknown_rank", 3, Boolean)];
+pub(super) const SHAPE: &[Field] = &[("dim", 2, Message(|| DIM)), ("unknown_rank", 3, Boolean)];
 const DIM: &[Field] = &[("size", 1, Number), ("name", 2, Bytes)];
-const TENSOR: &[Field] = &[
+pub(super) const TENSOR: &[Field] = &[
     ("dtype", 1, Type),
     ("tensor_shape", 2, Message(|| SHAPE)),
     ("version_number", 3, Number),
@@ -93,34 +99,16 @@ const TENSOR: &[Field] = &[
 const LIBRARY: &[Field] = &[("function", 1, Message(|| FUNCTION)), ("gradient", 2, Message(|| GRADIENT))];
 const GRADIENT: &[Field] = &[("function_name", 1, Bytes), ("gradient_func", 2, Bytes)];
 const FUNCTION: &[Field] = &[
-    ("signature", 1, Message(|| SIGNATURE)),
+    ("signature", 1, Message(|| OP_DEF)),
     ("node_def", 3, Message(|| NODE)),
     ("ret", 4, Message(|| TEXT_ENTRY)),
     ("attr", 5, Message(|| ATTR_ENTRY)),
     ("control_ret", 6, Message(|| TEXT_ENTRY)),
     ("arg_attr", 7, Message(|| ARG_ENTRY)),
 ];
-const TEXT_ENTRY: &[Field] = &[("key", 1, Bytes), ("value", 2, Bytes)];
+pub(super) const TEXT_ENTRY: &[Field] = &[("key", 1, Bytes), ("value", 2, Bytes)];
 const ARG_ENTRY: &[Field] = &[("key", 1, Number), ("value", 2, Message(|| ARG_ATTRS))];
 const ARG_ATTRS: &[Field] = &[("attr", 1, Message(|| ATTR_ENTRY))];
-const SIGNATURE: &[Field] = &[
-    ("name", 1, Bytes),
-    ("input_arg", 2, Message(|| ARG)),
-    ("output_arg", 3, Message(|| ARG)),
-    ("summary", 5, Bytes),
-    ("description", 6, Bytes),
-    ("is_stateful", 17, Boolean),
-    ("control_output", 20, Bytes),
-];
-const ARG: &[Field] = &[
-    ("name", 1, Bytes),
-    ("description", 2, Bytes),
-    ("type", 3, Type),
-    ("type_attr", 4, Bytes),
-    ("number_attr", 5, Bytes),
-    ("type_list_attr", 6, Bytes),
-    ("is_ref", 16, Boolean),
-];
 
 /// TensorFlow's element types by code (types.proto).
 pub(super) const TYPES: &[&str] = &[
@@ -154,17 +142,35 @@ pub(super) const TYPES: &[&str] = &[
 
 /// Whether the text starts like a GraphDef.
 pub fn looks_like_graph(start: &[u8]) -> bool {
+    looks_like(start, GRAPH)
+}
+
+/// Whether the text starts like a SavedModel.
+pub fn looks_like_saved_model(start: &[u8]) -> bool {
+    looks_like(start, SAVED_MODEL)
+}
+
+fn looks_like(start: &[u8], fields: &[Field]) -> bool {
     let mut parser = Parser { text: start, at: 0, n_unknown: 0 };
     let Some(name) = parser.word() else { return false };
-    let is_known = GRAPH.iter().any(|(n, ..)| n.as_bytes() == name);
+    let is_known = fields.iter().any(|(n, ..)| n.as_bytes() == name);
     is_known && matches!(parser.peek(), Some(b'{' | b'<' | b':'))
 }
 
-/// The binary form, and how many fields were left out.
+/// The binary form of a GraphDef, and how many fields were left out.
 pub fn to_wire(text: &[u8]) -> Result<(Vec<u8>, usize), TextError> {
+    message_to_wire(text, GRAPH)
+}
+
+/// As [`to_wire`], of a SavedModel.
+pub fn saved_model_to_wire(text: &[u8]) -> Result<(Vec<u8>, usize), TextError> {
+    message_to_wire(text, SAVED_MODEL)
+}
+
+fn message_to_wire(text: &[u8], fields: &[Field]) -> Result<(Vec<u8>, usize), TextError> {
     let mut parser = Parser { text, at: 0, n_unknown: 0 };
     let mut out = Vec::with_capacity(text.len() / 2);
-    parser.message(GRAPH, None, &mut out, 0)?;
+    parser.message(fields, None, &mut out, 0)?;
     Ok((out, parser.n_unknown))
 }
 
@@ -210,6 +216,14 @@ impl<'t> Parser<'t> {
         (len > 0).then(|| &rest[..len])
     }
 
+    /// What stands before the closing bracket.
+    fn bracketed(&mut self) -> Result<&'t [u8], TextError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let len = rest.iter().position(|&b| b == b']').ok_or_else(|| self.error("a name that does not end"))?;
+        self.at += len + 1;
+        Ok(&rest[..len])
+    }
+
     /// Fields up to `close` (or the end of the text).
     fn message(
         &mut self,
@@ -231,7 +245,11 @@ impl<'t> Parser<'t> {
                 }
                 _ => {}
             }
-            let name = self.word().ok_or_else(|| self.error("a field name was expected"))?;
+            let name = match self.take(b'[') {
+                // An extension, or a message that an Any holds: by its full name, which no table has.
+                true => self.bracketed()?,
+                false => self.word().ok_or_else(|| self.error("a field name was expected"))?,
+            };
             let field = fields.iter().find(|(n, ..)| n.as_bytes() == name).copied();
             let has_colon = self.take(b':');
             if self.take(b'[') {
@@ -354,6 +372,14 @@ fn put_scalar(out: &mut Vec<u8>, number: u32, kind: Kind, word: &str) -> Option<
         Number => wire::put_number(out, number, integer(word)?),
         Boolean => wire::put_number(out, number, u64::from(matches!(word, "true" | "True" | "t" | "1"))),
         Type => wire::put_number(out, number, type_code(word)?),
+        Word(words) => {
+            let known = words.iter().find(|(w, _)| *w == word).map(|(_, code)| *code);
+            wire::put_number(out, number, known.or_else(|| integer(word))?);
+        }
+        ZigZag => {
+            let value = integer(word)? as i64;
+            wire::put_number(out, number, ((value << 1) ^ (value >> 63)) as u64);
+        }
         Float => {
             wire::put_varint(out, u64::from(number) << 3 | 5);
             out.extend_from_slice(

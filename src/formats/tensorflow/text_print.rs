@@ -38,6 +38,13 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     files::replace_checked(path, |out| put(out), |temp| frozen.check(temp))
 }
 
+/// Writes the graph with `patch` carried out as text, its variables as they are.
+pub(super) fn put_text(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
+    let mut graph = Vec::new();
+    write::put_graph(imported, patch, &mut graph)?;
+    files::replace_with(path, |out| print(&graph, out))
+}
+
 /// The text of a GraphDef's bytes.
 fn print(graph: &[u8], out: &mut dyn Write) -> Result<(), WriteError> {
     let bytes = Bytes::from_memory(graph.to_vec());
@@ -115,8 +122,8 @@ fn put_field(
                 line(out, &float(v, v.to_string()));
             }
         }
-        (Kind::Number | Kind::Boolean | Kind::Type, Content::Varint(v)) => line(out, &scalar(kind, *v, is_unsigned)),
-        (Kind::Number | Kind::Boolean | Kind::Type, Content::Bytes(range)) => {
+        (Kind::Number | Kind::Boolean | Kind::Type | Kind::Word(_) | Kind::ZigZag, Content::Varint(v)) => line(out, &scalar(kind, *v, is_unsigned)),
+        (Kind::Number | Kind::Boolean | Kind::Type | Kind::Word(_) | Kind::ZigZag, Content::Bytes(range)) => {
             let mut at = range.start;
             while at < range.end {
                 let v = s.varint(&mut at, range.end)?;
@@ -137,6 +144,11 @@ fn scalar(kind: &Kind, v: u64, is_unsigned: bool) -> String {
             let suffix = if v >= 100 { "_REF" } else { "" };
             known.map_or_else(|| v.to_string(), |name| format!("DT_{name}{suffix}"))
         }
+        Kind::Word(words) => {
+            let word = words.iter().find(|(_, code)| *code == v);
+            word.map_or_else(|| v.to_string(), |(word, _)| (*word).to_owned())
+        }
+        Kind::ZigZag => ((v >> 1) as i64 ^ -((v & 1) as i64)).to_string(),
         _ if is_unsigned => v.to_string(),
         _ => (v as i64).to_string(),
     }

@@ -159,7 +159,7 @@ fn assignments(graph: &Graph) -> Vec<(NodeId, Saved)> {
         // What is restored may be renamed, reshaped or converted on its way.
         for _ in 0..MAX_STEPS {
             let producer = graph.node(graph.value(value).producer);
-            if producer.op == "RestoreV2" {
+            if matches!(producer.op.as_str(), "RestoreV2" | "RestoreSlice" | "Restore") {
                 return Some((graph.value(target).producer, saved(graph, producer, graph.value(value).port)?));
             }
             value = (*producer.inputs.first()?)?;
@@ -169,7 +169,7 @@ fn assignments(graph: &Graph) -> Vec<(NodeId, Saved)> {
     graph.nodes.iter().filter_map(of).collect()
 }
 
-/// Name and slice that output `port` of a RestoreV2 reads.
+/// Name and slice that output `port` of a RestoreV2 reads; its elders read one tensor each.
 fn saved(graph: &Graph, restore: &Node, port: usize) -> Option<Saved> {
     let text = |input: usize| {
         let v = (*restore.inputs.get(input)?)?;
@@ -180,7 +180,8 @@ fn saved(graph: &Graph, restore: &Node, port: usize) -> Option<Saved> {
     Some((text(1)?, text(2).unwrap_or_default()))
 }
 
-fn through_aliases(graph: &Graph, mut id: NodeId) -> NodeId {
+/// The node behind identities and reads.
+pub fn through_aliases(graph: &Graph, mut id: NodeId) -> NodeId {
     for _ in 0..MAX_STEPS {
         let node = graph.node(id);
         match (TENSORFLOW.structure(node), node.inputs.first()) {

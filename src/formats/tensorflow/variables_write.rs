@@ -11,13 +11,17 @@ use crate::graph::patch::converted;
 
 use super::bundle::write::{Changes, copy};
 use super::bundle::{Bundle, prefix_of};
+use super::checkpoint::TEXT_GRAPH;
 use super::saved_model::{SAVED_MODEL, VARIABLES};
 use super::variables::Variables;
+use super::text_print;
 use super::write::{check, patched_file};
 
 /// Folders below a SavedModel's own are copied down to this depth.
 const MAX_DEPTH: usize = 8;
 const MODEL: &str = "saved_model.pb";
+/// The same in protobuf's text form, which is written in the binary one.
+const TEXT_MODEL: &str = "saved_model.pbtxt";
 
 /// Writes a checkpoint (`PREFIX.meta`, `.index`, `.data-…` and the `checkpoint` state file) or a SavedModel folder,
 /// whichever the model was read from; a SavedModel of TensorFlow 1 also as a checkpoint, where `path` ends in `.ckpt` or
@@ -26,7 +30,7 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let wants_checkpoint = name.contains(".ckpt") || prefix_of(&name).is_some();
     match (imported.format == SAVED_MODEL.name, wants_checkpoint) {
-        (true, false) => saved_model(imported, patch, if name == MODEL { parent(path) } else { path }),
+        (true, false) => saved_model(imported, patch, if name == MODEL || name == TEXT_MODEL { parent(path) } else { path }),
         (true, true) => Err(WriteError::Patch(
             "a SavedModel is written back as a folder, or as a frozen graph to a name that ends in .pb".into(),
         )),
@@ -97,16 +101,22 @@ fn checkpoint(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<()
         return Err(WriteError::SameFile(folder.join(&prefix).display().to_string()));
     }
     let changes = changes(variables, imported, patch)?;
+    // A graph that came as text goes back as text; everything else that a .meta holds would be made up.
+    let is_text = imported.source().name == TEXT_GRAPH;
+    let graph_name = if is_text { TEXT_GRAPH.to_owned() } else { format!("{prefix}.meta") };
     let write = |to: &Path| -> Result<(), WriteError> {
         put_bundle(bundle, &changes, to, &prefix)?;
-        put_graph_file(imported, patch, &to.join(format!("{prefix}.meta")))?;
+        match is_text {
+            true => text_print::put_text(imported, patch, &to.join(&graph_name))?,
+            false => put_graph_file(imported, patch, &to.join(&graph_name))?,
+        }
         let name = prefix.replace('\\', "\\\\").replace('"', "\\\"");
         let state = format!("model_checkpoint_path: \"{name}\"\nall_model_checkpoint_paths: \"{name}\"\n");
         Ok(files::replace(&to.join("checkpoint"), state.as_bytes())?)
     };
     let mut names = bundle.file_names(&prefix);
     names.rotate_left(1);
-    names.insert(0, format!("{prefix}.meta"));
+    names.insert(0, graph_name.clone());
     names.push("checkpoint".to_owned());
     let read_back = |temp: &Path| {
         check(imported, patch, &temp.join(format!("{prefix}.index")))?;
@@ -156,7 +166,7 @@ fn copy_folder(from: &Path, to: &Path, skip: &[PathBuf], depth: usize) -> Result
     for path in files::list(from)? {
         let name = path.file_name().unwrap_or_default();
         let target = to.join(name);
-        if skip.contains(&path) || name.to_string_lossy().starts_with(".regraft-") || (depth == 0 && name == MODEL) {
+        if skip.contains(&path) || name.to_string_lossy().starts_with(".regraft-") || (depth == 0 && (name == MODEL || name == TEXT_MODEL)) {
             continue;
         }
         if files::is_dir(&path) {

@@ -70,6 +70,8 @@ pub struct OptimizerSettings {
     pub layer_decay: f64,
     /// Regexes over names, or `role:NAME`.
     pub no_decay: Vec<String>,
+    /// Whether the state that the model's checkpoint holds is taken over.
+    pub takes_over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -234,6 +236,7 @@ fn optimizer_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<OptimizerSet
         weight_decay: number(get("optimizer.weight_decay"))?,
         layer_decay: number(get("optimizer.layer_decay"))?,
         no_decay: list(get("optimizer.no_decay")),
+        takes_over: get("optimizer.state") == "file",
     })
 }
 

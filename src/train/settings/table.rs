@@ -118,6 +118,15 @@ pub const ALL: &[Setting] = &[
         Kind::Float { min: 0.0, max: 1.0 },
         "Factor on the learning rate for each layer further from the output; 1: all layers learn alike.",
     ),
+    expert(
+        "optimizer.state",
+        "Optimizer's memory",
+        "new",
+        "",
+        Kind::Choice(|| vec!["new", "file"]),
+        "new: moments and their like start at zero, as fine-tuning on other data wants it; file: those that the model's \
+         checkpoint holds are taken over with their step count, as if training had never stopped.",
+    ),
     expert("optimizer.beta1", "β1", "0.9", "", BETA, "Decay of the mean of gradients (Adam and its relatives)."),
     expert("optimizer.beta2", "β2", "0.999", "", BETA, "Decay of the mean of squared gradients."),
     expert(

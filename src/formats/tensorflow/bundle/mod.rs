@@ -2,9 +2,10 @@
 //! bytes (`PREFIX.data-00000-of-00001`).
 //!
 //! Reading order: [`Bundle`] here, [`table`] (the index), [`proto`] (its messages), [`slices`] (tensors stored in
-//! pieces), [`stored`] (a tensor's bytes), [`mod@write`]. Opening reads the index alone; bytes are mapped or read when a
+//! pieces), [`stored`] (a tensor's bytes), [`mod@write`], [`old`] (the format before this one). Opening reads the index alone; bytes are mapped or read when a
 //! tensor is asked for, and their checksum is compared then.
 
+pub mod old;
 pub mod proto;
 pub mod slices;
 mod stored;
@@ -99,6 +100,12 @@ impl Bundle {
     /// As [`Bundle::open_path`], with a prefix beside `beside`.
     pub fn open(beside: &Source, prefix: &str) -> Result<Self, BundleError> {
         let file = format!("{prefix}.index");
+        if !beside.has_sibling(&file) {
+            let names = old::file_names(beside, prefix);
+            if !names.is_empty() {
+                return old::open(beside, prefix, &names);
+            }
+        }
         let fail = |what: String| BundleError { file: file.clone(), what };
         let index = beside.companion(&file).map_err(|e| fail(format!("the checkpoint's index cannot be read: {e}")))?;
         let table = table::read(&index).map_err(|e| fail(e.to_string()))?;
@@ -282,7 +289,11 @@ impl Bundle {
 }
 
 fn shape_of(message: &proto::Entry) -> Option<Vec<usize>> {
-    let Some(shape) = &message.shape else { return Some(Vec::new()) };
+    dims_of(message.shape.as_ref())
+}
+
+fn dims_of(shape: Option<&proto::Shape>) -> Option<Vec<usize>> {
+    let Some(shape) = shape else { return Some(Vec::new()) };
     if shape.unknown_rank || shape.dim.len() > 254 {
         return None;
     }

@@ -1,5 +1,6 @@
 //! The small messages of a checkpoint's index (tensorflow/core/protobuf/tensor_bundle.proto, tensor_shape.proto,
-//! tensor_slice.proto).
+//! tensor_slice.proto), and of the format before it
+//! (tensorflow/core/util/saved_tensor_slice.proto).
 
 /// Under the empty key.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -59,4 +60,43 @@ pub struct Extent {
     pub start: i64,
     #[prost(int64, optional, tag = "2")]
     pub length: Option<i64>,
+}
+
+/// A row of a checkpoint in the first format: the list of its tensors under the empty key, else the values of a slice.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SavedSlices {
+    #[prost(message, optional, tag = "1")]
+    pub meta: Option<SlicesMeta>,
+    #[prost(message, optional, tag = "2")]
+    pub data: Option<SavedSlice>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SlicesMeta {
+    #[prost(message, repeated, tag = "1")]
+    pub tensor: Vec<SliceMeta>,
+}
+
+/// A tensor of the first format and which slices of it are stored.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SliceMeta {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub shape: Option<Shape>,
+    #[prost(int32, tag = "3")]
+    pub dtype: i32,
+    #[prost(message, repeated, tag = "4")]
+    pub slice: Vec<Slice>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SavedSlice {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(message, optional, tag = "2")]
+    pub slice: Option<Slice>,
+    /// A TensorProto without type and shape.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
 }
