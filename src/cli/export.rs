@@ -27,6 +27,9 @@ pub struct Args {
     /// remove or keep (default: remove from a run or a folder of weights, keep from a file).
     #[arg(long, value_name = "WHAT")]
     pub dropout_nodes: Option<String>,
+    /// For .safetensors and .npz of a run: all weights, not only the tuned ones.
+    #[arg(long)]
+    pub all_weights: bool,
     /// Do not compare outputs of the written file with ours.
     #[arg(long)]
     pub no_verify: bool,
@@ -48,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(other) => bail!(Usage(format!("--dropout-nodes {other}: expected remove or keep"))),
     };
     let mut reporter = Reporter::default();
-    let export = Export { session: &session, constants, remove_dropout, verify: !args.no_verify };
+    let export = Export { session: &session, constants, remove_dropout, all_weights: args.all_weights, verify: !args.no_verify };
     let written = export::write(&export, &args.to, &mut reporter);
     report::diagnostics(reporter.diagnostics());
     let written = written?;

@@ -23,7 +23,8 @@ const ALL: &[About] = &[
         read: "the graph is built from the configuration over the checkpoint's own names: BERT, ALBERT, ELECTRA, with the \
                heads whose variables are there",
         written: "the same folder: the checkpoint with tuned variables replaced, all other tensors and files copied; to \
-                  `NAME.ckpt`, the checkpoint alone",
+                  `NAME.ckpt`, the checkpoint alone; with a grafted head, its weights are further variables under their \
+                  own names, and the whole graph is a frozen `model.pb` in the folder",
     },
     About {
         name: "hugging-face-folder",
@@ -32,22 +33,29 @@ const ALL: &[About] = &[
         read: "the graph is built from the configuration over the arrays' own names, with the heads whose weights are \
                there; half precision is kept as stored and computed in float32",
         written: "the same folder: arrays under the same names, in the same order, types and shards; configuration, \
-                  tokenizer and other small files copied; without a change, every file is identical",
+                  tokenizer and other small files copied; without a change, every file is identical; with a grafted \
+                  head, its weights are further arrays under their own names (`head/kernel`), and the whole graph is a \
+                  frozen `model.pb` in the folder",
     },
     About {
         name: "tensorflow-checkpoint",
         files: "`PREFIX.meta` with `PREFIX.index` and `PREFIX.data-…`; any of these, the prefix, the `checkpoint` state \
-                file, or the folder",
+                file, or the folder; without a `.meta`, `graph.pbtxt` beside it; also TensorFlow's first format \
+                (`PREFIX` itself is the table, or `PREFIX-00000-of-…`), which is read into memory",
         read: "variables become constants with their values, partitioned ones too; training leftovers are told apart; \
                checksums are compared when a value is read; written on a big-endian machine: refused",
-        written: "the checkpoint: all tensors, tuned ones replaced, other tensors and the graph copied, with a \
-                  `checkpoint` state file",
+        written: "the checkpoint: all tensors, tuned ones replaced, other tensors (an optimizer's among them) and the \
+                  graph copied, with a `checkpoint` state file; one of the first format in today's, which TensorFlow \
+                  restores alike",
     },
     About {
         name: "tensorflow-saved-model",
-        files: "a folder with `saved_model.pb` (versions 1 and 2), or a TF1-Hub module's folder; or that file",
-        read: "the sensible meta graph and signature, others by `--signature`; variables, functions, assets",
-        written: "the folder with the variables' bundle rewritten and everything else untouched",
+        files: "a folder with `saved_model.pb` or `saved_model.pbtxt` (versions 1 and 2), or a TF1-Hub module's folder; or \
+                that file",
+        read: "the sensible meta graph and signature, others by `--signature` (`inspect` lists the ways in); variables, \
+               functions, assets",
+        written: "the folder with the variables' bundle rewritten and everything else untouched; text as \
+                  `saved_model.pb`",
     },
     About {
         name: "onnx",
@@ -83,7 +91,11 @@ pub const ACROSS: &[(&str, &str)] = &[
         "a frozen graph, from every TensorFlow source: variables become constants, leftovers of training and saving go; \
          from a folder without a graph, dropout goes as well unless `--dropout-nodes keep` asks for it",
     ),
-    ("`.safetensors`, `.npz`", "weights alone: the tuned ones of a run, or all of a model, under their own names"),
+    (
+        "`.safetensors`, `.npz`",
+        "weights alone, under their own names: the tuned ones of a run (all of them with `--all-weights`), or all of a \
+         model",
+    ),
 ];
 
 /// What weights can be loaded from by name (`--weights`).
@@ -91,6 +103,6 @@ pub const NAMED_ARRAYS: &[(&str, &str)] = &[
     ("`.safetensors`", "mapped"),
     ("`.safetensors.index.json`", "its shards, mapped"),
     ("`.npz`", "read into memory; `float16`, `float32`, `float64` and integers"),
-    ("a checkpoint (`PREFIX`, `.index`, `.data-…`)", "mapped"),
+    ("a checkpoint (`PREFIX`, `.index`, `.data-…`)", "mapped; one of the first format is read into memory"),
     ("any model that can be opened", "its constants"),
 ];

@@ -10,10 +10,10 @@ use crate::base::files;
 use crate::graph::{Constant, ConstantOrigin};
 use crate::tensor::{Payload, io};
 
-use super::folders::arrays;
+use super::folders::{arrays, google};
 use super::source::{Bytes, Source};
 use super::tensorflow::bundle::{self, Bundle};
-use super::{OpenError, open};
+use super::{Imported, OpenError, open};
 
 /// Arrays in the order of their file.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,21 @@ pub fn read(path: &Path) -> Result<NamedArrays, OpenError> {
     let weights = graph.constants().filter(|(_, c)| is_weight(c));
     let arrays = weights.map(|(id, c)| (graph.node(id).key.as_str().to_owned(), c.payload.clone())).collect();
     Ok(NamedArrays { arrays, kind: "constants of another model" })
+}
+
+/// All arrays of a folder whose graph is built, also those that the graph does not read.
+pub fn of_folder(imported: &Imported) -> Result<IndexMap<String, Payload>, OpenError> {
+    let source = imported.source();
+    let unsupported = |what: String| OpenError::Unsupported { name: source.name.clone(), what };
+    if imported.format == google::GOOGLE.name {
+        let bundle = google::checkpoint(source).map_err(unsupported)?;
+        let payload = |e: &bundle::Entry| Some((e.name.clone(), bundle.payload(&e.name)?));
+        return Ok(bundle.entries().iter().filter_map(payload).collect());
+    }
+    match arrays::read(source) {
+        Some(read) => Ok(read.map_err(unsupported)?.arrays),
+        None => Ok(IndexMap::new()),
+    }
 }
 
 /// The prefix of a checkpoint that a path names: itself, its index, or one of its shards.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Reporter, files};
 use crate::data::LabelVocabulary;
+use crate::formats;
 use crate::train::losses::LossOptions;
 
 use super::error::SessionError;
@@ -21,6 +22,8 @@ const LABEL_FEED: &str = "regraft/labels";
 
 /// Files that belong to a tokenizer, beside its vocabulary.
 const TOKENIZER_FILES: &[&str] = &["tokenizer_config.json", "special_tokens_map.json"];
+/// Two files that make one tokenizer of byte pairs.
+const PAIRS: [&str; 2] = ["vocab.json", "merges.txt"];
 
 /// The session that was written beside an exported model: `tuned.regraft` for `tuned.pb`, or inside a model's folder.
 pub fn session_of(model: &Path) -> Option<PathBuf> {
@@ -51,7 +54,7 @@ pub fn complete(model: &Path, data: &mut DataChoice) {
         data.labels = find(&["labels.txt", "labels.json"]);
     }
     if data.tokenizer.is_none() {
-        data.tokenizer = find(&["tokenizer.json", "vocab.txt"]);
+        data.tokenizer = find(&["tokenizer.json", "vocab.txt", "vocab.json"]);
     }
 }
 
@@ -94,7 +97,9 @@ pub fn write(
         let path = copy(&from, &folder, &stem, reporter).map_err(|e| fail(&folder, e.to_string()))?;
         data.tokenizer = Some(path.to_string_lossy().into_owned());
         written.push(path);
-        for name in TOKENIZER_FILES {
+        let is_pairs = from.file_name().is_some_and(|n| PAIRS.iter().any(|p| n == *p));
+        let partners = PAIRS.iter().filter(|p| is_pairs && from.file_name().is_some_and(|n| n != **p));
+        for name in TOKENIZER_FILES.iter().chain(partners) {
             let other = from.with_file_name(name);
             if files::exists(&other) {
                 written.push(copy(&other, &folder, &stem, reporter).map_err(|e| fail(&folder, e.to_string()))?);
@@ -120,6 +125,10 @@ pub fn write_for_run(
     if session.recipe().data.is_none() || ["safetensors", "npz", "npy", "ckpt"].contains(&extension.as_str()) {
         return Ok(Vec::new());
     }
+    // A folder with a grafted head is used by the graph in it, which holds the head.
+    let graph = to.join(formats::folders::write::GRAPH);
+    let has_graph = session.model.imported.is_built() && files::is_dir(to) && files::exists(&graph);
+    let to = if has_graph { &graph } else { to };
     let lists = ["txt", "json"].map(|e| run.join(format!("{LABELS}.{e}")));
     let labels = lists.iter().find(|p| files::exists(p)).map(|p| LabelVocabulary::read(p)).transpose()?;
     let understood = session.understand()?;

@@ -25,6 +25,8 @@ pub struct Export<'a> {
     pub constants: Vec<(String, Tensor)>,
     /// Take every recognised dropout site out of the graph.
     pub remove_dropout: bool,
+    /// Of weights alone (`.safetensors`, `.npz`) write all, not only those that were tuned.
+    pub all_weights: bool,
     /// Compare outputs of what was written with what we compute.
     pub verify: bool,
 }
@@ -58,8 +60,10 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     let is_other_kind = formats::is_other_kind(&model.imported, path);
     // A checkpoint without its folder is no model; its writer has compared the values.
     let is_model = !(model.imported.is_built() && path.extension().is_some_and(|e| e == "ckpt"));
+    // What its configuration does not describe stands in a folder as a graph of its own.
+    let whole = formats::folders::write::whole_graph(&model.imported, &patch, path);
     if export.verify && is_model && (!patch.is_empty() || is_other_kind) {
-        written.largest_difference = compare(export, path, reporter)?;
+        written.largest_difference = compare(export, whole.as_deref().unwrap_or(path), reporter)?;
     }
     Ok(written)
 }
@@ -108,12 +112,23 @@ fn merged(export: &Export<'_>) -> Result<Vec<(String, Tensor)>, SessionError> {
 
 fn write_weights(export: &Export<'_>, path: &Path) -> Result<Written, SessionError> {
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
-    let constants = if export.constants.is_empty() {
-        all_weights(&export.session.understand()?)?
-    } else {
-        export.constants.clone()
+    let constants = match (export.constants.is_empty(), export.all_weights) {
+        (true, _) => all_weights(&export.session.understand()?)?,
+        (false, false) => export.constants.clone(),
+        (false, true) => {
+            // As a model has them: adapters are in the weights that they stand beside.
+            let mut all: indexmap::IndexMap<String, Tensor> =
+                all_weights(&export.session.understand()?)?.into_iter().collect();
+            let understood = export.session.understand()?;
+            for adapter in &understood.adapters {
+                all.shift_remove(adapter.a.0.as_str());
+                all.shift_remove(adapter.b.0.as_str());
+            }
+            all.extend(merged(export)?);
+            all.into_iter().collect()
+        }
     };
-    io::write(path, constants.iter().map(|(n, t)| (n.as_str(), t))).map_err(|e| fail(e.to_string()))?;
+    io::write_checked(path, constants.iter().map(|(n, t)| (n.as_str(), t))).map_err(|e| fail(e.to_string()))?;
     Ok(Written { constants: constants.len(), ..Written::default() })
 }
 

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod checkpoints;
+mod continued;
 mod cures;
 mod data;
 mod datasets;

@@ -1,6 +1,8 @@
-//! Texts to token ids: BERT's word pieces from a `vocab.txt`, or whatever a `tokenizer.json` describes.
+//! Texts to token ids: BERT's word pieces from a `vocab.txt`, whatever a `tokenizer.json` describes, or the byte pairs of a
+//! `vocab.json` with its `merges.txt`.
 
 mod bert;
+mod pairs;
 mod unicode;
 
 use std::path::Path;
@@ -50,8 +52,22 @@ enum Kind {
 }
 
 impl Tokenizer {
-    /// Reads a `vocab.txt` (any `.txt`) or a `tokenizer.json`. Errors name the file and what is wrong in it.
+    /// Reads a `vocab.txt` (any `.txt`), a `tokenizer.json`, or byte pairs (`vocab.json` or `merges.txt`, each with the
+    /// other beside it). Errors name the file and what is wrong in it.
     pub fn open(path: &Path, options: TokenizerOptions) -> Result<Self, DataError> {
+        if let Some(read) = pairs::open(path) {
+            let (inner, pad_id) = read?;
+            let is_asked = options.lower.is_some() || options.strip_accents.is_some();
+            let note = is_asked.then(|| "byte pairs keep letters as they are; --lower does not apply to them".to_owned());
+            return Ok(Self { kind: Kind::File(Box::new(inner)), pad_id, note });
+        }
+        let is_sentence_piece = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("model"));
+        if is_sentence_piece {
+            let what = "a SentencePiece model, which is not read: save the tokenizer as tokenizer.json (in Python, \
+                        AutoTokenizer.from_pretrained(folder).save_pretrained(folder)) and name that file"
+                .to_owned();
+            return Err(DataError::File { path: path.to_owned(), what });
+        }
         let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
         if is_json { Self::from_json(path, options) } else { Self::from_vocab(path, options) }
     }

@@ -58,15 +58,19 @@ pub fn description_beside(file: &Path) -> Option<PathBuf> {
 
 /// Tokenizers that can be read, the most exact first.
 const TOKENIZERS: &[&str] = &["tokenizer.json", "vocab.txt"];
+/// Byte pairs in two files.
+const PAIRS: [&str; 2] = ["vocab.json", "merges.txt"];
 
-/// Tokenizers that cannot: byte pairs in two files, and SentencePiece.
+/// Tokenizers that cannot: SentencePiece, and one of two files alone.
 const OTHER_TOKENIZERS: &[&str] =
-    &["vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "30k-clean.model"];
+    &["spiece.model", "sentencepiece.bpe.model", "30k-clean.model", "vocab.json", "merges.txt"];
 
 /// The tokenizer in the same folder as a file on disk.
 pub fn tokenizer_beside(source: &Source) -> Option<PathBuf> {
     let folder = source.folder()?;
-    TOKENIZERS.iter().map(|name| folder.join(name)).find(|file| files::exists(file))
+    let whole = TOKENIZERS.iter().map(|name| folder.join(name)).find(|file| files::exists(file));
+    let pairs = || PAIRS.iter().all(|name| files::exists(&folder.join(name))).then(|| folder.join(PAIRS[0]));
+    whole.or_else(pairs)
 }
 
 /// Says which tokenizer is offered.

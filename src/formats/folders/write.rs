@@ -1,5 +1,6 @@
 //! A folder back as what it was: the same arrays under the same names, tuned ones replaced byte for byte, every other file
-//! copied. The graph is not stored: it follows from the configuration, so only changes of values can be written.
+//! copied. The graph is not stored: it follows from the configuration. Where nodes were added (a head), their weights are
+//! stored as further arrays under their own names, and the whole graph stands beside as a frozen [`GRAPH`].
 
 use std::io::Write;
 use std::path::Path;
@@ -8,10 +9,12 @@ use crate::base::files;
 use crate::formats::source::Bytes;
 use crate::formats::tensorflow::bundle::Bundle;
 use crate::formats::tensorflow::bundle::write::Changes;
+use crate::formats::tensorflow::freeze;
 use crate::formats::{Imported, WriteError};
 use crate::graph::patch::converted;
 use crate::graph::{GraphPatch, NodeKey};
 use crate::tensor::Tensor;
+use crate::tensor::io::safetensors;
 
 use super::arrays::{self, Shard};
 use super::google;
@@ -24,22 +27,59 @@ const MAX_COMPANION: u64 = 64 << 20;
 const OTHER_WEIGHTS: &[&str] =
     &["bin", "h5", "msgpack", "ot", "onnx", "safetensors", "pt", "pth", "ckpt", "tflite", "pb", "gguf"];
 
+/// The whole graph, in a folder whose configuration does not describe all of it.
+pub const GRAPH: &str = "model.pb";
+
+/// The file that holds the whole graph of a written folder: where nodes were added, the frozen graph in it.
+pub fn whole_graph(imported: &Imported, patch: &GraphPatch, path: &Path) -> Option<std::path::PathBuf> {
+    let is_folder = imported.is_built() && files::is_dir(path);
+    (is_folder && !patch.added.is_empty()).then(|| path.join(GRAPH)).filter(|p| files::exists(p))
+}
+
+/// The weights of added nodes, by name.
+fn added_weights(patch: &GraphPatch) -> Vec<(String, Tensor)> {
+    let weight = |n: crate::graph::patch::AddedNode| {
+        let tensor = n.constant.filter(|t| t.dtype().is_float() && !t.shape().is_empty())?;
+        Some((n.key.as_str().to_owned(), tensor))
+    };
+    patch.resolved_added().into_iter().filter_map(weight).collect()
+}
+
+fn put_graph(imported: &Imported, patch: &GraphPatch, to: &Path) -> Result<(), WriteError> {
+    match patch.added.is_empty() {
+        true => Ok(()),
+        false => freeze::write(imported, patch, &to.join(GRAPH)),
+    }
+}
+
 /// Writes a Hugging Face folder to `path`.
 pub fn hugging_face(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
-    values_only(imported, patch)?;
+    fits(imported, patch)?;
     let source = imported.source();
+    let extra = added_weights(patch);
     let read = arrays::read(source).ok_or_else(|| WriteError::Patch("its weights are gone".into()))?;
     let folder = read.map_err(WriteError::Patch)?;
+    let taken = extra.iter().find(|(name, _)| folder.arrays.contains_key(name));
+    if let Some((name, _)) = taken {
+        return Err(WriteError::Patch(format!("the folder has an array {name} already; give the head another name")));
+    }
     let names: Vec<&str> = folder.shards.iter().map(|s| s.name.as_str()).chain([arrays::INDEX]).collect();
+    let last = folder.shards.len().saturating_sub(1);
     let write = |to: &Path| -> Result<(), WriteError> {
-        for shard in &folder.shards {
+        for (i, shard) in folder.shards.iter().enumerate() {
             let bytes = source.sibling(&shard.name)?;
             let target = to.join(&shard.name);
-            files::replace_with(&target, |out| put_shard(shard, &bytes, imported, patch, out))?;
+            let extra = if i == last { &extra[..] } else { &[] };
+            files::replace_with(&target, |out| put_shard(shard, &bytes, (imported, patch), extra, out))?;
         }
         if source.has_sibling(arrays::INDEX) {
-            copy_file(&source.sibling(arrays::INDEX)?, &to.join(arrays::INDEX))?;
+            let index = source.sibling(arrays::INDEX)?;
+            match (folder.shards.get(last), extra.is_empty()) {
+                (Some(shard), false) => put_index(&index, shard, &extra, &to.join(arrays::INDEX))?,
+                _ => copy_file(&index, &to.join(arrays::INDEX))?,
+            }
         }
+        put_graph(imported, patch, to)?;
         copy_companions(imported, to, |name| names.contains(&name))
     };
     files::create_folder_checked(path, write, |temp| check(imported, patch, temp))
@@ -48,21 +88,29 @@ pub fn hugging_face(imported: &Imported, patch: &GraphPatch, path: &Path) -> Res
 /// Writes a folder with configuration, vocabulary and checkpoint; or, for a path that ends in `.ckpt`, the checkpoint
 /// alone under that prefix.
 pub fn google(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
-    values_only(imported, patch)?;
+    fits(imported, patch)?;
     let bundle = google::checkpoint(imported.source()).map_err(WriteError::Patch)?;
     let mut changes = Changes::default();
     for (key, tensor) in &patch.constants {
         let Some(entry) = bundle.get(key.as_str()) else { continue };
         changes.set_whole(&bundle, entry, &fitting(key, tensor, entry.dtype)?)?;
     }
+    for (name, tensor) in added_weights(patch) {
+        changes.add(&bundle, name, tensor)?;
+    }
     if path.extension().is_some_and(|e| e == "ckpt") {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        put_checkpoint(&bundle, &changes, folder, &name)?;
-        return check_checkpoint(&bundle, imported, patch, path);
+        let mut names = bundle.file_names(&name);
+        names.rotate_left(1);
+        let write = |to: &Path| put_checkpoint(&bundle, &changes, to, &name);
+        return files::place_checked(folder, &names, write, |to| {
+            check_checkpoint(&bundle, imported, patch, &to.join(&name))
+        });
     }
     let write = |to: &Path| -> Result<(), WriteError> {
         put_checkpoint(&bundle, &changes, to, &bundle.prefix)?;
+        put_graph(imported, patch, to)?;
         let own = bundle.file_names(&bundle.prefix);
         // The old graph of a release is for training on other machines, and its names are those of the variables still.
         copy_companions(imported, to, |name| own.iter().any(|n| n == name))
@@ -82,8 +130,19 @@ fn put_checkpoint(bundle: &Bundle, changes: &Changes, folder: &Path, prefix: &st
 fn check_checkpoint(old: &Bundle, imported: &Imported, patch: &GraphPatch, prefix: &Path) -> Result<(), WriteError> {
     let bad = WriteError::ReadBack;
     let new = Bundle::open_path(prefix).map_err(|e| bad(e.to_string()))?;
-    if new.entries().len() != old.entries().len() {
-        return Err(bad(format!("{} variables instead of {}", new.entries().len(), old.entries().len())));
+    let extra = added_weights(patch);
+    let expected = old.entries().len() + extra.len();
+    if new.entries().len() != expected {
+        return Err(bad(format!("{} variables instead of {expected}", new.entries().len())));
+    }
+    // Loading compares checksums.
+    for entry in new.entries() {
+        new.payload(&entry.name).map(|p| p.load()).transpose().map_err(|e| bad(e.to_string()))?;
+    }
+    for (name, tensor) in &extra {
+        if new.payload(name).and_then(|p| p.load().ok()).as_ref() != Some(tensor) {
+            return Err(bad(format!("{name} with other values")));
+        }
     }
     for (key, tensor) in &patch.constants {
         let Some(payload) = new.payload(key.as_str()) else { continue };
@@ -95,16 +154,9 @@ fn check_checkpoint(old: &Bundle, imported: &Imported, patch: &GraphPatch, prefi
     Ok(())
 }
 
-/// A folder holds values alone. Nodes that were taken out are those of dropout, which the configuration describes.
-fn values_only(imported: &Imported, patch: &GraphPatch) -> Result<(), WriteError> {
-    if let Some(problem) = patch.problems(&imported.graph).into_iter().next() {
-        return Err(WriteError::Patch(problem));
-    }
-    match patch.added.first() {
-        Some(node) => Err(WriteError::Patch(format!(
-            "a folder of weights cannot hold the new node {}; export to a .pb, which holds the graph as well",
-            node.key
-        ))),
+fn fits(imported: &Imported, patch: &GraphPatch) -> Result<(), WriteError> {
+    match patch.problems(&imported.graph).into_iter().next() {
+        Some(problem) => Err(WriteError::Patch(problem)),
         None => Ok(()),
     }
 }
@@ -115,15 +167,19 @@ fn fitting(key: &NodeKey, tensor: &Tensor, dtype: crate::tensor::DType) -> Resul
     fitted.ok_or_else(|| WriteError::Patch(format!("{key} is stored as {dtype}, which cannot be written")))
 }
 
-/// A file of arrays with its header as it was: types, shapes and places do not change.
+/// A file of arrays with its header as it was: types, shapes and places do not change. Further arrays stand behind all
+/// others, and in the header.
 fn put_shard(
     shard: &Shard,
     bytes: &Bytes,
-    imported: &Imported,
-    patch: &GraphPatch,
+    (imported, patch): (&Imported, &GraphPatch),
+    extra: &[(String, Tensor)],
     out: &mut dyn Write,
 ) -> Result<(), WriteError> {
-    let mut at = 0;
+    let mut at = match extra.is_empty() {
+        true => 0,
+        false => put_header(bytes, extra, out)?,
+    };
     let mut entries: Vec<_> = shard.layout.entries.iter().collect();
     entries.sort_by_key(|(_, e)| e.offset);
     for (name, entry) in entries {
@@ -134,7 +190,46 @@ fn put_shard(
         out.write_all(tensor.bytes())?;
         at = entry.offset + tensor.bytes().len() as u64;
     }
-    copy(bytes, at, bytes.len(), out)
+    copy(bytes, at, bytes.len(), out)?;
+    extra.iter().try_for_each(|(_, tensor)| Ok(out.write_all(tensor.bytes())?))
+}
+
+/// The header with further arrays; gives where the values begin in the old file.
+fn put_header(bytes: &Bytes, extra: &[(String, Tensor)], out: &mut dyn Write) -> Result<u64, WriteError> {
+    let damaged = || WriteError::Patch("the header of its weights is damaged".into());
+    let len: [u8; 8] = bytes.read(0, 8)?.try_into().map_err(|_| damaged())?;
+    let start = u64::from_le_bytes(len).checked_add(8).filter(|end| *end <= bytes.len()).ok_or_else(damaged)?;
+    let header: serde_json::Value = serde_json::from_slice(&bytes.read(8, start)?).map_err(|_| damaged())?;
+    let serde_json::Value::Object(mut header) = header else { return Err(damaged()) };
+    let mut at = bytes.len() - start;
+    for (name, tensor) in extra {
+        let dtype = safetensors::to_safetensors(tensor.dtype()).ok_or_else(damaged)?;
+        let end = at + tensor.bytes().len() as u64;
+        let entry = serde_json::json!({"dtype": dtype, "shape": tensor.shape(), "data_offsets": [at, end]});
+        header.insert(name.clone(), entry);
+        at = end;
+    }
+    let mut text = serde_json::Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    out.write_all(&(text.len() as u64).to_le_bytes())?;
+    out.write_all(&text)?;
+    Ok(start)
+}
+
+/// The list of shards with further arrays, which stand in `shard`.
+fn put_index(index: &Bytes, shard: &Shard, extra: &[(String, Tensor)], to: &Path) -> Result<(), WriteError> {
+    let damaged = || WriteError::Patch(format!("{} is damaged", arrays::INDEX));
+    let text = index.read(0, index.len())?;
+    let mut json: serde_json::Value = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    let map = json.get_mut("weight_map").and_then(serde_json::Value::as_object_mut).ok_or_else(damaged)?;
+    map.extend(extra.iter().map(|(name, _)| (name.clone(), shard.name.clone().into())));
+    let more: u64 = extra.iter().map(|(_, t)| t.bytes().len() as u64).sum();
+    if let Some(total) = json.pointer_mut("/metadata/total_size")
+        && let Some(old) = total.as_u64()
+    {
+        *total = (old + more).into();
+    }
+    Ok(files::replace(to, format!("{json:#}\n").as_bytes())?)
 }
 
 /// The new value of a stored array: its own, or that of the array which it repeats (tied word embeddings that were
@@ -207,7 +302,20 @@ fn check(imported: &Imported, patch: &GraphPatch, temp: &Path) -> Result<(), Wri
             return Err(bad(format!("the node {} as {}", old.key, new.key)));
         }
     }
+    let extra = added_weights(patch);
+    if let Some((first, _)) = extra.first() {
+        let arrays = crate::formats::named::of_folder(&written).map_err(|e| bad(e.to_string()))?;
+        for (name, tensor) in &extra {
+            let got = arrays.get(name).and_then(|p| p.load().ok());
+            if got.as_ref() != Some(tensor) {
+                return Err(bad(format!("{name} with other values (the head of {first})")));
+            }
+        }
+    }
     for (key, tensor) in &patch.constants {
+        if extra.iter().any(|(name, _)| name == key.as_str()) {
+            continue;
+        }
         let constant = written.graph.node_named(key.as_str()).and_then(|id| written.graph.constant(id));
         let Some(constant) = constant else { return Err(bad(format!("nothing under the name {key}"))) };
         let got = constant.payload.load().map_err(|e| bad(e.to_string()))?;

@@ -73,6 +73,45 @@ pub fn write<'a>(path: &Path, arrays: impl IntoIterator<Item = (&'a str, &'a Ten
     }
 }
 
+/// As [`write()`], but the file is read back and compared before it gets its name.
+pub fn write_checked<'a>(
+    path: &Path,
+    arrays: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<(), ArrayError> {
+    let arrays: Vec<(&str, &Tensor)> = arrays.into_iter().collect();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let put = |temp: &Path| write(&temp.join(&name), arrays.iter().copied());
+    let compare = |temp: &Path| {
+        let found = read(&temp.join(&name))?;
+        let bad = |what: String| ArrayError::malformed(format!("read back, the new file holds {what}; it was not kept"));
+        if found.len() != arrays.len() {
+            return Err(bad(format!("{} arrays instead of {}", found.len(), arrays.len())));
+        }
+        // A single array in a `.npy` has no name.
+        let by_name = |key: &str| found.get(key).or_else(|| found.values().next().filter(|_| found.len() == 1));
+        match arrays.iter().find(|(key, t)| !by_name(key).is_some_and(|f| is_same(f, t))) {
+            Some((key, _)) => Err(bad(format!("other values for {key}"))),
+            None => Ok(()),
+        }
+    };
+    crate::base::files::place_checked(folder, std::slice::from_ref(&name), put, compare)
+}
+
+/// The same shape and bits; a type that the file does not know may have become a wider one.
+fn is_same(found: &Tensor, wanted: &Tensor) -> bool {
+    if found.shape() != wanted.shape() {
+        return false;
+    }
+    if found.dtype() == wanted.dtype() {
+        return found == wanted || found.bytes() == wanted.bytes();
+    }
+    match (found.to_f64s(), wanted.to_f64s()) {
+        (Some(a), Some(b)) => a.iter().zip(&b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())),
+        _ => false,
+    }
+}
+
 /// The key under which a value's array lies: its exact name, or with a trailing `:0` added or left out.
 pub fn find_key<'m, V>(arrays: &'m IndexMap<String, V>, name: &str) -> Option<&'m str> {
     let with = format!("{name}:0");

@@ -142,7 +142,8 @@ const PAIRS: [(DType, Dtype); 14] = [
     (DType::C64, Dtype::C64),
 ];
 
-fn to_safetensors(dtype: DType) -> Option<Dtype> {
+/// The name of an element type in a header.
+pub fn to_safetensors(dtype: DType) -> Option<Dtype> {
     PAIRS.iter().find(|p| p.0 == dtype).map(|p| p.1)
 }
 

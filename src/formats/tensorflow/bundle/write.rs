@@ -4,25 +4,41 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use prost::Message;
+
 use crate::formats::WriteError;
 use crate::formats::source::Bytes;
+use crate::formats::tensorflow::tensor_proto::code_from_dtype;
 use crate::formats::wire::{self, Scanner};
 use crate::tensor::Tensor;
 
 use super::slices::{Region, copy_shared, whole};
 use super::table::{self, mask};
-use super::{Bundle, Entry, shard_name};
+use super::{Bundle, Entry, proto, shard_name};
 
 /// Bytes copied at once.
 const COPY: u64 = 1 << 20;
 
-/// New values by the index row that holds them.
+/// New values by the index row that holds them, and new tensors by name.
 #[derive(Debug, Default)]
-pub struct Changes(BTreeMap<usize, Tensor>);
+pub struct Changes(BTreeMap<usize, Tensor>, BTreeMap<String, Tensor>);
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_empty() && self.1.is_empty()
+    }
+
+    /// Notes a tensor that the bundle does not have; it goes behind all others of the last shard.
+    pub fn add(&mut self, bundle: &Bundle, name: String, value: Tensor) -> Result<(), WriteError> {
+        if bundle.get(&name).is_some() {
+            let what = format!("the checkpoint has a tensor {name} already; give the new one another name");
+            return Err(WriteError::Patch(what));
+        }
+        if value.dtype().size() == 0 {
+            return Err(WriteError::Patch(format!("{name} is {}, which cannot be added", value.dtype())));
+        }
+        self.1.insert(name, value);
+        Ok(())
     }
 
     /// Notes that `region` of a tensor gets new values, of the tensor's own type and the region's shape.
@@ -79,7 +95,31 @@ impl Bundle {
                 *value = with_crc(std::mem::take(value), crc)?;
             }
         }
+        self.add_rows(changes, &mut rows);
         Ok(out.write_all(&table::write(&rows))?)
+    }
+
+    /// Entries of new tensors, where their keys belong.
+    fn add_rows(&self, changes: &Changes, rows: &mut Vec<table::Row>) {
+        let Some((&shard, bytes)) = self.shards.last_key_value() else { return };
+        let mut offset = bytes.len();
+        for (name, tensor) in &changes.1 {
+            let dim = tensor.shape().iter().map(|&d| proto::Dim { size: d as i64 }).collect();
+            let size = tensor.bytes().len() as u64;
+            let entry = proto::Entry {
+                dtype: code_from_dtype(tensor.dtype()) as i32,
+                shape: Some(proto::Shape { dim, unknown_rank: false }),
+                shard_id: shard,
+                offset: offset as i64,
+                size: size as i64,
+                crc32c: mask(crc32c::crc32c(tensor.bytes())),
+                slices: Vec::new(),
+            };
+            let key = name.as_bytes().to_vec();
+            let at = rows.partition_point(|(k, _)| *k < key);
+            rows.insert(at, (key, entry.encode_to_vec()));
+            offset += size;
+        }
     }
 
     /// Writes the `nth` shard of [`Bundle::file_names`] (0 is the first shard).
@@ -98,7 +138,11 @@ impl Bundle {
             out.write_all(tensor.bytes())?;
             at = offset + tensor.bytes().len() as u64;
         }
-        copy(bytes, at, bytes.len(), out)
+        copy(bytes, at, bytes.len(), out)?;
+        if self.shards.last_key_value().is_some_and(|(last, _)| last == shard) {
+            changes.1.values().try_for_each(|tensor| out.write_all(tensor.bytes()))?;
+        }
+        Ok(())
     }
 }
 
