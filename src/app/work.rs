@@ -429,7 +429,13 @@ fn export(session: &Session, run_folder: Option<&Path>, request: &ExportRequest)
         None => Vec::new(),
     };
     let mut reporter = Reporter::default();
-    let what = Export { session, constants, remove_dropout: !request.keep_dropout, all_weights: false, verify: request.verify };
+    let what = Export {
+        session,
+        constants,
+        remove_dropout: !request.keep_dropout,
+        all_weights: false,
+        verify: request.verify,
+    };
     let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
     let (path, n, removed) = (request.to.display(), written.constants, written.nodes_removed);
     let mut text = format!("Exported {path}: {n} tuned constants, {removed} nodes removed");

@@ -51,7 +51,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(other) => bail!(Usage(format!("--dropout-nodes {other}: expected remove or keep"))),
     };
     let mut reporter = Reporter::default();
-    let export = Export { session: &session, constants, remove_dropout, all_weights: args.all_weights, verify: !args.no_verify };
+    let export =
+        Export { session: &session, constants, remove_dropout, all_weights: args.all_weights, verify: !args.no_verify };
     let written = export::write(&export, &args.to, &mut reporter);
     report::diagnostics(reporter.diagnostics());
     let written = written?;

@@ -29,9 +29,8 @@ pub fn from_file(
     settings: &OptimizerSettings,
 ) -> Result<(Option<Earlier>, Notes), SessionError> {
     let found = understood.base.model.imported.optimizer_state();
-    let count = |state: &OptimizerState| {
-        understood.trainable.iter().filter(|t| state.slots.contains_key(&t.node)).count()
-    };
+    let count =
+        |state: &OptimizerState| understood.trainable.iter().filter(|t| state.slots.contains_key(&t.node)).count();
     let note = |message: String| vec![("optimizer-state".to_owned(), message)];
     let n = understood.trainable.len();
     let updates = |state: &OptimizerState| match state.updates {
@@ -94,7 +93,8 @@ fn taken(
     let mut out = Earlier { updates: state.updates.unwrap_or(0), ..Earlier::default() };
     for trained in &understood.trainable {
         for (slot, payload) in state.family.slots().iter().zip(state.slots.get(&trained.node).into_iter().flatten()) {
-            let failed = |e| SessionError::Choice(format!("the slot {slot} of {} could not be loaded: {e}", trained.node));
+            let failed =
+                |e| SessionError::Choice(format!("the slot {slot} of {} could not be loaded: {e}", trained.node));
             let tensor = payload.load().map_err(failed)?;
             out.slots.insert(((*slot).to_owned(), trained.node.as_str().to_owned()), tensor);
         }

@@ -215,7 +215,13 @@ fn a_bypassed_node_is_gone_from_the_export() {
         session.apply(&change(&cure).unwrap(), None);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(case.json["file"].as_str().unwrap());
-        let export = Export { session: &session, constants: Vec::new(), remove_dropout: false, all_weights: false, verify: true };
+        let export = Export {
+            session: &session,
+            constants: Vec::new(),
+            remove_dropout: false,
+            all_weights: false,
+            verify: true,
+        };
         let mut reporter = Reporter::default();
         let written = export::write(&export, &file, &mut reporter).unwrap();
         assert_eq!(written.largest_difference, Some(0.0), "{}: {:?}", case.name(), reporter.diagnostics());

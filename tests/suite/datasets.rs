@@ -177,8 +177,13 @@ fn a_tuned_classifier_is_used_without_its_run() {
     let run = Run::open(&folder, "last").unwrap();
     let to = dir.path().join("out").join("tuned.pb");
     files::create_dir_all(to.parent().unwrap()).unwrap();
-    let what =
-        export::Export { session: &run.session, constants: run.constants(), remove_dropout: true, all_weights: false, verify: false };
+    let what = export::Export {
+        session: &run.session,
+        constants: run.constants(),
+        remove_dropout: true,
+        all_weights: false,
+        verify: false,
+    };
     export::write(&what, &to, &mut Reporter::default()).unwrap();
     let beside = beside::write_for_run(&folder, &run.session, &to, &mut Reporter::default()).unwrap();
     let names: Vec<_> = beside.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();

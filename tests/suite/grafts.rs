@@ -180,7 +180,13 @@ fn a_head_with_dropout_is_exported_with_or_without_it() {
             let extension = path.extension().unwrap().to_str().unwrap();
             let file = scratch(&format!("dropout-{remove_dropout}.{extension}"));
             let mut reporter = Reporter::default();
-            let export = Export { session: &session, constants: Vec::new(), remove_dropout, all_weights: false, verify: remove_dropout };
+            let export = Export {
+                session: &session,
+                constants: Vec::new(),
+                remove_dropout,
+                all_weights: false,
+                verify: remove_dropout,
+            };
             let written = export::write(&export, &file, &mut reporter).unwrap();
             assert!(written.largest_difference.is_none_or(|d| d < 1e-5), "{model}: {written:?}");
             let back = Session::open(&file).unwrap().understand().unwrap();
@@ -199,7 +205,8 @@ fn a_static_export_serves_other_sizes() {
     });
     let file = scratch("free.pb");
     let mut reporter = Reporter::default();
-    let export = Export { session: &session, constants: Vec::new(), remove_dropout: true, all_weights: false, verify: true };
+    let export =
+        Export { session: &session, constants: Vec::new(), remove_dropout: true, all_weights: false, verify: true };
     export::write(&export, &file, &mut reporter).unwrap();
     let inputs = io::read(&folder.join("inputs.npz")).unwrap();
     let want = io::read(&folder.join("outputs.npz")).unwrap();

@@ -58,7 +58,8 @@ impl Tokenizer {
         if let Some(read) = pairs::open(path) {
             let (inner, pad_id) = read?;
             let is_asked = options.lower.is_some() || options.strip_accents.is_some();
-            let note = is_asked.then(|| "byte pairs keep letters as they are; --lower does not apply to them".to_owned());
+            let note =
+                is_asked.then(|| "byte pairs keep letters as they are; --lower does not apply to them".to_owned());
             return Ok(Self { kind: Kind::File(Box::new(inner)), pad_id, note });
         }
         let is_sentence_piece = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("model"));

@@ -65,7 +65,8 @@ fn read(path: &Path) -> Result<(Tokenizer, u32), DataError> {
     let [begin, pad, end, _, mask] = &special;
     let known = |t: &String, inner: &Tokenizer| inner.token_to_id(t).map(|id| (t.clone(), id));
     let (Some(begin), Some(end)) = (known(begin, &inner), known(end, &inner)) else {
-        let what = format!("neither it nor the settings beside it say which tokens begin and end a text ({begin}, {end})");
+        let what =
+            format!("neither it nor the settings beside it say which tokens begin and end a text ({begin}, {end})");
         return Err(file(&vocabulary, what));
     };
     inner.with_pre_tokenizer(Some(ByteLevel::new(prefix, true, true)));

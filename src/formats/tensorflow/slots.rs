@@ -163,7 +163,8 @@ impl Slots<'_> {
                 }
             }
         }
-        let (family, slots) = found.into_iter().filter(|(_, s)| !s.is_empty()).max_by_key(|(f, s)| (s.len(), *f as u8))?;
+        let (family, slots) =
+            found.into_iter().filter(|(_, s)| !s.is_empty()).max_by_key(|(f, s)| (s.len(), *f as u8))?;
         let step = self.global_step();
         let updates = match (updates, step) {
             // A power has a few digits; the whole number beside it is what it stands for.

@@ -45,7 +45,8 @@ pub(super) const GRAPH: &[Field] = &[
     ("version", 3, Number),
     ("versions", 4, Message(|| VERSIONS)),
 ];
-pub(super) const VERSIONS: &[Field] = &[("producer", 1, Number), ("min_consumer", 2, Number), ("bad_consumers", 3, Number)];
+pub(super) const VERSIONS: &[Field] =
+    &[("producer", 1, Number), ("min_consumer", 2, Number), ("bad_consumers", 3, Number)];
 const NODE: &[Field] = &[
     ("name", 1, Bytes),
     ("op", 2, Bytes),

@@ -122,7 +122,9 @@ fn put_field(
                 line(out, &float(v, v.to_string()));
             }
         }
-        (Kind::Number | Kind::Boolean | Kind::Type | Kind::Word(_) | Kind::ZigZag, Content::Varint(v)) => line(out, &scalar(kind, *v, is_unsigned)),
+        (Kind::Number | Kind::Boolean | Kind::Type | Kind::Word(_) | Kind::ZigZag, Content::Varint(v)) => {
+            line(out, &scalar(kind, *v, is_unsigned))
+        }
         (Kind::Number | Kind::Boolean | Kind::Type | Kind::Word(_) | Kind::ZigZag, Content::Bytes(range)) => {
             let mut at = range.start;
             while at < range.end {

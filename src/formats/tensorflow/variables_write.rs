@@ -13,8 +13,8 @@ use super::bundle::write::{Changes, copy};
 use super::bundle::{Bundle, prefix_of};
 use super::checkpoint::TEXT_GRAPH;
 use super::saved_model::{SAVED_MODEL, VARIABLES};
-use super::variables::Variables;
 use super::text_print;
+use super::variables::Variables;
 use super::write::{check, patched_file};
 
 /// Folders below a SavedModel's own are copied down to this depth.
@@ -30,7 +30,9 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let wants_checkpoint = name.contains(".ckpt") || prefix_of(&name).is_some();
     match (imported.format == SAVED_MODEL.name, wants_checkpoint) {
-        (true, false) => saved_model(imported, patch, if name == MODEL || name == TEXT_MODEL { parent(path) } else { path }),
+        (true, false) => {
+            saved_model(imported, patch, if name == MODEL || name == TEXT_MODEL { parent(path) } else { path })
+        }
         (true, true) => Err(WriteError::Patch(
             "a SavedModel is written back as a folder, or as a frozen graph to a name that ends in .pb".into(),
         )),
@@ -166,7 +168,10 @@ fn copy_folder(from: &Path, to: &Path, skip: &[PathBuf], depth: usize) -> Result
     for path in files::list(from)? {
         let name = path.file_name().unwrap_or_default();
         let target = to.join(name);
-        if skip.contains(&path) || name.to_string_lossy().starts_with(".regraft-") || (depth == 0 && (name == MODEL || name == TEXT_MODEL)) {
+        if skip.contains(&path)
+            || name.to_string_lossy().starts_with(".regraft-")
+            || (depth == 0 && (name == MODEL || name == TEXT_MODEL))
+        {
             continue;
         }
         if files::is_dir(&path) {

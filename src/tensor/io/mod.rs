@@ -84,7 +84,8 @@ pub fn write_checked<'a>(
     let put = |temp: &Path| write(&temp.join(&name), arrays.iter().copied());
     let compare = |temp: &Path| {
         let found = read(&temp.join(&name))?;
-        let bad = |what: String| ArrayError::malformed(format!("read back, the new file holds {what}; it was not kept"));
+        let bad =
+            |what: String| ArrayError::malformed(format!("read back, the new file holds {what}; it was not kept"));
         if found.len() != arrays.len() {
             return Err(bad(format!("{} arrays instead of {}", found.len(), arrays.len())));
         }

@@ -146,7 +146,15 @@ impl Made {
         };
         let size = self.shard.len() as i64 - offset;
         let dtype = of.dtype;
-        Ok(proto::Entry { dtype, shape: Some(wanted), shard_id: 0, offset, size, crc32c: mask(crc), slices: Vec::new() })
+        Ok(proto::Entry {
+            dtype,
+            shape: Some(wanted),
+            shard_id: 0,
+            offset,
+            size,
+            crc32c: mask(crc),
+            slices: Vec::new(),
+        })
     }
 
     /// Index and shard.
@@ -154,7 +162,8 @@ impl Made {
         let header = proto::Header { num_shards: 1, endianness: 0 };
         let mut rows = BTreeMap::from([(Vec::new(), header.encode_to_vec())]);
         for (name, tensor) in &self.tensors {
-            let dims = super::dims_of(tensor.shape.as_ref()).ok_or_else(|| format!("the shape of {name} is damaged"))?;
+            let dims =
+                super::dims_of(tensor.shape.as_ref()).ok_or_else(|| format!("the shape of {name} is damaged"))?;
             let is_whole = |slice: &proto::Slice| {
                 region(slice, &dims).is_some_and(|r| r.iter().zip(&dims).all(|(part, dim)| *part == (0, *dim)))
             };
