@@ -98,7 +98,10 @@ impl Follower {
                 if !confusion.is_empty() {
                     run.confusion = Some(named_confusion(&self.classes, confusion));
                 }
-                let first = metrics.iter().next().map(|(n, v)| format!(", {n} {}", crate::ui::text::number(*v, 4)));
+                let first = metrics
+                    .iter()
+                    .next()
+                    .map(|(n, v)| format!(", {} {}", crate::train::metrics::title(n), crate::ui::text::number(*v, 4)));
                 let loss = crate::ui::text::number(*loss, 4);
                 let words = format!("{split} after step {step}: loss {loss}{}", first.unwrap_or_default());
                 self.said.push((Severity::Info, words));

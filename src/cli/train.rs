@@ -139,7 +139,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
 
 /// What the data looks like: classes and lengths.
 fn say(found: &[crate::base::Diagnostic]) {
-    for d in found.iter().filter(|d| ["classes", "lengths"].contains(&d.code.as_str())) {
+    for d in found.iter().filter(|d| ["classes", "classes-counted", "lengths"].contains(&d.code.as_str())) {
         eprintln!("{}", d.message);
     }
 }

@@ -33,7 +33,7 @@ pub fn target(understood: &Understood, sample: &DataSet, data: &DataChoice) -> T
     }
 }
 
-fn target_of_loss(kind: &str) -> Target {
+pub fn target_of_loss(kind: &str) -> Target {
     match losses::find(kind) {
         Some(l) if l.labels == Labels::Targets && l.kind.starts_with("sigmoid") => Target::Marks,
         Some(l) if l.labels == Labels::Targets => Target::Values,

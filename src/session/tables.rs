@@ -7,6 +7,7 @@ use crate::base::Reporter;
 use crate::data::{BatchSource, DataError, DataSet, LabelVocabulary};
 use crate::train::Job;
 
+use super::classes;
 use super::error::SessionError;
 use super::file;
 use super::plan::{self, DataPlan};
@@ -26,6 +27,13 @@ impl From<DataError> for SessionError {
 
 /// The run that the session's data and settings describe.
 pub fn job(session: &Session, start: Start, reporter: &mut Reporter) -> Result<Job, SessionError> {
+    match classes::counted(session.recipe(), reporter)? {
+        Some(recipe) => job_of(&Session::new(session.model.clone(), recipe), start, reporter),
+        None => job_of(session, start, reporter),
+    }
+}
+
+fn job_of(session: &Session, start: Start, reporter: &mut Reporter) -> Result<Job, SessionError> {
     let understood = Arc::new(session.understand()?);
     reporter.extend(understood.diagnostics.iter().cloned());
     training::report_blocked(&understood, reporter);

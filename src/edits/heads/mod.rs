@@ -135,7 +135,10 @@ pub fn graft(
     }
     let classes = choice.classes.or(info.classes).filter(|n| (1..=1 << 20).contains(n));
     let classes = classes.ok_or_else(|| {
-        HeadError(format!("a {} needs its number of outputs, from 1 to 1048576 (--classes N)", info.kind))
+        HeadError(format!(
+            "a {} needs its number of outputs, from 1 to 1048576 (--classes N; training counts it in the data)",
+            info.kind
+        ))
     })?;
     if !(0.0..1.0).contains(&choice.dropout) {
         return Err(HeadError(format!("the head's dropout is {}; it must be from 0 to below 1", choice.dropout)));

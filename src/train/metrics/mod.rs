@@ -267,8 +267,12 @@ pub fn pairs(scores: &[f64]) -> Vec<f64> {
     scores.iter().flat_map(|&x| [0.0, x]).collect()
 }
 
-/// What a metric is called in tables and on axes; names that are not in [`ALL`] lose their underscores.
+/// What a metric is called in tables and on axes, or a run's series (`validation/f1_macro`: "F1, macro, validation"). Names
+/// that are not in [`ALL`] lose their underscores.
 pub fn title(name: &str) -> String {
+    if let Some((part, name)) = name.split_once('/') {
+        return format!("{}, {part}", title(name));
+    }
     find(name).map_or_else(|| name.replace('_', " "), |m| m.label.to_owned())
 }
 
@@ -281,4 +285,28 @@ pub fn argmax(values: &[f64]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_titles() {
+        let said = ["f1_macro", "validation/loss", "entity_f1", "grad_norm"].map(title);
+        assert_eq!(said, ["F1, macro", "Loss, validation", "Entity F1", "grad norm"]);
+        assert!(ALL.iter().all(|m| !m.label.contains('_')));
+    }
+
+    #[test]
+    fn one_score_tells_two_classes_apart() {
+        let task = Task::Classes { names: vec!["no".to_owned(), "yes".to_owned()], ignore: -100, entities: false };
+        let mut c = Collector::new(task);
+        let scores = Tensor::from_slice(&[4, 1], &[-2.0f32, 1.0, 0.5, -0.1]);
+        c.add(&scores, &Tensor::from_slice(&[4], &[0i64, 1, 0, 1]), 4);
+        let report = c.finish();
+        assert_eq!(report.confusion, [[1, 1], [1, 1]]);
+        // scikit-learn: roc_auc_score([0, 1, 0, 1], [-2, 1, .5, -.1]).
+        assert_eq!((report.metrics["accuracy"], report.metrics["auc"], report.metrics["mcc"]), (0.5, 0.75, 0.0));
+    }
 }

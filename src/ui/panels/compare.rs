@@ -103,7 +103,8 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
             table
                 .header(theme::ROW_HEIGHT, |mut row| {
                     let fixed = ["", "Run", "", "State", "Steps", "Time"].map(str::to_owned);
-                    for title in fixed.iter().chain(&measures) {
+                    let measured: Vec<String> = measures.iter().map(|m| crate::train::metrics::title(m)).collect();
+                    for title in fixed.iter().chain(&measured) {
                         row.col(|ui| {
                             widgets::caption(ui, title);
                         });
@@ -208,7 +209,9 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
     let chosen = s.curve.clone().filter(|c| names.contains(c)).unwrap_or_else(|| preferred.clone());
     ui.add_space(theme::RELATED);
     ui.horizontal(|ui| {
-        let combo = egui::ComboBox::from_id_salt("compared-curve").width(160.0).selected_text(&chosen);
+        let combo = egui::ComboBox::from_id_salt("compared-curve")
+            .width(160.0)
+            .selected_text(crate::train::metrics::title(&chosen));
         let r = combo.show_ui(ui, |ui| {
             for n in &names {
                 if ui.selectable_label(*n == chosen, n).clicked() {

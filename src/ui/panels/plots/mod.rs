@@ -242,10 +242,7 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
         is_bytes: false,
     }];
     for (train, validation) in &run.metrics {
-        let mut title = train.name.clone();
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
+        let title = crate::train::metrics::title(&train.name);
         out.push(Chart { title, curves: pair(train, validation), is_log: false, is_bytes: false });
     }
     let one = |title: &str, series: &'a Series, color: Color32, is_smoothed: bool, is_log: bool| Chart {
@@ -272,8 +269,9 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
         let mut rows: Vec<(String, &Series)> =
             vec![("loss, train".to_owned(), &run.loss), ("loss, validation".to_owned(), &run.validation_loss)];
         for (a, b) in &run.metrics {
-            rows.push((format!("{}, train", a.name), a));
-            rows.push((format!("{}, validation", b.name), b));
+            let title = crate::train::metrics::title(&a.name);
+            rows.push((format!("{title}, train"), a));
+            rows.push((format!("{title}, validation"), b));
         }
         rows.extend([
             ("learning rate".to_owned(), &run.rate),
