@@ -170,3 +170,36 @@ fn wrong_data_says_where() {
     let e = make(table, &["words"], None, Vec::new(), PLAIN).unwrap_err().to_string();
     assert!(e.contains("'words'") && e.contains("label, text, price"), "{e}");
 }
+
+/// Byte pairs in two files and Unigram pieces: the ids of the Python package `tokenizers` (fixtures/make/pairs.py).
+#[test]
+fn other_tokenizers_give_the_ids_of_their_package() {
+    let root = fixture("tokenizers");
+    for (file, golden) in [
+        ("pairs/vocab.json", "pairs.json"),
+        ("pairs/merges.txt", "pairs.json"),
+        ("unigram/tokenizer.json", "unigram.json"),
+    ] {
+        let tokenizer = Tokenizer::open(&root.join(file), TokenizerOptions::default()).unwrap();
+        assert_eq!(tokenizer.pad_id(), if file.starts_with("pairs") { 1 } else { 0 });
+        let rows: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(root.join(golden)).unwrap()).unwrap();
+        let rows = rows.as_array().unwrap();
+        assert_eq!(rows.len(), 30);
+        for row in rows {
+            let got = tokenizer.encode(row["a"].as_str().unwrap(), row["b"].as_str(), None).unwrap();
+            let numbers = |key: &str| -> Vec<u32> {
+                row[key].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+            };
+            assert_eq!(got.input_ids, numbers("ids"), "{file}: {row}");
+            assert_eq!(got.segment_ids, numbers("segments"), "{file}: {row}");
+            assert!(got.tokens.iter().all(|t| !t.is_empty()), "{file}: {:?}", got.tokens);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vocab.json"), b"{\"a\": 0}").unwrap();
+    let alone = Tokenizer::open(&folder.path().join("vocab.json"), TokenizerOptions::default()).unwrap_err();
+    assert!(alone.to_string().contains("merges.txt"), "{alone}");
+    let pieces = Tokenizer::open(&folder.path().join("spiece.model"), TokenizerOptions::default()).unwrap_err();
+    assert!(pieces.to_string().contains("tokenizer.json"), "{pieces}");
+}

@@ -478,3 +478,44 @@ fn damaged_release_folders_do_no_harm() {
     assert!(n_errors > 60 && n_unread > 10, "{n_errors} {n_unread}");
     assert!(formats::open(at).is_ok());
 }
+
+/// A head that was grafted on a folder's model: its weights are further arrays of the folder, the graph with it stands
+/// beside, and both hold the same numbers.
+#[test]
+fn a_head_is_written_into_the_folder() {
+    use regraft::edits::heads::HeadChoice;
+    use regraft::session::export::{self, Export};
+    let temp = tempfile::tempdir().unwrap();
+    for name in ["bert_sequence", "bert_pretraining_sharded", "google_bert"] {
+        let from = root().join(name);
+        let mut session = Session::open(&from).unwrap();
+        let head = HeadChoice { classes: Some(3), seed: 5, ..HeadChoice::new("classifier") };
+        let recipe = Change::AddEdits(vec![EditStep::GraftHead(head)]).apply(session.recipe());
+        session.replace_recipe(recipe).unwrap();
+        let bias = Tensor::from_slice(&[3], &[0.25f32, -1.0, 2.0]);
+        let mut reporter = Reporter::default();
+        let export = Export {
+            session: &session,
+            constants: vec![("head/bias".to_owned(), bias.clone())],
+            remove_dropout: true,
+            all_weights: false,
+            verify: true,
+        };
+        let to = temp.path().join(name);
+        let written = export::write(&export, &to, &mut reporter).unwrap();
+        assert!(written.largest_difference.is_some_and(|d| d < 1e-6), "{name}: {written:?} {reporter:?}");
+        let folder = formats::open(&to).unwrap();
+        assert_eq!(folder.format, formats::open(&from).unwrap().format);
+        assert!(folder.diagnostics.iter().any(|d| d.code == "graph-beside"), "{name}");
+        let arrays = formats::named::of_folder(&folder).unwrap();
+        assert!(arrays["head/bias"].load().unwrap() == bias, "{name}");
+        let old = formats::named::of_folder(&formats::open(&from).unwrap()).unwrap();
+        assert_eq!(arrays.len(), old.len() + 2, "{name}");
+        for (key, payload) in &old {
+            assert!(payload.load().unwrap() == arrays[key].load().unwrap(), "{name}: {key}");
+        }
+        let graph = formats::open(&to.join("model.pb")).unwrap().graph;
+        let kernel = graph.constant(graph.node_named("head/kernel").unwrap()).unwrap().payload.load().unwrap();
+        assert!(kernel == arrays["head/kernel"].load().unwrap(), "{name}");
+    }
+}

@@ -14,6 +14,7 @@ mod formats;
 mod golden;
 mod grafts;
 mod losses;
+mod mutations;
 mod onnx;
 mod onnx_nodes;
 mod ops;

@@ -179,7 +179,8 @@ fn encode_with_file(
     }
     let e = t.post_process(first, second, true).map_err(say)?;
     Ok(Encoded {
-        tokens: e.get_tokens().to_vec(),
+        // The quick way of encoding leaves out the texts of tokens.
+        tokens: e.get_ids().iter().map(|id| t.id_to_token(*id).unwrap_or_default()).collect(),
         input_ids: e.get_ids().to_vec(),
         segment_ids: e.get_type_ids().to_vec(),
         input_mask: vec![1; e.len()],

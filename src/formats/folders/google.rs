@@ -60,6 +60,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let mut net = Net::new(&weights);
     let outputs = build(&mut net, &config, scope).map_err(unsupported)?;
     report_unused(&net, report);
+    super::report_graph(source, report);
     super::report_tokenizer(source, report);
     let graph = net.b.finish(&outputs);
     let assets = Assets {

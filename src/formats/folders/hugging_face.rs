@@ -84,6 +84,7 @@ fn read(source: &Source, report: &mut Reporter) -> Result<Read, OpenError> {
     let mut net = Net::new(&weights);
     let outputs = build(&mut net, &config).map_err(unsupported)?;
     report_unused(&net, report);
+    super::report_graph(source, report);
     super::report_tokenizer(source, report);
     let graph = net.b.finish(&outputs);
     let producer = match config.text("transformers_version") {

@@ -73,6 +73,17 @@ pub fn tokenizer_beside(source: &Source) -> Option<PathBuf> {
     whole.or_else(pairs)
 }
 
+/// Says where the rest is, where a folder was written with more than its configuration describes.
+fn report_graph(source: &Source, report: &mut Reporter) {
+    if source.has_sibling(write::GRAPH) {
+        let what = format!(
+            "what is opened is built from the configuration; {} beside it holds a graph as a whole, a grafted head included",
+            write::GRAPH
+        );
+        report.info("graph-beside", what, None);
+    }
+}
+
 /// Says which tokenizer is offered.
 fn report_tokenizer(source: &Source, report: &mut Reporter) {
     if let Some(file) = tokenizer_beside(source) {
