@@ -182,8 +182,7 @@ fn other_tokenizers_give_the_ids_of_their_package() {
     ] {
         let tokenizer = Tokenizer::open(&root.join(file), TokenizerOptions::default()).unwrap();
         assert_eq!(tokenizer.pad_id(), if file.starts_with("pairs") { 1 } else { 0 });
-        let rows: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(root.join(golden)).unwrap()).unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(root.join(golden)).unwrap()).unwrap();
         let rows = rows.as_array().unwrap();
         assert_eq!(rows.len(), 30);
         for row in rows {
