@@ -32,6 +32,7 @@ pub fn all() -> impl Iterator<Item = &'static OpInfo> {
         elementwise::ALL,
         control::ALL,
         linalg::ALL,
+        linalg::decompose::ALL,
         conv::ALL,
         pool::ALL,
         norm::ALL,

@@ -11,8 +11,7 @@ use crate::program::{Misfit, OpInfo};
 use crate::tensor::{DType, Dims, Fact};
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] =
-    &[&matmul::INFO, decompose::ALL[0], decompose::ALL[1], decompose::ALL[2], decompose::ALL[3], decompose::ALL[4]];
+pub const ALL: &[&OpInfo] = &[&matmul::INFO];
 
 /// The common element type of all inputs; one that is not known yet follows the others.
 pub(crate) fn same_dtype(inputs: &[&Fact]) -> Result<DType, Misfit> {

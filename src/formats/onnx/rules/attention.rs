@@ -286,30 +286,48 @@ pub fn rotary(r: &mut Rule<'_, '_>, inputs: [usize; 4]) -> Spelled {
         sin = r.b.op(Gather { axis: 0, batch_dims: 0 }, &[sin, at])?;
     }
     let (cos, sin) = (make::expand_dims(r.b, cos, 2)?, make::expand_dims(r.b, sin, 2)?);
-    let part = make::slice(r.b, x, &[0, 0, 0, 0], &[-1, -1, -1, turned_size])?;
     let interleaved = r.int_or("interleaved", 0) != 0;
+    let y = turn(r.b, x, cos, sin, interleaved, turned_size)?;
+    one(if is_flat { make::reshape_like(r.b, y, given)? } else { make::transpose(r.b, y, &[0, 2, 1, 3])? })
+}
+
+/// `x [batch, steps, heads, size]` with pairs of its first `turned_size` elements turned: neighbours where `interleaved`,
+/// else one from each half. Cosines and sines broadcast to `[batch, steps, 1, turned_size / 2]`.
+pub(super) fn turn(
+    b: &mut Builder,
+    x: Value,
+    cos: Value,
+    sin: Value,
+    interleaved: bool,
+    turned_size: i64,
+) -> Result<Value, Misfit> {
+    let size = b.fact(x).shape.dim(3).ok_or_else(|| Misfit::new("the size of a head must be known"))? as i64;
+    if !(0..=size).contains(&turned_size) {
+        return Err(Misfit(format!("{turned_size} of {size} elements cannot be turned")));
+    }
+    let part = make::slice(b, x, &[0, 0, 0, 0], &[-1, -1, -1, turned_size])?;
     let half = turned_size / 2;
-    let dims = sizes::sizes_of(r.b, part)?;
-    let (a, b) = if interleaved {
-        let pairs = sizes::reshape(r.b, part, &[dims[0], dims[1], dims[2], Size::Known(half), Size::Known(2)])?;
-        (pick(r.b, pairs, 4, 0)?, pick(r.b, pairs, 4, 1)?)
+    let dims = sizes::sizes_of(b, part)?;
+    let (left, right) = if interleaved {
+        let pairs = sizes::reshape(b, part, &[dims[0], dims[1], dims[2], Size::Known(half), Size::Known(2)])?;
+        (pick(b, pairs, 4, 0)?, pick(b, pairs, 4, 1)?)
     } else {
-        (make::slice(r.b, part, &[0; 4], &[-1, -1, -1, half])?, make::slice(r.b, part, &[0, 0, 0, half], &[-1; 4])?)
+        (make::slice(b, part, &[0; 4], &[-1, -1, -1, half])?, make::slice(b, part, &[0, 0, 0, half], &[-1; 4])?)
     };
-    let product = |r: &mut Rule<'_, '_>, x, y| make::mul(r.b, x, y);
-    let (ca, sb, sa, cb) = (product(r, cos, a)?, product(r, sin, b)?, product(r, sin, a)?, product(r, cos, b)?);
-    let (real, imaginary) = (make::sub(r.b, ca, sb)?, make::add(r.b, sa, cb)?);
+    let (ca, sb) = (make::mul(b, cos, left)?, make::mul(b, sin, right)?);
+    let (sa, cb) = (make::mul(b, sin, left)?, make::mul(b, cos, right)?);
+    let (real, imaginary) = (make::sub(b, ca, sb)?, make::add(b, sa, cb)?);
     let mut y = if interleaved {
-        let pairs = stack(r.b, &[real, imaginary], 4)?;
-        sizes::reshape(r.b, pairs, &dims)?
+        let pairs = stack(b, &[real, imaginary], 4)?;
+        sizes::reshape(b, pairs, &dims)?
     } else {
-        make::concat(r.b, &[real, imaginary], -1)?
+        make::concat(b, &[real, imaginary], -1)?
     };
     if turned_size < size {
-        let rest = make::slice(r.b, x, &[0, 0, 0, turned_size], &[-1; 4])?;
-        y = make::concat(r.b, &[y, rest], -1)?;
+        let rest = make::slice(b, x, &[0, 0, 0, turned_size], &[-1; 4])?;
+        y = make::concat(b, &[y, rest], -1)?;
     }
-    one(if is_flat { make::reshape_like(r.b, y, given)? } else { make::transpose(r.b, y, &[0, 2, 1, 3])? })
+    Ok(y)
 }
 
 /// A state `S [keys, values]` per head, read by queries: `S ← e^g S + k ⊗ v'`, `y = scale · qᵀ S`, where the delta rules

@@ -199,16 +199,22 @@ fn attend(r: &mut Rule<'_, '_>, h: &Heads, mask: Option<usize>, bias: Option<usi
 /// bias of the scores. Outputs: result, present keys and values.
 fn attention(r: &mut Rule<'_, '_>) -> Spelled {
     let (x, w) = (r.input(0)?, r.input(1)?);
-    let heads = r.int_or("num_heads", 0);
-    if heads < 1 {
-        return Err(Misfit::new("num_heads is missing"));
-    }
     let mut all = make::matmul(r.b, x, w)?;
     if r.has_input(2) {
         let bias = r.input(2)?;
         all = make::add(r.b, all, bias)?;
     }
     let total = r.b.fact(w).shape.dim(1).ok_or_else(|| Misfit::new("the shape of the weights must be known"))? as i64;
+    joint_attention(r, all, total, [3, 4, 5])
+}
+
+/// Attention of queries, keys and values that lie side by side in `total` columns. `inputs`: the places of mask, past and
+/// bias of the scores.
+pub(super) fn joint_attention(r: &mut Rule<'_, '_>, all: Value, total: i64, inputs: [usize; 3]) -> Spelled {
+    let heads = r.int_or("num_heads", 0);
+    if heads < 1 {
+        return Err(Misfit::new("num_heads is missing"));
+    }
     let sizes = r.ints_attr("qkv_hidden_sizes").filter(|s| s.len() == 3).unwrap_or_else(|| vec![total / 3; 3]);
     let mut part = |i: usize| -> Result<Value, Misfit> {
         let begin: i64 = sizes[..i].iter().sum();
@@ -216,13 +222,13 @@ fn attention(r: &mut Rule<'_, '_>) -> Spelled {
         split_heads(r.b, v, heads)
     };
     let mut h = Heads { q: part(0)?, k: part(1)?, v: part(2)? };
-    if r.has_input(4) {
-        let past = r.input(4)?;
+    if r.has_input(inputs[1]) {
+        let past = r.input(inputs[1])?;
         let (k, v) = (super::arrays::pick(r.b, past, 0, 0)?, super::arrays::pick(r.b, past, 0, 1)?);
         h.k = make::concat(r.b, &[k, h.k], 2)?;
         h.v = make::concat(r.b, &[v, h.v], 2)?;
     }
-    let y = attend(r, &h, Some(3), Some(5))?;
+    let y = attend(r, &h, Some(inputs[0]), Some(inputs[2]))?;
     if r.node.outputs.len() < 2 {
         return one(y);
     }

@@ -6,6 +6,8 @@ mod attention;
 mod boxes;
 mod common;
 mod contrib;
+mod contrib_grouped;
+mod contrib_quantised;
 mod conv;
 mod images;
 mod index;
@@ -40,6 +42,8 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("quantised", quantised::RULES),
     ("random", random::RULES),
     ("contrib", contrib::RULES),
+    ("contrib grouped", contrib_grouped::RULES),
+    ("contrib quantised", contrib_quantised::RULES),
 ];
 
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =

@@ -108,7 +108,7 @@ fn dequantize(r: &mut Rule<'_, '_>) -> Spelled {
 }
 
 /// Outputs: bytes, scale, zero point, from the range of the values and 0.
-fn dynamic_quantize(r: &mut Rule<'_, '_>) -> Spelled {
+pub(super) fn dynamic_quantize(r: &mut Rule<'_, '_>) -> Spelled {
     let x = r.input(0)?;
     let axes = make::all_axes(r.b, x)?;
     let zero = make::scalar_like(r.b, x, 0.0);
@@ -146,7 +146,7 @@ fn centred(r: &mut Rule<'_, '_>, x: usize, zero: usize, axis: i64) -> Result<Val
     make::sub(r.b, wide, zero)
 }
 
-fn per_axis(b: &mut Builder, v: Value, x: Value, axis: i64) -> Result<Value, Misfit> {
+pub(super) fn per_axis(b: &mut Builder, v: Value, x: Value, axis: i64) -> Result<Value, Misfit> {
     let n = rank(b, x)?;
     match b.fact(v).rank() {
         Some(1) if b.fact(v).shape.dim(0) == Some(1) => make::reshape(b, v, &[]),

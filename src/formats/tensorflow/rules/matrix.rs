@@ -5,8 +5,8 @@
 use smallvec::smallvec;
 
 use crate::lower::{Outputs, Rule, Spelling};
-use crate::ops::linalg::decompose::{BandPart, Cholesky, Determinant, Inverse, TriangularSolve};
-use crate::ops::linalg::{MatMul, einsum::einsum};
+use crate::ops::linalg::decompose::BandPart;
+use crate::ops::linalg::einsum::einsum;
 use crate::ops::make;
 use crate::ops::sizes::{self, Size};
 use crate::program::{Misfit, Value};
@@ -32,11 +32,6 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "BatchMatrixSetDiag", rule: matrix_set_diag },
     Spelling { op: "Diag", rule: diag },
     Spelling { op: "DiagPart", rule: diag_part },
-    Spelling { op: "MatrixInverse", rule: inverse },
-    Spelling { op: "MatrixSolve", rule: solve },
-    Spelling { op: "MatrixTriangularSolve", rule: triangular_solve },
-    Spelling { op: "Cholesky", rule: cholesky },
-    Spelling { op: "MatrixDeterminant", rule: determinant },
     Spelling { op: "Cross", rule: cross },
 ];
 
@@ -225,41 +220,6 @@ fn diag_part(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let zero = make::scalar_like(r.b, x, 0.0);
     let shape: Vec<i64> = dims[..half].iter().map(|&d| d as i64).collect();
     Ok(smallvec![read(r, flat, &from, zero, &[], &shape)?])
-}
-
-fn swap_last(r: &mut Rule<'_, '_>, x: Value) -> Result<Value, Misfit> {
-    let rank = r.b.fact(x).rank().ok_or_else(|| Misfit::new("the number of axes must be known"))? as i64;
-    let perm: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-    make::transpose(r.b, x, &perm)
-}
-
-fn inverse(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    let y = r.b.op(Inverse, &[x])?;
-    Ok(smallvec![if r.bool_or("adjoint", false) { swap_last(r, y)? } else { y }])
-}
-
-fn solve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let (a, b) = (r.input(0)?, r.input(1)?);
-    let inverse = r.b.op(Inverse, &[a])?;
-    let op = MatMul { transpose_a: r.bool_or("adjoint", false), transpose_b: false };
-    Ok(smallvec![r.b.op(op, &[inverse, b])?])
-}
-
-fn triangular_solve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let op = TriangularSolve { lower: r.bool_or("lower", true), transpose: r.bool_or("adjoint", false) };
-    let inputs = [r.input(0)?, r.input(1)?];
-    Ok(smallvec![r.b.op(op, &inputs)?])
-}
-
-fn cholesky(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    Ok(smallvec![r.b.op(Cholesky, &[x])?])
-}
-
-fn determinant(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let x = r.input(0)?;
-    Ok(smallvec![r.b.op(Determinant, &[x])?])
 }
 
 /// `a₁b₂ − a₂b₁, …` along the last axis.

@@ -4,6 +4,7 @@ mod arrays;
 mod boxes;
 mod control;
 mod conv;
+mod decompose;
 mod diagonal;
 mod dims;
 mod gradients;
@@ -45,6 +46,7 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("boxes", boxes::RULES),
     ("linalg", linalg::RULES),
     ("matrix", matrix::RULES),
+    ("decompose", decompose::RULES),
     ("random", random::RULES),
     ("recurrent", recurrent::RULES),
     ("control", control::RULES),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Inverse, check_square, positive};
+use super::{Inverse, check_square, lower_with_half_diagonal, positive, swap_last};
 use crate::ops::half::through_f32;
 use crate::ops::linalg::{MatMul, dims};
 use crate::ops::make;
@@ -74,27 +74,21 @@ impl Op for Cholesky {
         _wanted: &[bool],
     ) -> Result<Vec<Option<Value>>, Misfit> {
         let Some(g) = out_grads[0] else { return Ok(vec![None]) };
-        let l = at.outputs[0];
-        let fact = b.fact(l);
-        let (dtype, rank) = (fact.dtype, fact.rank());
-        let rank = rank.ok_or_else(|| Misfit::new("the number of axes must be known"))? as i64;
-        let n = fact.shape.dim(rank as usize - 1).ok_or_else(|| Misfit::new("the size of the matrix must be known"))?;
-        let phi = (0..n * n).map(|k| match (k / n).cmp(&(k % n)) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        });
-        let phi = b.literal(Tensor::from_f64s(dtype, &[n, n], phi));
-        let middle = b.op(MatMul { transpose_a: true, transpose_b: false }, &[l, g])?;
-        let middle = make::mul(b, middle, phi)?;
-        let inverse = b.op(Inverse, &[l])?;
-        let left = b.op(MatMul { transpose_a: true, transpose_b: false }, &[inverse, middle])?;
-        let s = b.op(MatMul::default(), &[left, inverse])?;
-        let perm: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-        let mirrored = make::transpose(b, s, &perm)?;
-        let both = make::add(b, s, mirrored)?;
-        Ok(vec![Some(make::mul_scalar(b, both, 0.5)?)])
+        Ok(vec![Some(gradient(b, at.outputs[0], g)?)])
     }
+}
+
+/// The gradient of the matrix from its factor `l` and that factor's gradient.
+pub fn gradient(b: &mut Builder, l: Value, g: Value) -> Result<Value, Misfit> {
+    let phi = lower_with_half_diagonal(b, l)?;
+    let middle = b.op(MatMul { transpose_a: true, transpose_b: false }, &[l, g])?;
+    let middle = make::mul(b, middle, phi)?;
+    let inverse = b.op(Inverse, &[l])?;
+    let left = b.op(MatMul { transpose_a: true, transpose_b: false }, &[inverse, middle])?;
+    let s = b.op(MatMul::default(), &[left, inverse])?;
+    let mirrored = swap_last(b, s)?;
+    let both = make::add(b, s, mirrored)?;
+    make::mul_scalar(b, both, 0.5)
 }
 
 fn examples() -> Vec<Example> {

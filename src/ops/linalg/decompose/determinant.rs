@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Inverse, check_square, lu, positive};
+use super::{Inverse, check_square, lu, positive, swap_last};
 use crate::ops::half::through_f32;
 use crate::ops::linalg::dims;
 use crate::ops::make;
@@ -72,9 +72,7 @@ impl Op for Determinant {
     ) -> Result<Vec<Option<Value>>, Misfit> {
         let Some(g) = out_grads[0] else { return Ok(vec![None]) };
         let inverse = b.op(Inverse, &[at.inputs[0]])?;
-        let rank = b.fact(inverse).rank().ok_or_else(|| Misfit::new("the number of axes must be known"))? as i64;
-        let perm: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
-        let inverse = make::transpose(b, inverse, &perm)?;
+        let inverse = swap_last(b, inverse)?;
         let scale = make::mul(b, g, at.outputs[0])?;
         let scale = make::expand_dims(b, scale, -1)?;
         let scale = make::expand_dims(b, scale, -1)?;

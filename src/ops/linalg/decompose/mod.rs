@@ -4,21 +4,76 @@
 mod band;
 mod cholesky;
 mod determinant;
+mod eigen;
 mod inverse;
+mod qr;
+mod svd;
 mod triangular;
 
 pub use band::BandPart;
-pub use cholesky::Cholesky;
+pub use cholesky::{Cholesky, gradient as cholesky_gradient};
 pub use determinant::Determinant;
+pub use eigen::SymmetricEigen;
 pub use inverse::Inverse;
+pub use qr::Qr;
+pub use svd::Svd;
 pub use triangular::TriangularSolve;
 
+use crate::ops::index::Range;
+use crate::ops::make;
 use crate::ops::simd::Real;
-use crate::program::{Misfit, OpInfo};
-use crate::tensor::{Fact, Tensor};
+use crate::program::{Builder, Misfit, OpInfo, Value};
+use crate::tensor::{DType, Fact, Tensor};
 
 /// The catalogue entries of this folder.
-pub const ALL: [&OpInfo; 5] = [&inverse::INFO, &determinant::INFO, &cholesky::INFO, &triangular::INFO, &band::INFO];
+pub const ALL: &[&OpInfo] = &[
+    &inverse::INFO,
+    &determinant::INFO,
+    &cholesky::INFO,
+    &triangular::INFO,
+    &band::INFO,
+    &eigen::INFO,
+    &qr::INFO,
+    &svd::INFO,
+];
+
+/// Each matrix transposed.
+pub fn swap_last(b: &mut Builder, x: Value) -> Result<Value, Misfit> {
+    let rank = b.fact(x).rank().ok_or_else(|| Misfit::new("the number of axes must be known"))? as i64;
+    if rank < 2 {
+        return Err(Misfit(format!("expected matrices, found {rank} axes")));
+    }
+    let perm: Vec<i64> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+    make::transpose(b, x, &perm)
+}
+
+/// Row and column numbers `[n, 1]` and `[n]` of the square matrices of `x`.
+fn positions(b: &mut Builder, x: Value) -> Result<(Value, Value), Misfit> {
+    let shape = make::shape_of(b, x)?;
+    let last = make::scalar(b, DType::I64, -1.0);
+    let n = make::gather(b, shape, last, 0)?;
+    let (zero, one) = (make::scalar(b, DType::I64, 0.0), make::scalar(b, DType::I64, 1.0));
+    let columns = b.op(Range, &[zero, n, one])?;
+    Ok((make::expand_dims(b, columns, -1)?, columns))
+}
+
+/// The identity `[n, n]` for the square matrices of `x`.
+fn eye_like(b: &mut Builder, x: Value) -> Result<Value, Misfit> {
+    let dtype = b.fact(x).dtype;
+    let (rows, columns) = positions(b, x)?;
+    let is_diagonal = make::equal(b, rows, columns)?;
+    make::cast(b, is_diagonal, dtype)
+}
+
+/// `[n, n]`: 1 below the diagonal, a half on it, 0 above.
+fn lower_with_half_diagonal(b: &mut Builder, x: Value) -> Result<Value, Misfit> {
+    let dtype = b.fact(x).dtype;
+    let (rows, columns) = positions(b, x)?;
+    let (below, above) = (make::greater_equal(b, rows, columns)?, make::greater(b, rows, columns)?);
+    let (below, above) = (make::cast(b, below, dtype)?, make::cast(b, above, dtype)?);
+    let both = make::add(b, below, above)?;
+    make::mul_scalar(b, both, 0.5)
+}
 
 /// Checks that the last two axes are equal where they are known.
 fn check_square(x: &Fact) -> Result<(), Misfit> {
