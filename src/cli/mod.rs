@@ -2,7 +2,9 @@
 //!
 //! Results go to standard output, messages and progress to standard error; exit status 0 done, 1 failed, 2 wrong usage.
 
-#![allow(clippy::print_stdout)] // the one place that prints results
+// First, and by macro: its macros take the place of the standard ones in all commands.
+#[macro_use]
+mod output;
 
 pub mod bench;
 pub mod check;
@@ -119,7 +121,7 @@ pub fn run(command: Command) -> ExitCode {
         )),
     };
     match result {
-        Ok(code) => code,
+        Ok(code) => output::status(code),
         Err(e) => {
             report::error(&e);
             ExitCode::from(if e.is::<report::Usage>() { 2 } else { 1 })

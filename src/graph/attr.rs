@@ -27,6 +27,15 @@ pub enum Attr {
 }
 
 impl Attr {
+    /// Whether it names a library function or holds a subgraph, alone or in a list.
+    pub fn has_function(&self) -> bool {
+        match self {
+            Self::Function(_) | Self::Graph(_) => true,
+            Self::List(items) => items.iter().any(Self::has_function),
+            _ => false,
+        }
+    }
+
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(v) => Some(*v),

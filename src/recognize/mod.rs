@@ -6,6 +6,7 @@ pub mod dropout;
 pub mod layers;
 mod masks;
 mod normalisation;
+mod reading;
 pub mod roles;
 mod uses;
 

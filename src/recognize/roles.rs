@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::graph::{Constant, ConstantOrigin, Graph, NodeId, NodeKey};
+use crate::graph::{Constant, ConstantOrigin, Graph, NodeKey};
 use crate::ops::elementwise::{Binary, BinaryFn};
 use crate::ops::index::{Gather, GatherNd, OneHot};
 use crate::program::{Instr, Program, Value};
@@ -17,6 +17,7 @@ use crate::tensor::Payload;
 use super::DropoutSite;
 use super::masks::{is_from_integers, is_two_level, is_uniform};
 use super::normalisation::{self, Slot};
+use super::reading::{Evidence, Reading};
 use super::uses::{Index, Use, behind};
 
 /// See the variants' names; `other` is what none fits.
@@ -112,17 +113,19 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
     }
     let readers = graph.readers();
     let of_sites: std::collections::HashSet<&NodeKey> = sites.iter().flat_map(|s| &s.nodes).collect();
-    graph
+    let mut evidence = Evidence::default();
+    let mut roles: Vec<ConstantRole> = graph
         .constants()
         .map(|(id, constant)| {
             let node = &graph.node(id).key;
             let places = values.get(node).map_or(&[][..], Vec::as_slice);
             let uses: Vec<Use> = places.iter().flat_map(|&(p, v)| index.uses(p, v)).collect();
+            let reading = Reading::of(graph, &readers, id);
             let subject = Subject {
                 index: &index,
                 payload: &constant.payload,
                 uses: &uses,
-                was_variable: was_variable(graph, &readers, id),
+                was_variable: reading == Reading::Variable,
                 is_of_dropout: of_sites.contains(node),
             };
             let verdict = subject.judge();
@@ -130,18 +133,12 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
                 Some(left) => (Role::Other, false, format!("left over from training ({})", left.name())),
                 None => with_evidence(verdict, constant),
             };
+            evidence.add(reading, suggest);
             ConstantRole { node: node.clone(), role, suggest, reason }
         })
-        .collect()
-}
-
-/// A variable of a checkpoint, or what freezing makes of one: a constant behind the Identity that used to read it.
-fn was_variable(graph: &Graph, readers: &[Vec<NodeId>], id: NodeId) -> bool {
-    if graph.constant(id).is_some_and(|c| matches!(c.origin, ConstantOrigin::Variable { .. })) {
-        return true;
-    }
-    let reads: Vec<&NodeId> = graph.node(id).outputs.iter().flat_map(|v| &readers[v.idx()]).collect();
-    !reads.is_empty() && reads.iter().all(|r| matches!(graph.node(**r).op.as_str(), "Identity" | "ReadVariableOp"))
+        .collect();
+    evidence.withdraw(&mut roles);
+    roles
 }
 
 type Judgement = (Role, bool, String);

@@ -3,6 +3,7 @@
 mod architecture;
 mod checkpoints;
 mod continued;
+mod cli;
 mod cures;
 mod data;
 mod datasets;

@@ -1,0 +1,83 @@
+//! What the way in which constants are read tells about where they come from: freezing turns a variable into a constant
+//! behind the Identity that used to read it, while numbers that the program's text held are read directly.
+
+use crate::graph::{Attr, ConstantOrigin, Graph, NodeId};
+
+use super::roles::ConstantRole;
+
+/// How a constant is read, as far as that tells whether it was a variable before the graph was frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A variable of a checkpoint, or a constant that only Identities read.
+    Variable,
+    /// Handed to a function, loop or conditional: what reads it there is not looked at.
+    Passed,
+    /// A table that a lookup reads: freezing leaves no Identity before those of resource variables.
+    LookedUp,
+    /// Something computes with it.
+    Direct,
+}
+
+impl Reading {
+    /// Of a constant of the main graph. `readers`: of every value.
+    pub(super) fn of(graph: &Graph, readers: &[Vec<NodeId>], id: NodeId) -> Self {
+        if graph.constant(id).is_some_and(|c| matches!(c.origin, ConstantOrigin::Variable { .. })) {
+            return Self::Variable;
+        }
+        let mut reads =
+            graph.node(id).outputs.iter().flat_map(|v| &readers[v.idx()]).map(|r| graph.node(*r)).peekable();
+        if reads.peek().is_none() {
+            return Self::Direct;
+        }
+        let mut found = Self::Variable;
+        for node in reads {
+            match node.op.as_str() {
+                "Identity" | "ReadVariableOp" => {}
+                "Enter" | "RefEnter" | "Switch" | "RefSwitch" => return Self::Passed,
+                "Gather" | "GatherV2" | "GatherNd" => return Self::LookedUp,
+                op if graph.functions.contains_key(op) || node.attrs.values().any(Attr::has_function) => {
+                    return Self::Passed;
+                }
+                _ => found = Self::Direct,
+            }
+        }
+        found
+    }
+}
+
+/// Whether a graph still shows which of its constants were variables, and which of the suggested ones were not.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    seen: usize,
+    variables: usize,
+    /// Indices of the suggested constants that are read directly.
+    others: Vec<usize>,
+}
+
+impl Evidence {
+    /// One constant after the other, in order.
+    pub(super) fn add(&mut self, reading: Reading, is_suggested: bool) {
+        match reading {
+            Reading::Variable if is_suggested => self.variables += 1,
+            Reading::Direct if is_suggested => self.others.push(self.seen),
+            _ => {}
+        }
+        self.seen += 1;
+    }
+
+    /// Where most of what would be suggested is known to have been variables, the rest was none. Where tools have
+    /// stripped the Identities, nothing is known, and places and elements decide alone.
+    pub(super) fn withdraw(&self, roles: &mut [ConstantRole]) {
+        if self.variables < self.others.len().max(1) {
+            return;
+        }
+        for &i in &self.others {
+            let role = &mut roles[i];
+            role.suggest = false;
+            role.reason = format!(
+                "no variable before the graph was frozen, unlike {} other constants ({})",
+                self.variables, role.reason
+            );
+        }
+    }
+}
