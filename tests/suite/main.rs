@@ -2,8 +2,8 @@
 
 mod architecture;
 mod checkpoints;
-mod continued;
 mod cli;
+mod continued;
 mod cures;
 mod data;
 mod datasets;
