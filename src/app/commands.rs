@@ -39,6 +39,8 @@ impl App {
             Command::Describe(name) => self.describe(name),
             Command::Summarise(names) => self.summarise(names),
             Command::Export(request) => self.export(request),
+            Command::DescribeNode(name) => self.describe_node(name),
+            Command::MeasureChanges(name) => self.measure_changes(name),
             Command::EstimateRun => self.estimate_run(),
             Command::PickData => self.pick(Picked::Data, None),
             Command::UseData(path) => self.use_data(path),

@@ -20,7 +20,7 @@ use super::jobs::Outcome;
 const N_PREVIEW: usize = 200;
 const N_MEASURED: usize = 1000;
 /// Values of the arrays of one example that are listed.
-const N_VALUES: usize = 8;
+const N_VALUES: usize = 256;
 
 /// What was found in a file, and the columns that were guessed where none were chosen.
 #[derive(Debug, Default)]

@@ -55,6 +55,8 @@ pub enum Outcome {
     Data(Box<Result<super::data::Found, String>>),
     Exported(Result<String, String>),
     Estimated(crate::ui::ctx::Estimated),
+    /// How far runs moved a constant.
+    Changed(String, Vec<crate::ui::ctx::Changed>),
     Sliced(crate::ui::ctx::SliceAt, Result<Arc<crate::ui::ctx::Sliced>, String>),
     Proved(Box<crate::ui::ctx::Proved>),
     Matched(Box<Result<super::recipes::Matched, String>>),

@@ -33,6 +33,11 @@ impl App {
                 }
                 Outcome::Data(result) => self.take_data(*result),
                 Outcome::Exported(result) => self.take_exported(result),
+                Outcome::Changed(name, changes) => {
+                    if let Some(open) = &mut self.open {
+                        open.changes.insert(name, changes);
+                    }
+                }
                 Outcome::Estimated(estimated) => self.take_estimated(estimated),
                 Outcome::Started(result) => self.take_started(*result),
                 Outcome::Predicted(result) => self.take_predicted(*result),

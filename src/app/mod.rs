@@ -3,12 +3,14 @@
 
 pub mod commands;
 pub mod data;
+mod details;
 mod estimates;
 mod follow;
 pub mod jobs;
 pub mod layout;
 mod logic;
 pub mod native;
+mod pace;
 mod pictures;
 pub mod preferences;
 pub mod recipes;
@@ -71,6 +73,8 @@ pub struct App {
     pub(crate) is_closing: bool,
     pub(crate) may_close: bool,
     started: std::time::Instant,
+    /// How often a run asks for frames.
+    pace: pace::Pace,
 }
 
 impl std::fmt::Debug for App {
@@ -105,6 +109,7 @@ impl App {
             is_closing: false,
             may_close: false,
             started: std::time::Instant::now(),
+            pace: pace::Pace::default(),
         };
         if let Some(theme) = options.theme {
             app.preferences.theme = theme;

@@ -15,6 +15,7 @@ use super::{App, welcome};
 impl App {
     /// Draws one frame.
     pub fn ui(&mut self, ui: &mut Ui) {
+        let began = std::time::Instant::now();
         self.shortcuts(ui.ctx());
         self.dropped_files(ui.ctx());
         let jobs = self.jobs.views();
@@ -26,6 +27,7 @@ impl App {
         self.state = state;
         self.layout = tree;
         self.toasts.show(ui.ctx());
+        self.pace.frame(began.elapsed());
     }
 
     /// Shortcuts of the frame, the ones with more modifiers first; plain keys only where nobody is typing.

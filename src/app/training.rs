@@ -31,10 +31,6 @@ pub struct Training {
     has_samples: bool,
 }
 
-/// How long curves may lag behind the run. A frame per step would take from the trainer what nobody sees; what the
-/// user does is answered at once all the same.
-const LIVE: std::time::Duration = std::time::Duration::from_millis(100);
-
 /// Which run to start.
 enum Which {
     New {
@@ -71,10 +67,12 @@ impl App {
     fn prepare(&mut self, which: Which) {
         let Some(held) = &self.session else { return };
         let model = held.model.clone();
-        let ctx = self.jobs.context();
+        let (ctx, lag) = (self.jobs.context(), self.pace.lag());
+        let waker = Arc::new(move || ctx.request_repaint_after(lag()));
         let threads = Some(self.preferences.threads).filter(|n| *n > 0);
         self.run = Some(RunView { name: "run".to_owned(), ..RunView::default() });
-        self.jobs.start("Preparing the run", move |_, _| Outcome::Started(Box::new(start(model, which, threads, ctx))));
+        self.jobs
+            .start("Preparing the run", move |_, _| Outcome::Started(Box::new(start(model, which, threads, waker))));
     }
 
     pub(super) fn take_started(&mut self, result: Result<Training, String>) {
@@ -186,7 +184,10 @@ impl App {
     }
 }
 
-fn start(model: Arc<Model>, which: Which, threads: Option<usize>, ctx: egui::Context) -> Result<Training, String> {
+/// Wakes the window when there is something to read.
+type Waker = Arc<dyn Fn() + Send + Sync>;
+
+fn start(model: Arc<Model>, which: Which, threads: Option<usize>, waker: Waker) -> Result<Training, String> {
     let (session, folder, before, resume) = match which {
         Which::New { recipe, opened } => {
             let session = Session::new(model, (*recipe).clone());
@@ -201,7 +202,6 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, ctx: egui::Con
             (Session::new(model, recipe), folder, Some(follow::entry(row)), true)
         }
     };
-    let waker = Arc::new(move || ctx.request_repaint_after(LIVE));
     let start = training::Start {
         folder: Some(folder.clone()),
         resume,

@@ -81,6 +81,11 @@ fn load(payload: &Payload) -> Result<Tensor, String> {
     payload.load().map_err(|e| format!("It could not be read: {e}"))
 }
 
+/// The values of a constant.
+pub(super) fn constant(graph: &Graph, name: &str) -> Result<Tensor, String> {
+    load(&payload(graph, name)?)
+}
+
 fn describe_constant(graph: &Graph, name: &str) -> Result<Described, String> {
     let tensor = load(&payload(graph, name)?)?;
     describe(&tensor).ok_or_else(|| format!("Values of type {} are not shown.", tensor.dtype()))

@@ -147,6 +147,7 @@ impl App {
                 open.set_rows(derived.rows);
                 open.gradients = Some(Arc::new(derived.gradients));
                 open.group_sizes = derived.group_sizes;
+                open.details.clear();
                 if has_other_values {
                     // Edits may have put other values into constants.
                     open.described.clear();
@@ -439,6 +440,15 @@ fn export(session: &Session, run_folder: Option<&Path>, request: &ExportRequest)
     let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
     let (path, n, removed) = (request.to.display(), written.constants, written.nodes_removed);
     let mut text = format!("Exported {path}: {n} tuned constants, {removed} nodes removed");
+    if written.nodes_added > 0 {
+        text.push_str(&format!(", {} added", written.nodes_added));
+    }
+    if written.inputs_rewired > 0 {
+        text.push_str(&format!(
+            ", {} read something else",
+            crate::ui::text::plural(written.inputs_rewired, "input", "inputs")
+        ));
+    }
     if let Some(d) = written.largest_difference {
         text.push_str(&format!("; read back, largest difference of outputs {}", crate::ui::text::number(d, 3)));
     }

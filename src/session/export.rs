@@ -36,6 +36,9 @@ pub struct Export<'a> {
 pub struct Written {
     pub constants: usize,
     pub nodes_removed: usize,
+    pub nodes_added: usize,
+    /// Inputs of nodes that read something else than in the file.
+    pub inputs_rewired: usize,
     /// Largest difference of any output on the compared inputs; `None` where nothing was compared.
     pub largest_difference: Option<f64>,
 }
@@ -54,8 +57,13 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     let patch = patch(export, reporter)?;
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
-    let mut written =
-        Written { constants: export.constants.len(), nodes_removed: patch.removed.len(), largest_difference: None };
+    let mut written = Written {
+        constants: export.constants.len(),
+        nodes_removed: patch.removed.len(),
+        nodes_added: patch.added.len(),
+        inputs_rewired: patch.rewires.len() + patch.redirects.len(),
+        largest_difference: None,
+    };
     // Written in its own format and without changes, it is the same file.
     let is_other_kind = formats::is_other_kind(&model.imported, path);
     // A checkpoint without its folder is no model; its writer has compared the values.

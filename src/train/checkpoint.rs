@@ -84,6 +84,11 @@ impl Progress {
     }
 }
 
+/// Name of a parameter inside a checkpoint.
+pub fn parameter_key(name: &str) -> String {
+    format!("parameter|{name}")
+}
+
 /// Path of the checkpoint before `step`.
 pub fn path_of(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{step:08}{SUFFIX}"))

@@ -36,6 +36,10 @@ pub enum Command {
     Describe(String),
     /// Reads least, greatest and mean of constants that are in sight.
     Summarise(Vec<String>),
+    /// Reads the attributes of a node.
+    DescribeNode(String),
+    /// How far the session's runs moved a constant.
+    MeasureChanges(String),
     Export(crate::ui::ctx::ExportRequest),
     /// Runs a few steps to say what the run would take.
     EstimateRun,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::Severity;
 use crate::formats::EntryPoint;
+use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, GraphDiff, History, Overview, Recipe, UnbakeChoice};
 
 use super::canvas::shown::Shown;
@@ -114,6 +115,10 @@ pub struct Open {
     pub runs: Arc<Vec<RunEntry>>,
     /// Ways into the file, where it has several meta graphs or signatures.
     pub entries: Arc<Vec<EntryPoint>>,
+    /// Attributes and documentation of nodes that were looked at.
+    pub details: HashMap<String, NodeDetails>,
+    /// How far each run moved constants that were looked at.
+    pub changes: HashMap<String, Vec<Changed>>,
     /// What a run would take, where that was asked, and for which decisions.
     pub estimate: Option<Estimated>,
     /// Constants and parameters of each group of the recipe as it was worked in, or what is wrong with it.
@@ -151,6 +156,8 @@ impl Open {
             proof: None,
             runs: Arc::default(),
             entries: Arc::default(),
+            details: HashMap::new(),
+            changes: HashMap::new(),
             estimate: None,
             group_sizes: Vec::new(),
             slice: None,
@@ -225,7 +232,7 @@ impl Open {
             code: "data".to_owned(),
             message: format!("The data do not fit: {why}"),
             place: None,
-            cures: Vec::new(),
+            cures: self.data_cures(),
         }));
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
@@ -245,6 +252,24 @@ impl Open {
         let length = same(shapes().filter(|(p, s)| is_sequence(p, s)).map(|(_, s)| s[1]).collect());
         // One column of labels is no length.
         (batch, length.filter(|n| *n > 1))
+    }
+
+    /// What often helps where data do not fit: guessing anew what was chosen by hand, or a head for the classes at hand.
+    fn data_cures(&self) -> Vec<Cure> {
+        let Some(data) = &self.recipe().data else { return Vec::new() };
+        let plain = DataChoice {
+            train: data.train.clone(),
+            validation: data.validation.clone(),
+            tokenizer: data.tokenizer.clone(),
+            ..DataChoice::default()
+        };
+        let cure = |label: &str, data| Cure { label: label.to_owned(), change: Change::SetData(data) };
+        let mut out = Vec::new();
+        if plain != *data {
+            out.push(cure("Guess columns and mapping anew", Some(plain)));
+        }
+        out.push(cure("Choose other data", None));
+        out
     }
 
     /// Says which sizes the file fixes, with the adjustments that free them.
@@ -518,6 +543,22 @@ pub struct Proved {
     pub what: crate::session::prove::What,
     pub edits: Vec<crate::session::EditEntry>,
     pub result: Result<Arc<crate::session::prove::Proof>, String>,
+}
+
+/// What a file says about a node besides its wires, and what it is computed as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeDetails {
+    /// Name, kind, value.
+    pub attributes: Vec<(String, String, String)>,
+    /// Our ops with what each does.
+    pub computed_as: Vec<(String, String)>,
+}
+
+/// How far a run moved a constant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    pub run: String,
+    pub moved: Result<super::describe::Moved, String>,
 }
 
 /// What a run would take.

@@ -188,6 +188,37 @@ fn histogram(values: &[f64], min: f64, max: f64) -> Vec<usize> {
     bins
 }
 
+/// How far values moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moved {
+    /// Euclidean norm of the change.
+    pub norm: f64,
+    /// The same over the norm before; `None` for what was zero.
+    pub relative: Option<f64>,
+    /// Largest change of a single element.
+    pub largest: f64,
+}
+
+/// Compares all elements of two tensors; `None` where their shapes differ, or for strings and handles.
+pub fn moved(before: &Tensor, after: &Tensor) -> Option<Moved> {
+    if before.shape() != after.shape() {
+        return None;
+    }
+    let (before, after) = (&*unpacked(before)?, &*unpacked(after)?);
+    let parts = each_piece(before.len().div_ceil(PIECE), |i| {
+        let (a, b) = (numbers(before, piece(before, i))?, numbers(after, piece(after, i))?);
+        let mut out = (0.0, 0.0, 0.0f64);
+        for (a, b) in a.iter().zip(&b) {
+            let d = b - a;
+            out = (out.0 + d * d, out.1 + a * a, out.2.max(d.abs()));
+        }
+        Some(out)
+    })?;
+    let all = parts.into_iter().fold((0.0, 0.0, 0.0f64), |a, b| (a.0 + b.0, a.1 + b.1, a.2.max(b.2)));
+    let norm = all.0.sqrt();
+    Some(Moved { norm, relative: (all.1 > 0.0).then(|| norm / all.1.sqrt()), largest: all.2 })
+}
+
 /// One matrix of a tensor (the last two dimensions at the given indices of the others): a picture of all of it, and a
 /// window of its values. Indices beyond the shape are moved inside; `None` for strings, handles and empty tensors.
 pub fn slice(tensor: &Tensor, at: &SliceAt) -> Option<Sliced> {
@@ -321,6 +352,19 @@ mod tests {
         };
         let expected: Vec<f32> = (0..128).map(block).collect();
         assert!(s.picture.chunks(128).all(|line| line == expected));
+    }
+
+    #[test]
+    fn a_change_is_measured_over_every_element() {
+        let n = PIECE + 3;
+        let mut values = vec![3.0f32; n];
+        let before = Tensor::from_slice(&[n], &values);
+        values[0] = 0.0;
+        values[n - 1] = 7.0;
+        let m = moved(&before, &Tensor::from_slice(&[n], &values)).unwrap();
+        assert_eq!((m.norm, m.largest), (5.0, 4.0));
+        assert!((m.relative.unwrap() - 5.0 / (9.0 * n as f64).sqrt()).abs() < 1e-12);
+        assert!(moved(&before, &Tensor::from_slice(&[1], &[1.0f32])).is_none());
     }
 
     #[test]

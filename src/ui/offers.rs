@@ -46,7 +46,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target
     match target {
         _ if is_many => constants_ui(ui, ctx, open, selection),
         Target::Node(n) if open.index.constant(n).is_some() => constants_ui(ui, ctx, open, selection),
-        Target::Node(n) => node_ui(ui, ctx, open, n),
+        Target::Node(n) | Target::Value(n) => node_ui(ui, ctx, open, n),
         Target::Scope(s) => scope_ui(ui, ctx, open, s),
         Target::Site(s) => site_ui(ui, ctx, open, s),
     }

@@ -9,6 +9,8 @@ pub enum Target {
     Node(String),
     /// A dropout site by its output's name.
     Site(String),
+    /// One value, from its producer to everything that reads it: an edge of the graph.
+    Value(String),
     /// All nodes below a name prefix.
     Scope(String),
 }
@@ -16,7 +18,7 @@ pub enum Target {
 impl Target {
     pub fn name(&self) -> &str {
         match self {
-            Self::Node(n) | Self::Site(n) | Self::Scope(n) => n,
+            Self::Node(n) | Self::Site(n) | Self::Value(n) | Self::Scope(n) => n,
         }
     }
 }

@@ -66,7 +66,7 @@ impl PartialEq for LookKey {
 /// The node that a target stands for: a site is its output.
 pub fn node_of(shown: &Shown, target: &Target) -> Option<usize> {
     match target {
-        Target::Node(n) | Target::Site(n) => shown.index.node_of_value(n),
+        Target::Node(n) | Target::Site(n) | Target::Value(n) => shown.index.node_of_value(n),
         Target::Scope(_) => None,
     }
 }
@@ -74,7 +74,7 @@ pub fn node_of(shown: &Shown, target: &Target) -> Option<usize> {
 /// The placed thing that shows a target.
 pub fn placed_of(shown: &Shown, layout: &Layout, target: &Target) -> Option<usize> {
     let item = match target {
-        Target::Node(_) => None,
+        Target::Node(_) | Target::Value(_) => None,
         Target::Site(s) => shown.overview.dropout.iter().position(|d| d.output == *s).map(Item::Site),
         Target::Scope(s) => shown.index.scopes.named(s).map(Item::Scope),
     };

@@ -34,6 +34,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         });
     }
     columns_ui(ui, ctx, open, d);
+    sources_ui(ui, ctx, open, d, state);
     let side = (ui.available_width() * 0.4).clamp(190.0, 300.0);
     ui.horizontal_top(|ui| {
         let left = (ui.available_width() - side - theme::GROUPS).max(160.0);
@@ -41,7 +42,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         ui.allocate_ui(vec2(left, height), |ui| ui.vertical(|ui| preview_ui(ui, ctx, d)));
         ui.separator();
         ui.vertical(|ui| {
-            egui::ScrollArea::vertical().id_salt("data-side").auto_shrink(false).show(ui, |ui| summary_ui(ui, ctx, d));
+            egui::ScrollArea::vertical()
+                .id_salt("data-side")
+                .auto_shrink(false)
+                .show(ui, |ui| summary_ui(ui, ctx, open, d));
         });
     });
 }
@@ -89,6 +93,88 @@ fn columns_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
         if let Some(label) = column_choice(ui, "Label column", d.label.as_deref(), &d.columns) {
             set(ctx, DataChoice { label, ..choice.clone() });
         }
+    });
+}
+
+/// Settings of how rows are split and cut.
+const SPLIT: [&str; 5] = ["data.split", "data.split_column", "data.split_value", "training.seed", "data.max_length"];
+
+/// Other files, and how one file is split: folded away, because guesses fit most data.
+fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut UiState) {
+    let Some(choice) = &open.recipe().data else { return };
+    egui::CollapsingHeader::new("Validation, split and tokenizer").id_salt("data-sources").show(ui, |ui| {
+        let validation = choice.validation.as_deref();
+        let hint = "none: a part of the training rows is kept out";
+        if let Some(validation) = path_ui(ui, state, "Validation file", validation, hint) {
+            set(ctx, DataChoice { validation, ..choice.clone() });
+        }
+        let tokenizer = choice.tokenizer.as_deref().or(d.tokenizer.as_deref());
+        if let Some(tokenizer) = path_ui(ui, state, "Tokenizer", tokenizer, "vocab.txt or tokenizer.json") {
+            set(ctx, DataChoice { tokenizer, ..choice.clone() });
+        }
+        if let Some(labels) = path_ui(ui, state, "List of classes", choice.labels.as_deref(), "none: as in the data") {
+            set(ctx, DataChoice { labels, ..choice.clone() });
+        }
+        let settings = open.form.iter().flat_map(|g| &g.settings);
+        for s in settings.filter(|s| SPLIT.contains(&s.key.as_str())) {
+            super::training::setting_ui(ui, ctx, open, s, state);
+        }
+    });
+}
+
+/// A path that may be left empty; the new one where it changed.
+fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint: &str) -> Option<Option<String>> {
+    let key = format!("data-path-{name}");
+    let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| now.unwrap_or_default().to_owned());
+    let mut is_done = false;
+    ui.horizontal(|ui| {
+        let left = egui::Layout::left_to_right(egui::Align::Center);
+        ui.allocate_ui_with_layout(vec2(112.0, 20.0), left, |ui| {
+            ui.set_min_width(112.0);
+            ui.label(name);
+        });
+        let width = (ui.available_width() - 8.0).clamp(80.0, 420.0);
+        let edit = egui::TextEdit::singleline(&mut draft).font(theme::mono(12.0)).hint_text(hint).desired_width(width);
+        let r = ui.add(edit).accessible_name(name);
+        if r.changed() {
+            state.drafts.insert(key.clone(), draft.clone());
+        }
+        is_done = r.lost_focus();
+    });
+    if !is_done {
+        return None;
+    }
+    state.drafts.remove(&key);
+    let new = Some(draft.trim().to_owned()).filter(|p| !p.is_empty());
+    (new.as_deref() != now).then_some(new)
+}
+
+/// What a placeholder may be fed with.
+const FEATURES: [&str; 5] = ["input_ids", "input_mask", "segment_ids", "image", "label"];
+
+/// A placeholder with what fills it, which can be corrected.
+fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, placeholder: &str, feature: &str) {
+    ui.horizontal(|ui| {
+        let shown = text::elide_middle(placeholder, 20);
+        ui.label(RichText::new(shown).color(ctx.tokens.text_secondary)).on_hover_text(placeholder);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(104.0).selected_text(feature);
+            let r = combo.show_ui(ui, |ui| {
+                let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
+                for f in FEATURES.into_iter().chain(columns) {
+                    if ui.selectable_label(f == feature, f).clicked()
+                        && f != feature
+                        && let Some(choice) = &open.recipe().data
+                    {
+                        let mut new = choice.clone();
+                        let key = placeholder.strip_suffix(":0").unwrap_or(placeholder);
+                        new.map.insert(key.to_owned(), f.to_owned());
+                        set(ctx, new);
+                    }
+                }
+            });
+            r.response.accessible_name(format!("What feeds {placeholder}"));
+        });
     });
 }
 
@@ -167,7 +253,7 @@ fn column_widths(rows: &[Vec<String>], n: usize, room: f32) -> Vec<f32> {
     needs.iter().map(|w| (room * w / total.max(1.0) - 12.0).clamp(60.0, 480.0)).collect()
 }
 
-fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
     widgets::section(ui, "EXAMPLES", |ui| {
         widgets::fact(ui, "Training", &text::exact(d.n_train));
         widgets::fact(ui, "Validation", &text::exact(d.n_validation));
@@ -175,7 +261,7 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
     if !d.mapping.is_empty() {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
             for (placeholder, feature, example) in &d.mapping {
-                widgets::fact(ui, &text::elide_middle(placeholder, 22), feature);
+                feed_ui(ui, ctx, open, d, placeholder, feature);
                 if !example.is_empty() {
                     widgets::name_label_colored(ui, example, ctx.tokens.text_secondary).on_hover_text(example);
                 }
@@ -211,6 +297,14 @@ fn lengths_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
         let min = egui::pos2(rect.left() + i as f32 * w, rect.bottom() - n as f32 / top * rect.height());
         let bar = egui::Rect::from_min_max(min, egui::pos2(min.x + w - 1.0, rect.bottom()));
         ui.painter().rect_filled(bar, 0.0, color);
+    }
+    if let Some(p) = response.hover_pos() {
+        let i = (((p.x - rect.left()) / w) as usize).min(d.lengths.len() - 1);
+        let (from, to) = (i * d.length_bin, (i + 1) * d.length_bin - 1);
+        response.on_hover_text_at_pointer(format!(
+            "{from} to {to} tokens: {}",
+            text::plural(d.lengths[i], "text", "texts")
+        ));
     }
     let mut words = format!("longest kept: {} tokens", d.max_length);
     if d.n_cut > 0 {

@@ -28,6 +28,14 @@ fn what_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     let removed = open.recipe().edits.iter().filter(|e| e.enabled).count();
     widgets::fact(ui, "Edits", &text::plural(removed, "adjustment", "adjustments"));
     widgets::fact(ui, "Dropout sites", &text::exact(open.overview.dropout.len()));
+    let adapters = |e: &&crate::session::EditEntry| e.enabled && matches!(e.step, crate::session::EditStep::Lora(_));
+    if open.recipe().edits.iter().any(|e| adapters(&e)) {
+        widgets::fact(ui, "Low-rank adapters", "merged into their weights");
+    }
+    let head = |e: &crate::session::EditEntry| e.enabled && matches!(e.step, crate::session::EditStep::GraftHead(_));
+    if open.recipe().edits.iter().any(head) {
+        widgets::fact(ui, "Grafted head", "included");
+    }
 }
 
 fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
@@ -46,6 +54,9 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             ctx.send(Command::PickExport);
         }
     });
+    if let Some(new) = format_ui(ui, open, &path) {
+        state.drafts.insert(path_key.to_owned(), new);
+    }
     widgets::caption(
         ui,
         "The model's own format under its own kind of name; .pb freezes any TensorFlow source; .safetensors and .npz hold the weights alone.",
@@ -74,6 +85,36 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         ui.add_space(theme::RELATED);
         ui.add(egui::Label::new(RichText::new(result)).wrap());
     }
+}
+
+/// Kinds of file that can be written, with what tells them apart; the first is the model's own.
+fn kinds(open: &Open) -> Vec<(&'static str, String)> {
+    let own = open.path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+    let mut out = vec![("As the file", own.clone())];
+    if open.overview.format.starts_with("tensorflow") && own != "pb" {
+        out.push(("Frozen graph", "pb".to_owned()));
+    }
+    out.extend([("Weights, safetensors", "safetensors".to_owned()), ("Weights, NumPy", "npz".to_owned())]);
+    out
+}
+
+/// Which kind of file is written; the path with its extension where another was chosen.
+fn format_ui(ui: &mut Ui, open: &Open, path: &str) -> Option<String> {
+    let mut new = None;
+    let now = std::path::Path::new(path).extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+    ui.horizontal_wrapped(|ui| {
+        ui.label("Kind");
+        for (name, extension) in kinds(open) {
+            let is_on = now == extension;
+            let r = ui.selectable_label(is_on, name);
+            r.widget_info(|| egui::WidgetInfo::selected(egui::Role::RadioButton, true, is_on, name));
+            if r.clicked() && !is_on {
+                let changed = PathBuf::from(path).with_extension(&extension);
+                new = Some(changed.to_string_lossy().into_owned());
+            }
+        }
+    });
+    new
 }
 
 /// Beside the model, with `-tuned` before its extension.

@@ -225,6 +225,14 @@ fn runs_are_compared_resumed_and_extended() {
     });
     let run = window.app().run.as_ref().expect("a run");
     assert_eq!((run.name.as_str(), run.loss.values.len()), ("run-2", before + 1), "its curve goes on");
+    // How far each run moved a weight stands beside its values.
+    let weight = "bert/embeddings/word_embeddings".to_owned();
+    window.app().state.selection.set(regraft::ui::Target::Node(weight.clone()));
+    wait_for(&mut window, "the changes", |app| {
+        app.open.as_ref().is_some_and(|o| o.changes.get(&weight).is_some_and(|c| c.len() == 2))
+    });
+    let changes = window.app().open.as_ref().expect("open").changes[&weight].clone();
+    assert!(changes.iter().all(|c| c.moved.as_ref().is_ok_and(|m| m.norm > 0.0)), "{changes:?}");
     window.click("Rename run-1");
     window.harness.get_by_label("Name").focus();
     press(&mut window, Modifiers::COMMAND, Key::A);
@@ -335,6 +343,50 @@ fn a_part_of_a_constant_is_shown_and_saved() {
     window.click("Save as .npy or .csv…");
     press(&mut window, Modifiers::NONE, Key::Enter);
     wait_for(&mut window, "the file", |_| folder.path().join("bert-embeddings-word_embeddings.npy").exists());
+}
+
+#[test]
+fn a_run_is_estimated_and_groups_get_their_own_rate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut window = demo_window(folder.path());
+    regraft::app::layout::show(window.app().dock(), "training");
+    window.settle();
+    window.click("Estimate memory and time");
+    wait_for(&mut window, "the estimate", |app| app.open.as_ref().is_some_and(|o| o.estimate.is_some()));
+    let estimate = window.app().open.as_ref().and_then(|o| o.estimate.clone()).expect("just waited for");
+    let estimate = estimate.result.expect("the demo can be trained");
+    assert!(estimate.steps > 0 && estimate.memory_bytes > 0 && estimate.total_secs > 0.0);
+    assert!(window.has("Time in all") && !window.has("Estimate memory and time"));
+    assert!(!folder.path().join("demo.runs").exists(), "nothing is written");
+    window.click("Advanced settings");
+    window.harness.get_by_label("Heads learn faster").scroll_to_me();
+    window.settle();
+    window.click("Heads learn faster");
+    wait_for(&mut window, "the group", settled);
+    let open = window.app().open.as_ref().expect("open");
+    assert_eq!(open.recipe().groups[0].lr_factor, Some(10.0));
+    assert!(open.group_sizes[0].as_ref().is_ok_and(|(constants, parameters)| *constants > 0 && *parameters > 0));
+    assert!(window.has("Estimate memory and time"), "it was for other decisions");
+    window.harness.get_by_label("Remove group 1").scroll_to_me();
+    window.settle();
+    window.click("Remove group 1");
+    wait_for(&mut window, "the group's end", settled);
+    assert!(window.app().open.as_ref().expect("open").recipe().groups.is_empty());
+}
+
+#[test]
+fn nodes_have_attributes_and_edges_have_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut window = demo_window(folder.path());
+    let overview = window.app().open.as_ref().expect("open").overview.clone();
+    let product = overview.nodes.iter().find(|n| n.op == "MatMul").expect("there is one");
+    window.app().state.selection.set(regraft::ui::Target::Node(product.name.clone()));
+    window.settle();
+    assert!(window.has("transpose_a") && window.has_containing("matmul: "));
+    let output = product.outputs[0].name.clone();
+    window.app().state.selection.set(regraft::ui::Target::Value(output));
+    window.settle();
+    assert!(window.has("Edge") && window.has("PRODUCED BY") && window.has("READ BY"));
 }
 
 #[test]

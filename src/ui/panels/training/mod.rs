@@ -143,7 +143,7 @@ fn rate_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
 const LABEL_WIDTH: f32 = 112.0;
 
 /// One row of the form.
-fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut UiState) {
+pub(super) fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, state: &mut UiState) {
     let set = open.recipe().settings.get(&s.key);
     let value = set.unwrap_or(&s.default).clone();
     ui.horizontal(|ui| {

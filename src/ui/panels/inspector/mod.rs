@@ -1,4 +1,6 @@
-//! Everything about whatever is selected: node, constant, dropout site, scope, or several.
+//! Everything about whatever is selected: node, edge, constant, dropout site, scope, or several.
+
+mod node;
 
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
 
@@ -37,8 +39,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             None => model_ui(ui, open),
             Some(Target::Node(name)) => match open.index.constant(&name) {
                 Some(c) => constant_ui(ui, ctx, open, c, &mut state.inspector),
-                None => node_ui(ui, ctx, open, &name),
+                None => node::ui(ui, ctx, open, &name),
             },
+            Some(Target::Value(name)) => node::edge_ui(ui, ctx, open, &name),
             Some(Target::Site(output)) => {
                 if let Some(site) = open.overview.dropout.iter().find(|s| s.output == output) {
                     title(ui, "Dropout site", &site.output);
@@ -90,60 +93,6 @@ fn model_ui(ui: &mut Ui, open: &Open) {
     widgets::note(ui, "Select a node, a constant or a scope to see everything about it.");
 }
 
-fn node_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
-    let Some(i) = open.index.node(name) else { return model_ui(ui, open) };
-    let node = &open.overview.nodes[i];
-    title(ui, "Node", &node.name);
-    widgets::fact(ui, "Op", &node.op);
-    ui.horizontal(|ui| {
-        ui.label(RichText::new("Gradient").color(ctx.tokens.text_secondary));
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            widgets::verdict_badge(ui, &node.gradient);
-        });
-    });
-    if let Some(why) = &node.unsupported_reason {
-        ui.add_space(4.0);
-        ui.add(egui::Label::new(RichText::new(format!("Cannot be computed: {why}")).color(ctx.tokens.error)).wrap());
-    }
-    if let Some(b) = open.gradients.as_ref().and_then(|g| g.blockers.iter().find(|b| b.node == node.name)) {
-        widgets::section(ui, "GRADIENT STOPS HERE", |ui| super::gradients::blocker_ui(ui, ctx, b));
-    }
-    widgets::section(ui, "OUTPUTS", |ui| {
-        for out in &node.outputs {
-            widgets::fact(ui, &out.dtype, &text::shape(out.shape.as_deref()));
-        }
-    });
-    links(ui, ctx, open, "INPUTS", &open.index.inputs[i]);
-    links(ui, ctx, open, "READ BY", &open.index.readers[i]);
-    if let Some(&s) = open.index.site_of.get(&i) {
-        widgets::section(ui, "PART OF A DROPOUT SITE", |ui| {
-            let site = &open.overview.dropout[s];
-            if widgets::name_link(ui, &site.output).clicked() {
-                ctx.send(Command::Select(Target::Site(site.output.clone()), How::Replace));
-            }
-        });
-    }
-}
-
-const MAX_LINKS: usize = 24;
-
-fn links(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, heading: &str, nodes: &[usize]) {
-    if nodes.is_empty() {
-        return;
-    }
-    widgets::section(ui, heading, |ui| {
-        for &n in nodes.iter().take(MAX_LINKS) {
-            let name = &open.overview.nodes[n].name;
-            if widgets::name_link(ui, name).clicked() {
-                ctx.send(Command::Select(Target::Node(name.clone()), How::Replace));
-            }
-        }
-        if nodes.len() > MAX_LINKS {
-            widgets::caption(ui, format!("and {} more", nodes.len() - MAX_LINKS));
-        }
-    });
-}
-
 fn constant_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, c: usize, state: &mut InspectorState) {
     let row = &open.overview.constants[c];
     title(ui, "Constant", &row.name);
@@ -163,16 +112,17 @@ fn constant_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, c: usize, state: &mut In
     if let Some(g) = path.filter(|g| g.why.is_some()) {
         widgets::section(ui, "WHY NO GRADIENT ARRIVES", |ui| {
             widgets::note(ui, g.why.clone().unwrap_or_default());
-            for name in g.path.iter().take(MAX_LINKS) {
+            for name in g.path.iter().take(node::MAX_LINKS) {
                 if widgets::name_link(ui, name).clicked() {
                     ctx.send(Command::Select(Target::Node(name.clone()), How::Replace));
                 }
             }
         });
     }
+    changes_ui(ui, ctx, open, row);
     values_ui(ui, ctx, open, row, state);
     if let Some(n) = open.index.node_of_constant[c] {
-        links(ui, ctx, open, "READ BY", &open.index.readers[n]);
+        node::links(ui, ctx, open, "READ BY", &open.index.readers[n]);
     }
 }
 
@@ -189,6 +139,44 @@ fn trainable_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow) {
         let word = if row.suggest == "train" { "Suggested" } else { "Not suggested" };
         widgets::note(ui, format!("{word}: {}.", row.reason.trim_end_matches('.')));
     }
+}
+
+/// How far the runs of this session moved it.
+fn changes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, row: &ConstantRow) {
+    let has_float = row.dtype.contains("float") || row.dtype == "half";
+    if !has_float || !open.runs.iter().any(|r| r.can_resume) {
+        return;
+    }
+    widgets::section(ui, "CHANGED BY", |ui| match open.changes.get(&row.name) {
+        None => {
+            ctx.send(Command::MeasureChanges(row.name.clone()));
+            ui.horizontal(|ui| {
+                ui.spinner();
+                ui.label("Comparing with its checkpoints");
+            });
+        }
+        Some(changes) if changes.is_empty() => {
+            widgets::note(ui, "No run; none of them trained it.");
+        }
+        Some(changes) => {
+            for c in changes {
+                match &c.moved {
+                    Ok(m) => {
+                        let share = m.relative.map(|r| format!("  ({})", text::percent(r))).unwrap_or_default();
+                        let words = format!("Δ norm {}{share}", text::number(m.norm, 4));
+                        let exact = format!(
+                            "Euclidean norm of the change {}, largest change of an element {}",
+                            m.norm, m.largest
+                        );
+                        widgets::fact_with_exact(ui, &c.run, &words, Some(&exact));
+                    }
+                    Err(e) => {
+                        ui.label(RichText::new(format!("{}: {e}", c.run)).color(ctx.tokens.error));
+                    }
+                }
+            }
+        }
+    });
 }
 
 fn values_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, row: &ConstantRow, state: &mut InspectorState) {
@@ -266,6 +254,18 @@ fn slice_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow, state: &mut Inspector
         picture_ui(ui, &sliced, state);
     }
     grid_ui(ui, ctx, &sliced);
+    if widgets::text_button(ui, icons::COPY, "Copy these values")
+        .on_hover_text("As a table with tabs between columns.")
+        .clicked()
+    {
+        ctx.send(Command::CopyText(as_table(&sliced)));
+    }
+}
+
+/// The window of values as lines of columns with all their digits.
+fn as_table(s: &Sliced) -> String {
+    let line = |row: &[f64]| row.iter().map(f64::to_string).collect::<Vec<_>>().join("\t");
+    s.grid.chunks(s.grid_columns.max(1)).map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn slice_controls_ui(ui: &mut Ui, dims: &[usize], s: &Sliced, at: &mut SliceAt) {
@@ -417,6 +417,16 @@ fn constants_inside(open: &Open, scope: usize) -> Vec<usize> {
     (0..open.overview.constants.len()).filter(|&c| is_inside(&open.overview.constants[c].name)).collect()
 }
 
+/// How often each word comes, most first, for the most common few.
+fn counted<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    words.for_each(|w| *counts.entry(w).or_insert(0) += 1);
+    let mut out: Vec<(&str, usize)> = counts.into_iter().collect();
+    out.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    out.truncate(6);
+    out
+}
+
 fn several_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &UiState) {
     let names = state.selection.nodes();
     title(ui, "Selection", &format!("{} selected", names.len()));
@@ -424,15 +434,43 @@ fn several_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &UiState) {
         names.iter().filter_map(|n| open.index.constant(n)).map(|c| &open.overview.constants[c]).collect();
     let elements: usize = rows.iter().map(|r| r.elements).sum();
     let bytes: usize = rows.iter().map(|r| r.bytes).sum();
+    widgets::fact(ui, "Nodes that compute", &text::exact(names.len() - rows.len()));
     widgets::fact(ui, "Constants", &text::exact(rows.len()));
     widgets::fact_with_exact(ui, "Elements", &text::count(elements), Some(&text::exact(elements)));
     widgets::fact_with_exact(ui, "Size", &text::bytes(bytes as u64), Some(&text::exact(bytes)));
     widgets::fact(ui, "Trains", &format!("{} of {}", rows.iter().filter(|r| r.trainable).count(), rows.len()));
     ui.add_space(theme::RELATED);
-    for action in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection, Action::CopyNames] {
+    for (what, count) in counted(rows.iter().map(|r| r.role.as_str())) {
+        widgets::fact(ui, &format!("Role {what}"), &text::exact(count));
+    }
+    let ops = names.iter().filter_map(|n| open.index.node(n)).map(|n| open.overview.nodes[n].op.as_str());
+    for (what, count) in counted(ops) {
+        widgets::fact(ui, &format!("Op {what}"), &text::exact(count));
+    }
+    ui.add_space(theme::RELATED);
+    let bulk =
+        [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection, Action::AddLora, Action::CopyNames];
+    for action in bulk {
         let info = action.info();
-        if widgets::text_button(ui, info.icon, info.title).on_hover_text(info.help).clicked() {
+        let enabled = ctx.is_enabled(action);
+        if widgets::text_button_enabled(ui, enabled, info.icon, info.title).on_hover_text(info.help).clicked() {
             ctx.act(action);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_copied_with_all_their_digits() {
+        let s = Sliced { grid: vec![0.1, -2.0, 1e-7, f64::NAN], grid_columns: 2, ..Sliced::default() };
+        assert_eq!(as_table(&s), "0.1\t-2\n0.0000001\tNaN");
+    }
+
+    #[test]
+    fn the_most_common_come_first() {
+        assert_eq!(counted(["a", "b", "b"].into_iter()), [("b", 2), ("a", 1)]);
     }
 }

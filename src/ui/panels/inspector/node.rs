@@ -1,0 +1,162 @@
+//! A node and an edge: what they are in the file's words and in ours, what they read and who reads them, what they cost.
+
+use egui::{RichText, Ui};
+
+use crate::session::overview::ValueRow;
+use crate::ui::command::{Action, Command};
+use crate::ui::ctx::{Ctx, Open};
+use crate::ui::selection::{How, Target};
+use crate::ui::theme::icons;
+use crate::ui::{text, widgets};
+
+use super::{model_ui, title};
+
+/// Names that a list shows.
+pub(super) const MAX_LINKS: usize = 24;
+
+pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+    let Some(i) = open.index.node_of_value(name) else { return model_ui(ui, open) };
+    let node = &open.overview.nodes[i];
+    title(ui, "Node", &node.name);
+    widgets::fact(ui, "Op", &node.op);
+    let details = open.details.get(&node.name);
+    if details.is_none() {
+        ctx.send(Command::DescribeNode(node.name.clone()));
+    }
+    for (op, summary) in details.iter().flat_map(|d| &d.computed_as) {
+        widgets::note(ui, format!("{op}: {summary}"));
+    }
+    verdict_ui(ui, ctx, &node.gradient);
+    if let Some(why) = &node.unsupported_reason {
+        ui.add_space(4.0);
+        ui.add(egui::Label::new(RichText::new(format!("Cannot be computed: {why}")).color(ctx.tokens.error)).wrap());
+    }
+    if let Some(b) = open.gradients.as_ref().and_then(|g| g.blockers.iter().find(|b| b.node == node.name)) {
+        widgets::section(ui, "GRADIENT STOPS HERE", |ui| crate::ui::panels::gradients::blocker_ui(ui, ctx, b));
+    }
+    widgets::section(ui, "OUTPUTS", |ui| {
+        for out in &node.outputs {
+            if widgets::name_link(ui, &out.name).clicked() {
+                ctx.send(Command::Select(Target::Value(out.name.clone()), How::Replace));
+            }
+            widgets::fact(ui, &out.dtype, &text::shape(out.shape.as_deref()));
+        }
+    });
+    if let Some(d) = details.filter(|d| !d.attributes.is_empty()) {
+        widgets::section(ui, "ATTRIBUTES", |ui| {
+            for (name, kind, value) in &d.attributes {
+                let exact = format!("{name} ({kind}) = {value}");
+                widgets::fact_with_exact(ui, name, value, Some(&exact));
+            }
+        });
+    }
+    cost_ui(ui, ctx, open, &node.name, &node.outputs);
+    links(ui, ctx, open, "INPUTS", &open.index.inputs[i]);
+    links(ui, ctx, open, "READ BY", &open.index.readers[i]);
+    if let Some(&s) = open.index.site_of.get(&i) {
+        widgets::section(ui, "PART OF A DROPOUT SITE", |ui| {
+            let site = &open.overview.dropout[s];
+            if widgets::name_link(ui, &site.output).clicked() {
+                ctx.send(Command::Select(Target::Site(site.output.clone()), How::Replace));
+            }
+        });
+    }
+}
+
+/// A value on its way from its producer to its readers.
+pub(super) fn edge_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+    let Some(i) = open.index.node_of_value(name) else { return model_ui(ui, open) };
+    let producer = &open.overview.nodes[i];
+    title(ui, "Edge", name);
+    if let Some(out) = producer.outputs.iter().find(|o| o.name == name).or(producer.outputs.first()) {
+        widgets::fact(ui, "Type", &out.dtype);
+        widgets::fact(ui, "Shape", &text::shape(out.shape.as_deref()));
+        if let Some(bytes) = bytes_of(out) {
+            widgets::fact_with_exact(ui, "Memory", &text::bytes(bytes), Some(&text::exact(bytes as usize)));
+        }
+    }
+    verdict_ui(ui, ctx, &producer.gradient);
+    links(ui, ctx, open, "PRODUCED BY", &[i]);
+    let bare = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
+    let reads = |&r: &usize| open.overview.nodes[r].inputs.iter().any(|input| bare(input) == bare(name));
+    let readers: Vec<usize> = open.index.readers[i].iter().copied().filter(reads).collect();
+    if readers.is_empty() {
+        widgets::note(ui, "Nothing reads it.");
+    }
+    links(ui, ctx, open, "READ BY", &readers);
+}
+
+fn verdict_ui(ui: &mut Ui, ctx: &Ctx<'_>, verdict: &str) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Gradient").color(ctx.tokens.text_secondary));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            widgets::verdict_badge(ui, verdict);
+        });
+    });
+}
+
+/// Time of the last profile and memory of the outputs, where their shapes are known.
+fn cost_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str, outputs: &[ValueRow]) {
+    widgets::section(ui, "COST", |ui| {
+        let bytes: Option<u64> = outputs.iter().map(bytes_of).sum();
+        match bytes {
+            Some(n) => widgets::fact_with_exact(ui, "Memory of its outputs", &text::bytes(n), Some(&n.to_string())),
+            None => widgets::fact(ui, "Memory of its outputs", "depends on the batch"),
+        };
+        let Some(times) = &open.times else {
+            let info = Action::MeasureTimes.info();
+            let enabled = ctx.is_enabled(Action::MeasureTimes);
+            if widgets::text_button_enabled(ui, enabled, icons::GAUGE, info.title).on_hover_text(info.help).clicked() {
+                ctx.act(Action::MeasureTimes);
+            }
+            return;
+        };
+        // A fused step counts for the last of its nodes.
+        let seconds: f64 = times.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum();
+        let words =
+            format!("{} ms  ({})", text::number(seconds * 1e3, 3), text::percent(seconds / times.total.max(1e-12)));
+        let exact = format!("{seconds} s of the {} s of one training step, as last measured", times.total);
+        widgets::fact_with_exact(ui, "Time in a step", &words, Some(&exact));
+    });
+}
+
+/// Bytes of a value whose shape is known.
+fn bytes_of(value: &ValueRow) -> Option<u64> {
+    let size = crate::tensor::DType::from_name(&value.dtype)?.size() as u64;
+    let dims: Option<Vec<u64>> = value.shape.as_ref()?.iter().map(|d| d.map(|d| d as u64)).collect();
+    dims?.into_iter().try_fold(size, u64::checked_mul)
+}
+
+pub(super) fn links(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, heading: &str, nodes: &[usize]) {
+    if nodes.is_empty() {
+        return;
+    }
+    widgets::section(ui, heading, |ui| {
+        for &n in nodes.iter().take(MAX_LINKS) {
+            let name = &open.overview.nodes[n].name;
+            if widgets::name_link(ui, name).clicked() {
+                ctx.send(Command::Select(Target::Node(name.clone()), How::Replace));
+            }
+        }
+        if nodes.len() > MAX_LINKS {
+            widgets::caption(ui, format!("and {} more", nodes.len() - MAX_LINKS));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_needs_a_whole_shape() {
+        let value = |dims: &[Option<usize>]| ValueRow {
+            dtype: "float32".to_owned(),
+            shape: Some(dims.to_vec()),
+            ..ValueRow::default()
+        };
+        assert_eq!(bytes_of(&value(&[Some(3), Some(4)])), Some(48));
+        assert_eq!(bytes_of(&value(&[None, Some(4)])), None);
+        assert_eq!(bytes_of(&value(&[Some(usize::MAX), Some(4)])), None, "no overflow");
+    }
+}
