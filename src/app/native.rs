@@ -89,3 +89,35 @@ impl eframe::App for App {
         crate::ui::theme::Tokens::of(visuals).window.to_normalized_gamma_f32()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESKTOP: &str = include_str!("../../assets/desktop/regraft.desktop");
+    const TYPES: &str = include_str!("../../assets/desktop/regraft-mime.xml");
+
+    fn entry(key: &str) -> &'static str {
+        let line = DESKTOP.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("the desktop entry has no {key}"))
+    }
+
+    #[test]
+    fn the_desktop_entry_belongs_to_this_window_and_opens_its_files() {
+        assert_eq!((entry("StartupWMClass"), entry("Icon")), (APP_ID, APP_ID));
+        assert!(entry("Exec").ends_with(" %f"), "a double click passes the file");
+        let types: Vec<&str> = entry("MimeType").split_terminator(';').collect();
+        assert!(types.contains(&"application/x-regraft-session"));
+        for t in types {
+            assert!(TYPES.contains(&format!("<mime-type type=\"{t}\">")), "{t} is defined");
+        }
+        assert!(TYPES.contains(&format!("*.{}", crate::session::file::EXTENSION)));
+    }
+
+    #[test]
+    fn the_icon_is_a_picture_of_its_size() {
+        let icon = eframe::icon_data::from_png_bytes(ICON).unwrap();
+        assert_eq!((icon.width, icon.height), (256, 256));
+        assert!(icon.rgba.chunks(4).any(|p| p[3] == 255) && icon.rgba.chunks(4).any(|p| p[3] == 0));
+    }
+}

@@ -97,20 +97,22 @@ pub fn plural(n: usize, one: &str, many: &str) -> String {
 }
 
 /// Elides a name in the middle of its path, keeping its first and last parts, so that it has at most `max` characters:
-/// `bert/…/query/kernel`. The end is never cut unless the last part alone is too long; then its own middle goes.
+/// `bert/…/query/kernel`, `bert…query.weight`. The end is never cut unless the last part alone is too long; then its own middle goes.
 pub fn elide_middle(name: &str, max: usize) -> String {
     if name.chars().count() <= max {
         return name.to_owned();
     }
-    let parts: Vec<&str> = name.split('/').collect();
+    // PyTorch's names are paths with dots.
+    let (separator, gap) = if name.contains('/') { ("/", "/…/") } else { (".", "…") };
+    let parts: Vec<&str> = name.split(separator).collect();
     let first = parts[0];
     for keep in (1..parts.len()).rev() {
-        let tail = parts[parts.len() - keep..].join("/");
-        let with_first = format!("{first}/…/{tail}");
+        let tail = parts[parts.len() - keep..].join(separator);
+        let with_first = format!("{first}{gap}{tail}");
         if keep + 1 < parts.len() && with_first.chars().count() <= max {
             return with_first;
         }
-        let without = format!("…/{tail}");
+        let without = format!("{}{tail}", gap.trim_start_matches('/'));
         if without.chars().count() <= max {
             return without;
         }

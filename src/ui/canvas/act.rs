@@ -43,7 +43,7 @@ pub(super) fn move_camera(ui: &Ui, rect: Rect, response: &Response, ctx: &Ctx<'_
     let now = ui.input(|i| i.time);
     let layout = &laid.layout;
     let canvas = &mut state.canvas;
-    let mut camera = canvas.camera.unwrap_or_else(|| Camera::first(layout.size, rect.size(), layout.is_sideways));
+    let mut camera = canvas.camera.unwrap_or_else(|| Camera::first(layout, rect.size()));
     let has_moved = canvas.seen_revision != state.selection.revision();
     let place = state.selection.focus().and_then(|t| placed_of(&laid.shown, layout, t)).map(|i| &layout.placed[i]);
     // Going to something that a layout on its way will move would miss it.

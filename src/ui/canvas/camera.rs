@@ -2,6 +2,8 @@
 
 use egui::{Pos2, Rect, Vec2, pos2};
 
+use super::layout::Layout;
+
 pub const ZOOM_RANGE: std::ops::RangeInclusive<f32> = 0.0005..=2.5;
 /// Seconds that a glide takes.
 pub const GLIDE: f64 = 0.16;
@@ -56,15 +58,22 @@ impl Camera {
         }
     }
 
-    /// The first look at a layout: as much as is readable, from its beginning.
-    pub fn first(size: [f32; 2], canvas: Vec2, is_sideways: bool) -> Self {
-        let mut camera = Self::fitting([0.0; 2], size, canvas, 1.0);
-        if camera.zoom < 0.75 && is_sideways {
-            camera.zoom = (canvas.y / (size[1] + 80.0)).clamp(0.6, 1.0);
-            camera.center[0] = canvas.x / 2.0 / camera.zoom - 24.0;
-        } else if camera.zoom < 0.75 {
-            camera.zoom = (canvas.x / (size[0] + 80.0)).clamp(0.6, 1.0);
-            camera.center[1] = canvas.y / 2.0 / camera.zoom - 24.0;
+    /// The first look at a layout: as much as is readable, from its beginning, and across it where most begins.
+    pub fn first(layout: &Layout, canvas: Vec2) -> Self {
+        let mut camera = Self::fitting([0.0; 2], layout.size, canvas, 1.0);
+        if camera.zoom >= 0.75 {
+            return camera;
+        }
+        let canvas = [canvas.x, canvas.y];
+        // Along the edges, and across them.
+        let (along, across) = if layout.is_sideways { (0, 1) } else { (1, 0) };
+        camera.zoom = (canvas[across] / (layout.size[across] + 80.0)).clamp(0.6, 1.0);
+        let [seen, wide] = [along, across].map(|k| canvas[k] / camera.zoom);
+        camera.center[along] = seen / 2.0 - 24.0;
+        if wide < layout.size[across] {
+            let begin = layout.placed.iter().filter(|p| !p.is_open && p.min[along] < seen - 48.0);
+            let spans = begin.map(|p| (p.min[across], p.min[across] + p.size[across])).collect();
+            camera.center[across] = fullest(spans, wide - 48.0).unwrap_or(layout.size[across] / 2.0);
         }
         camera
     }
@@ -80,6 +89,20 @@ impl Camera {
     pub fn pan(&mut self, d: Vec2) {
         self.center = [self.center[0] - d.x / self.zoom, self.center[1] - d.y / self.zoom];
     }
+}
+
+/// The middle of the window of a width that holds most of the spans whole.
+fn fullest(mut spans: Vec<(f32, f32)>, width: f32) -> Option<f32> {
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let window = |&(from, _): &(f32, f32)| {
+        let inside: Vec<_> = spans.iter().filter(|s| s.0 >= from && s.1 <= from + width).collect();
+        let to = inside.iter().map(|s| s.1).fold(from, f32::max);
+        (inside.len(), (from + to) / 2.0)
+    };
+    // Of a very wide beginning some windows are enough.
+    let step = spans.len().div_ceil(256).max(1);
+    // The first of equals.
+    spans.iter().step_by(step).map(window).reduce(|best, w| if w.0 > best.0 { w } else { best }).map(|w| w.1)
 }
 
 #[cfg(test)]
@@ -99,6 +122,13 @@ mod tests {
         assert!((camera.zoom - 1.26).abs() < 1e-5);
         camera.zoom_at(rect, pointer, 1e-9);
         assert_eq!(camera.zoom, *ZOOM_RANGE.start());
+    }
+
+    #[test]
+    fn the_first_look_goes_where_most_begins() {
+        assert_eq!(fullest(vec![(0.0, 10.0), (500.0, 510.0), (520.0, 530.0), (540.0, 560.0)], 100.0), Some(530.0));
+        assert_eq!(fullest(vec![(0.0, 10.0)], 100.0), Some(5.0));
+        assert_eq!(fullest(Vec::new(), 100.0), None);
     }
 
     #[test]

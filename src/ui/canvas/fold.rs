@@ -380,7 +380,8 @@ impl<'a> Build<'a> {
     }
 
     fn card_size(&self, i: usize) -> [f32; 2] {
-        let width = |chars: usize| (chars as f32 * 7.2 + 28.0).clamp(104.0, 240.0);
+        // With room for a mark in the corner.
+        let width = |chars: usize| (chars as f32 * 7.2 + 40.0).clamp(104.0, 250.0);
         match self.items[i] {
             Item::Node(n) => {
                 let node = &self.overview.nodes[n];

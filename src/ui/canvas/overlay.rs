@@ -242,7 +242,7 @@ fn paint_legend(ui: &Ui, scene: &Scene<'_>, lines: &[(String, Option<egui::Color
     let column = width(true) + 20.0;
     // Room for the mini-map at the right.
     let room = (scene.rect.width() - 40.0).max(120.0) * 0.66;
-    let n_columns = ((room / column.max(1.0)) as usize).clamp(1, n_swatches.div_ceil(4).max(1));
+    let n_columns = ((room / column.max(1.0)) as usize).clamp(1, n_swatches.div_ceil(2).max(1));
     let n_rows = n_swatches.div_ceil(n_columns);
     let row = 15.0;
     let n_lines = n_rows + (galleys.len() - n_swatches);

@@ -242,7 +242,16 @@ fn worded(shown: &Shown, layout: &Layout, fates: &[Fate], mode: ColorMode, t: &T
         ColorMode::Role => ROLES.iter().enumerate().map(|(i, r)| (*r, t.series[i])).collect(),
         _ => FAMILIES.iter().enumerate().map(|(i, f)| (*f, t.families[i])).collect(),
     };
-    (color.collect(), Legend::Words(words))
+    let color: Vec<Color32> = color.collect();
+    // Of long lists only what the picture shows.
+    let words = match mode {
+        ColorMode::Trainable | ColorMode::Gradient => words,
+        _ if words.iter().any(|(_, c)| color.contains(c)) => {
+            words.into_iter().filter(|(_, c)| color.contains(c)).collect()
+        }
+        _ => words,
+    };
+    (color, Legend::Words(words))
 }
 
 /// Colours of numbers on a logarithmic scale; zeros are the least.
