@@ -55,7 +55,7 @@ const ALL: &[About] = &[
         read: "the sensible meta graph and signature, others by `--signature` (`inspect` lists the ways in); variables, \
                functions, assets",
         written: "the folder with the variables' bundle rewritten and everything else untouched; text as \
-                  `saved_model.pb`",
+                  `saved_model.pb`; to `NAME.ckpt`, a checkpoint with the chosen meta graph as its `.meta`",
     },
     About {
         name: "onnx",

@@ -9,7 +9,7 @@ use crate::autodiff::{Cure, Uncomputable};
 pub enum SessionError {
     #[error("{0}")]
     Open(#[from] crate::formats::OpenError),
-    #[error("the session file {path} could not be {what}: {why}")]
+    #[error("{path} could not be {what}: {why}")]
     File { path: PathBuf, what: &'static str, why: String },
     #[error("there is no value named {name:?} in this model{}", hint(.near))]
     NoValue { name: String, near: Vec<String> },

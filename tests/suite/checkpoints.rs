@@ -305,6 +305,26 @@ fn models_with_variables_freeze_into_a_graph_that_computes_the_same() {
     assert_close(&got[1], &want["b"], "loop.pb");
 }
 
+/// A SavedModel becomes a checkpoint: the meta graph that was chosen, and the variables.
+#[test]
+fn a_saved_model_becomes_a_checkpoint() {
+    let temp = tempfile::tempdir().unwrap();
+    for (i, choice) in [None, Some("train:default")].into_iter().enumerate() {
+        let imported = formats::open_choosing(&tags(), choice).unwrap();
+        let patch = tuned(&imported);
+        let to = temp.path().join(format!("{i}/model.ckpt"));
+        formats::write(&imported, &patch, &to).unwrap();
+        let written = formats::open(&to).unwrap();
+        assert_eq!((written.format, written.graph.nodes.len()), ("tensorflow-checkpoint", imported.graph.nodes.len()));
+        let (key, value) = patch.constants.first().unwrap();
+        let new = written.graph.constant(written.graph.node_named(key.as_str()).unwrap()).unwrap();
+        assert_close(&new.payload.load().unwrap(), value, key.as_str());
+        let names = |b: &Bundle| b.entries().iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+        let bundle = |i: &Imported| names(&i.variables().unwrap().bundle);
+        assert_eq!(bundle(&written), bundle(&imported));
+    }
+}
+
 #[test]
 fn the_open_checkpoint_is_never_written_over() {
     let temp = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ fn root() -> PathBuf {
 }
 
 fn saved_text() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/saved_model_text")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/continued/saved_model_text")
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -18,7 +18,7 @@ fn fixtures() -> Vec<PathBuf> {
     [
         "models/ckpt_partitioned_adam",
         "models/saved_model_tags/module",
-        "models/saved_model_text/model",
+        "continued/saved_model_text/model",
         "continued/old_format_sharded",
         "continued/momentum",
         "folders/bert_sequence",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::files;
 use crate::formats::source::Bytes;
+use crate::formats::wire::{Scanner, WireError};
 use crate::formats::{Imported, WriteError};
 use crate::graph::GraphPatch;
 use crate::graph::patch::converted;
@@ -24,19 +25,15 @@ const MODEL: &str = "saved_model.pb";
 const TEXT_MODEL: &str = "saved_model.pbtxt";
 
 /// Writes a checkpoint (`PREFIX.meta`, `.index`, `.data-…` and the `checkpoint` state file) or a SavedModel folder,
-/// whichever the model was read from; a SavedModel of TensorFlow 1 also as a checkpoint, where `path` ends in `.ckpt` or
+/// whichever the model was read from; a SavedModel also as a checkpoint, where `path` ends in `.ckpt` or
 /// one of a checkpoint's endings. The result lands under `path` only after it was read back.
 pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let wants_checkpoint = name.contains(".ckpt") || prefix_of(&name).is_some();
-    match (imported.format == SAVED_MODEL.name, wants_checkpoint) {
-        (true, false) => {
-            saved_model(imported, patch, if name == MODEL || name == TEXT_MODEL { parent(path) } else { path })
-        }
-        (true, true) => Err(WriteError::Patch(
-            "a SavedModel is written back as a folder, or as a frozen graph to a name that ends in .pb".into(),
-        )),
-        (false, _) => checkpoint(imported, patch, path),
+    let is_model = name == MODEL || name == TEXT_MODEL;
+    match imported.format == SAVED_MODEL.name && !wants_checkpoint {
+        true => saved_model(imported, patch, if is_model { parent(path) } else { path }),
+        false => checkpoint(imported, patch, path),
     }
 }
 
@@ -73,6 +70,33 @@ fn put_bundle(bundle: &Bundle, changes: &Changes, folder: &Path, prefix: &str) -
     }
 }
 
+/// The meta graph of a SavedModel as a checkpoint's `.meta`: the message is the same.
+fn put_meta_graph(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
+    let source = &imported.source().bytes;
+    let span = imported.graph_span();
+    let holds = |range: &std::ops::Range<u64>| range.start <= span.start && span.end <= range.end;
+    let nth = meta_graphs(source)?.iter().position(holds);
+    let nth = nth.ok_or_else(|| WriteError::Patch("its meta graph cannot be found any more".into()))?;
+    let patched = patched_file(imported, patch)?.map(Bytes::from_memory);
+    let bytes = patched.as_ref().unwrap_or(source);
+    let range = meta_graphs(bytes)?.into_iter().nth(nth);
+    let range = range.ok_or_else(|| WriteError::Patch("its meta graph is lost in the change".into()))?;
+    files::replace_with(path, |out| copy(bytes, range.start, range.end, out))
+}
+
+/// Where the meta graphs of a SavedModel lie: fields 2.
+fn meta_graphs(bytes: &Bytes) -> Result<Vec<std::ops::Range<u64>>, WriteError> {
+    let mut s = Scanner::new(bytes);
+    let (all, mut out) = (s.all(), Vec::new());
+    s.each_field(all, |_, field| {
+        if field.number == 2 {
+            out.push(field.range()?);
+        }
+        Ok::<_, WireError>(())
+    })?;
+    Ok(out)
+}
+
 fn put_graph_file(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(), WriteError> {
     let bytes = &imported.source().bytes;
     match patched_file(imported, patch)? {
@@ -87,6 +111,7 @@ fn checkpoint(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<()
         variables.ok_or_else(|| WriteError::Patch("its checkpoint is missing; there are no values".into()))?;
     let bundle = &variables.bundle;
     let text = path.to_string_lossy();
+    let is_saved_model = imported.format == SAVED_MODEL.name;
     // A folder keeps the prefix that the checkpoint has.
     let (folder, prefix) = if files::is_dir(path) || text.ends_with(['/', '\\']) {
         (path.to_path_buf(), bundle.prefix.clone())
@@ -108,9 +133,11 @@ fn checkpoint(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<()
     let graph_name = if is_text { TEXT_GRAPH.to_owned() } else { format!("{prefix}.meta") };
     let write = |to: &Path| -> Result<(), WriteError> {
         put_bundle(bundle, &changes, to, &prefix)?;
-        match is_text {
-            true => text_print::put_text(imported, patch, &to.join(&graph_name))?,
-            false => put_graph_file(imported, patch, &to.join(&graph_name))?,
+        let graph = to.join(&graph_name);
+        match (is_text, is_saved_model) {
+            (true, _) => text_print::put_text(imported, patch, &graph)?,
+            (_, true) => put_meta_graph(imported, patch, &graph)?,
+            _ => put_graph_file(imported, patch, &graph)?,
         }
         let name = prefix.replace('\\', "\\\\").replace('"', "\\\"");
         let state = format!("model_checkpoint_path: \"{name}\"\nall_model_checkpoint_paths: \"{name}\"\n");
