@@ -56,7 +56,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let written = export::write(&export, &args.to, &mut reporter);
     report::diagnostics(reporter.diagnostics());
     let written = written?;
-    let kind = if export::is_weights(&args.to) && (!is_run || args.all_weights) { "weights" } else { "tuned constants" };
+    let kind =
+        if export::is_weights(&args.to) && (!is_run || args.all_weights) { "weights" } else { "tuned constants" };
     println!("{}: {} {kind}, {} nodes removed", args.to.display(), written.constants, written.nodes_removed);
     if let Some(run_folder) = is_run.then_some(&args.source) {
         let mut reporter = Reporter::default();
