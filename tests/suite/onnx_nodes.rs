@@ -120,8 +120,6 @@ const FAILING: &[(&str, &str)] = &[
         "TreeEnsemble has no rule: decision trees have no gradient and no weights to tune",
     ),
     ("test_bitshift_left_int32_negative_shift", "a shift by a negative number of bits is not defined by the standard"),
-    ("test_basic_deform_conv", "DeformConv has no rule"),
-    ("test_deform_conv", "DeformConv has no rule"),
     ("test_flexattention", "FlexAttention (preview domain) has no rule: its score functions are subgraphs"),
     ("test_roialign_mode_max", "the case takes the largest weighted corner; we take the largest interpolated sample"),
     ("test_scan_sum", "Scan of opset 8, which batches its states"),

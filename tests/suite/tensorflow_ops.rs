@@ -63,7 +63,7 @@ fn close(got: &Tensor, want: &Tensor, relative: f64, absolute: f64) -> Result<()
     Ok(())
 }
 
-fn run(program: &Program, bound: &[(Value, Tensor)]) -> Result<Vec<Option<Tensor>>, String> {
+pub fn run(program: &Program, bound: &[(Value, Tensor)]) -> Result<Vec<Option<Tensor>>, String> {
     let mut values: Vec<Option<Tensor>> = vec![None; program.values.len()];
     for c in &program.constants {
         values[c.value.idx()] = Some(c.payload.load().map_err(|e| e.to_string())?);

@@ -75,6 +75,9 @@ pub enum Interpolation {
     Filter(Filter),
 }
 
+/// The largest size of an axis that is resampled.
+const LARGEST: usize = 1 << 24;
+
 /// Everything but the sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
@@ -191,7 +194,10 @@ impl Sampling {
         let Some(dims) = x.shape.partial() else { return Ok(Fact::new(x.dtype, PartialShape::unknown())) };
         let axis = self.axis_of(dims.len())?;
         let new = match size.ints().as_deref() {
-            Some([n]) => Some(usize::try_from(*n).map_err(|_| Misfit(format!("a size of {n} is negative")))?),
+            Some([n]) => {
+                let sound = usize::try_from(*n).ok().filter(|n| *n <= LARGEST);
+                Some(sound.ok_or_else(|| Misfit(format!("a size of {n} is out of range (0 to {LARGEST})")))?)
+            }
             Some(other) => return Err(Misfit(format!("expected one size, found {other:?}"))),
             None => None,
         };

@@ -2,11 +2,13 @@
 //! numbers at any thread count and a mask can be drawn again instead of being stored.
 
 pub mod dropout;
+pub mod gamma;
 pub mod normal;
 pub mod philox;
 pub mod uniform;
 
 pub use dropout::Dropout;
+pub use gamma::{RandomGamma, RandomPoisson, gamma_slope};
 pub use normal::RandomNormal;
 pub use uniform::{RandomUniform, RandomUniformInt};
 
@@ -15,7 +17,8 @@ use crate::program::{Misfit, OpInfo, View};
 use crate::tensor::{DType, Fact, PartialShape};
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[&uniform::INFO, &uniform::INT_INFO, &normal::INFO, &dropout::INFO];
+pub const ALL: &[&OpInfo] =
+    &[&uniform::INFO, &uniform::INT_INFO, &normal::INFO, &gamma::GAMMA, &gamma::POISSON, &dropout::INFO];
 
 /// Spreads an iteration number over a site number (Stafford's mix 13 of the sum; turn 0 keeps the number).
 pub fn site_at(site: u64, turn: u64) -> u64 {

@@ -9,6 +9,7 @@ mod contrib;
 mod contrib_grouped;
 mod contrib_quantised;
 mod conv;
+mod deform;
 mod images;
 mod index;
 mod linalg;
@@ -18,6 +19,7 @@ mod quantised;
 mod random;
 mod recurrent;
 mod reduce;
+mod sequences;
 mod signal;
 
 use std::collections::HashMap;
@@ -33,7 +35,9 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("reduce", reduce::RULES),
     ("nn", nn::RULES),
     ("conv", conv::RULES),
+    ("deform", deform::RULES),
     ("linalg", linalg::RULES),
+    ("sequences", sequences::RULES),
     ("recurrent", recurrent::RULES),
     ("attention", attention::RULES),
     ("images", images::RULES),

@@ -7,6 +7,7 @@ use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::ops::pool::ResizeGradient;
 use crate::ops::pool::resize::Sampling;
+use crate::ops::random::gamma_slope;
 use crate::ops::reduce::{SegmentFn, SegmentReduce};
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Tensor};
@@ -24,6 +25,10 @@ pub const RULES: &[Spelling] = rows! {
     "FusedBatchNormGradV2" => batch_norm;
     "FusedBatchNormGradV3" => batch_norm;
     "MaxPoolGradWithArgmax" => max_pool_with_argmax;
+    "RandomGammaGrad" => |r| {
+        let (a, x) = (r.input(0)?, r.input(1)?);
+        Ok(smallvec![gamma_slope(r.b, a, x)?])
+    };
 };
 
 /// The sum over everything but channels.

@@ -5,10 +5,10 @@ use smallvec::smallvec;
 
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
-use crate::ops::random::{RandomNormal, RandomUniform, RandomUniformInt};
+use crate::ops::random::{RandomGamma, RandomNormal, RandomPoisson, RandomUniform, RandomUniformInt};
 use crate::ops::reduce::{ArgReduce, TopK};
-use crate::program::Misfit;
-use crate::tensor::DType;
+use crate::program::{Misfit, Value};
+use crate::tensor::{DType, Tensor};
 
 pub const RULES: &[Spelling] = &[
     Spelling { op: "RandomUniform", rule: uniform },
@@ -26,6 +26,21 @@ pub const RULES: &[Spelling] = &[
     Spelling { op: "RandomShuffle", rule: shuffle },
     Spelling { op: "Multinomial", rule: multinomial },
     Spelling { op: "StatelessMultinomial", rule: multinomial },
+    Spelling { op: "StatefulUniform", rule: |r| uniform_of(r, 2) },
+    Spelling { op: "StatefulStandardNormal", rule: |r| normal_of(r, 1, false) },
+    Spelling { op: "StatefulStandardNormalV2", rule: |r| normal_of(r, 2, false) },
+    Spelling { op: "StatefulTruncatedNormal", rule: |r| normal_of(r, 2, true) },
+    Spelling { op: "StatefulUniformInt", rule: |r| uniform_int_of(r, 2, 3) },
+    Spelling { op: "RandomGamma", rule: |r| gamma(r, None) },
+    Spelling { op: "StatelessRandomGammaV2", rule: |r| gamma(r, Some(2)) },
+    Spelling { op: "StatelessRandomGammaV3", rule: |r| gamma(r, Some(4)) },
+    Spelling { op: "RandomPoisson", rule: |r| poisson(r, None) },
+    Spelling { op: "RandomPoissonV2", rule: |r| poisson(r, None) },
+    Spelling { op: "StatelessRandomPoisson", rule: |r| poisson(r, Some(2)) },
+    Spelling { op: "StatelessShuffle", rule: shuffle },
+    Spelling { op: "StatelessRandomGetKeyCounter", rule: |r| Ok(generator_state(r, 2)) },
+    Spelling { op: "StatelessRandomGetKeyCounterAlg", rule: |r| Ok(generator_state(r, 3)) },
+    Spelling { op: "StatelessRandomGetAlg", rule: |r| Ok(smallvec![algorithm(r)]) },
 ];
 
 fn dtype(r: &Rule<'_, '_>) -> DType {
@@ -33,27 +48,73 @@ fn dtype(r: &Rule<'_, '_>) -> DType {
 }
 
 fn uniform(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    uniform_of(r, 0)
+}
+
+/// `shape`: the input that holds it.
+fn uniform_of(r: &mut Rule<'_, '_>, shape: usize) -> Result<Outputs, Misfit> {
     let op = RandomUniform { site: r.site, dtype: dtype(r) };
-    let shape = r.input(0)?;
+    let shape = r.input(shape)?;
     Ok(smallvec![r.b.op(op, &[shape])?])
 }
 
 /// `min` and `max` are inputs `first` and the next.
 fn uniform_int(r: &mut Rule<'_, '_>, first: usize) -> Result<Outputs, Misfit> {
-    let inputs = [r.input(0)?, r.input(first)?, r.input(first + 1)?];
+    uniform_int_of(r, 0, first)
+}
+
+fn uniform_int_of(r: &mut Rule<'_, '_>, shape: usize, first: usize) -> Result<Outputs, Misfit> {
+    let inputs = [r.input(shape)?, r.input(first)?, r.input(first + 1)?];
     Ok(smallvec![r.b.op(RandomUniformInt { site: r.site }, &inputs)?])
 }
 
 fn normal(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let op = RandomNormal { site: r.site, dtype: dtype(r), truncated: false };
-    let shape = r.input(0)?;
-    Ok(smallvec![r.b.op(op, &[shape])?])
+    normal_of(r, 0, false)
 }
 
 fn truncated_normal(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let op = RandomNormal { site: r.site, dtype: dtype(r), truncated: true };
-    let shape = r.input(0)?;
+    normal_of(r, 0, true)
+}
+
+fn normal_of(r: &mut Rule<'_, '_>, shape: usize, truncated: bool) -> Result<Outputs, Misfit> {
+    let op = RandomNormal { site: r.site, dtype: dtype(r), truncated };
+    let shape = r.input(shape)?;
     Ok(smallvec![r.b.op(op, &[shape])?])
+}
+
+/// Shape and parameter of a draw. In the older forms (`whole` is `None`) the shape comes before that of the parameter,
+/// which is input 1; in the stateless ones it is that of the result and the parameter repeats.
+fn drawn(r: &mut Rule<'_, '_>, whole: Option<usize>) -> Result<[Value; 2], Misfit> {
+    let shape = r.input(0)?;
+    let Some(input) = whole else { return Ok([shape, r.input(1)?]) };
+    let parameter = r.input(input)?;
+    let parameter = make::broadcast_to(r.b, parameter, shape)?;
+    Ok([r.ints_literal(&[]), parameter])
+}
+
+fn gamma(r: &mut Rule<'_, '_>, whole: Option<usize>) -> Result<Outputs, Misfit> {
+    let inputs = drawn(r, whole)?;
+    Ok(smallvec![r.b.op(RandomGamma { site: r.site }, &inputs)?])
+}
+
+fn poisson(r: &mut Rule<'_, '_>, whole: Option<usize>) -> Result<Outputs, Misfit> {
+    let inputs = drawn(r, whole)?;
+    let y = r.b.op(RandomPoisson { site: r.site }, &inputs)?;
+    let from = r.b.fact(y).dtype;
+    Ok(smallvec![make::cast(r.b, y, r.type_attr("dtype").unwrap_or(from))?])
+}
+
+/// Key, counter and algorithm of TensorFlow's generator, which no number here depends on.
+fn generator_state(r: &mut Rule<'_, '_>, n: usize) -> Outputs {
+    let (key, counter) = (Tensor::zeros(DType::U64, &[1]), Tensor::zeros(DType::U64, &[2]));
+    let mut outputs: Outputs = smallvec![r.b.literal(key), r.b.literal(counter), algorithm(r)];
+    outputs.truncate(n);
+    outputs
+}
+
+/// Philox.
+fn algorithm(r: &mut Rule<'_, '_>) -> Value {
+    r.b.literal(Tensor::scalar(1i32))
 }
 
 /// Class indices with probabilities `softmax(logits)`: the largest of logits plus Gumbel noise `−ln(−ln u)`.
