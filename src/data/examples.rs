@@ -130,13 +130,19 @@ impl ExampleArrays {
                 of.iter().for_each(|&c| counts[c as usize] += 1);
                 Some(LabelVocabulary::with_counts((0..n).map(|i| i.to_string()).collect(), counts))
             }
+            Targets::Positions { of, .. } => {
+                let n = of.iter().flatten().max().map_or(0, |m| *m as usize + 1);
+                let mut counts = vec![0; n];
+                of.iter().flatten().for_each(|&c| counts[c as usize] += 1);
+                Some(LabelVocabulary::with_counts((0..n).map(|i| i.to_string()).collect(), counts))
+            }
             Targets::Marks { n, .. } => Some(LabelVocabulary::from_names((0..n).map(|i| i.to_string()).collect())),
             _ => None,
         }
     }
 
     /// The labels of all examples: whole numbers are classes as they stand, rows of 0 and 1 with a single 1 are classes
-    /// too; otherwise what `target` says.
+    /// too, and so are whole numbers at each position; otherwise what `target` says.
     pub fn targets(&self, target: Target) -> Result<Targets, DataError> {
         let Some(t) = self.label.as_ref().and_then(|l| self.arrays.get(l)) else { return Ok(Targets::None) };
         let name = self.label.as_deref().unwrap_or_default();
@@ -157,11 +163,25 @@ impl ExampleArrays {
             Target::Classes => {
                 let hot = |row: &[f64]| row.iter().position(|&v| v == 1.0).filter(|_| row.iter().sum::<f64>() == 1.0);
                 let of: Option<Vec<u32>> = values.chunks_exact(width).map(|r| hot(r).map(|c| c as u32)).collect();
-                let of = of.ok_or_else(|| wrong("neither one class index per example nor one-hot rows"))?;
-                Ok(Targets::Classes { of, n: width })
+                match of {
+                    Some(of) => Ok(Targets::Classes { of, n: width }),
+                    None => positions(&values, width).ok_or_else(|| {
+                        wrong("neither class indices (one per example, or one per position) nor one-hot rows")
+                    }),
+                }
             }
         }
     }
+}
+
+/// A class index for each position of the examples; negative ones count for nothing.
+fn positions(values: &[f64], width: usize) -> Option<Targets> {
+    let of_value = |v: &f64| match *v {
+        v if v.fract() != 0.0 || v > (1 << 20) as f64 => None,
+        v if v < 0.0 => Some(None),
+        v => Some(Some(v as u32)),
+    };
+    Some(Targets::Positions { of: values.iter().map(of_value).collect::<Option<Vec<_>>>()?, n: width })
 }
 
 fn at(path: &Path, e: DataError) -> DataError {

@@ -32,6 +32,8 @@ pub enum Targets {
         of: Vec<u32>,
         n: usize,
     },
+    /// `[rows, n]` of classes, one for each position; `None` where none counts.
+    Positions { of: Vec<Option<u32>>, n: usize },
     /// `[rows, n]` of 0 and 1.
     Marks { of: Vec<u8>, n: usize },
     /// `[rows, n]`.
@@ -111,6 +113,10 @@ impl Targets {
             Self::Classes { of, n: classes } => {
                 class_feed(spec, &rows.iter().map(|&r| of[r]).collect::<Vec<_>>(), *classes)
             }
+            Self::Positions { of, n: width } => {
+                let values = rows.iter().flat_map(|&r| &of[r * width..(r + 1) * width]);
+                Tensor::from_f64s(spec.dtype, &[n, *width], values.map(|c| c.map_or(spec.ignored as f64, f64::from)))
+            }
             Self::Marks { of, n: width } => {
                 let values = rows.iter().flat_map(|&r| &of[r * width..(r + 1) * width]).map(|&v| f64::from(v));
                 Tensor::from_f64s(spec.dtype, &wide(*width), values)
@@ -130,6 +136,7 @@ impl Targets {
                 let values: Vec<i64> = rows.iter().map(|&r| i64::from(of[r])).collect();
                 Some(Tensor::from_slice(&[values.len()], &values))
             }
+            Self::Positions { .. } => Some(self.feed(&FeedSpec::plain(DType::I64, 2), rows)),
             Self::Marks { n, .. } | Self::Values { n, .. } => {
                 let spec = FeedSpec::plain(DType::F64, 2);
                 Some(self.feed(&spec, rows).reshaped(&[rows.len(), *n]))

@@ -442,3 +442,49 @@ fn a_resumed_run_with_a_kept_prefix_has_the_same_bits() {
         assert_eq!(again, all[from as usize..], "resumed after step {from}");
     }
 }
+
+#[test]
+fn a_language_model_head_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/folders/bert_pretraining_sharded");
+    // Every third word is hidden (4) and to be guessed; the others count for nothing.
+    let (n, length) = (16, 6);
+    let word = |i: usize| 5 + (i * 7 + i / length) % 20;
+    let hidden = |i: usize| i % length % 3 == 1;
+    let ids = |i: usize| if hidden(i) { 4 } else { word(i) as i32 };
+    let labels: Vec<i64> = (0..n * length).map(|i| if hidden(i) { word(i) as i64 } else { -100 }).collect();
+    let whole =
+        |f: &dyn Fn(usize) -> i32| Tensor::from_slice(&[n, length], &(0..n * length).map(f).collect::<Vec<i32>>());
+    let arrays = [
+        ("input_ids", whole(&ids)),
+        ("attention_mask", whole(&|_| 1)),
+        ("token_type_ids", whole(&|_| 0)),
+        ("labels", Tensor::from_slice(&[n, length], &labels)),
+    ];
+    let file = dir.path().join("mlm.npz");
+    io::write(&file, arrays.iter().map(|(n, t)| (*n, t))).unwrap();
+    let data = DataChoice {
+        train: text(&file),
+        validation: Some(text(&file)),
+        label: Some("labels".to_owned()),
+        ..DataChoice::default()
+    };
+    let objective = Objective::Attached {
+        loss: "softmax-cross-entropy".to_owned(),
+        on: "prediction_logits".to_owned(),
+        labels: "masked".to_owned(),
+        ignore_label: -100,
+        options: Default::default(),
+    };
+    let recipe = Recipe {
+        objective: Some(objective),
+        ..recipe("", data, &[("training.epochs", "15"), ("optimizer.lr", "0.02")])
+    };
+    let session = Session::new(Arc::new(Model::open(&folder).unwrap()), recipe);
+    let (events, _) = train(&session, &dir.path().join("run")).unwrap();
+    let (loss, metrics) = last_eval(&events);
+    let first = losses(&events)[0].1;
+    assert!(loss < 0.8 * first, "{first} to {loss}");
+    assert!(metrics["accuracy"] > 0.1, "{metrics:?}");
+    assert_eq!(evaluated(&dir.path().join("run")).confusion.iter().flatten().sum::<u64>(), 32, "hidden words alone");
+}
