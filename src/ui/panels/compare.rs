@@ -208,7 +208,8 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
     let preferred = names.iter().find(|n| *n == "validation/loss").unwrap_or(first);
     let chosen = s.curve.clone().filter(|c| names.contains(c)).unwrap_or_else(|| preferred.clone());
     ui.add_space(theme::RELATED);
-    ui.horizontal(|ui| {
+    let width = ui.available_width();
+    ui.horizontal_wrapped(|ui| {
         let combo = egui::ComboBox::from_id_salt("compared-curve")
             .width(160.0)
             .selected_text(crate::train::metrics::title(&chosen));
@@ -239,7 +240,9 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
     let is_log = s.is_log;
     let height = (ui.available_height() * 0.5).clamp(150.0, 320.0);
     let plot = Plot::new("compare-plot")
+        .width(width)
         .height(height)
+        .x_grid_spacer(move |input| super::plots::marks(input, (width / 110.0) as usize))
         .show_background(false)
         .show_grid([false, true])
         .allow_scroll(false)

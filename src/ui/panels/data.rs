@@ -155,10 +155,12 @@ const FEATURES: [&str; 5] = ["input_ids", "input_mask", "segment_ids", "image", 
 /// A placeholder with what fills it, which can be corrected.
 fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, placeholder: &str, feature: &str) {
     ui.horizontal(|ui| {
-        let shown = text::elide_middle(placeholder, 20);
-        ui.label(RichText::new(shown).color(ctx.tokens.text_secondary)).on_hover_text(placeholder);
+        let bare = placeholder.strip_suffix(":0").unwrap_or(placeholder);
+        let shown = widgets::fit_name(bare, ui.available_width() - 112.0);
+        let label = RichText::new(shown).monospace().color(ctx.tokens.text_secondary);
+        ui.add(egui::Label::new(label).extend()).on_hover_text(placeholder);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(104.0).selected_text(feature);
+            let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(92.0).selected_text(feature);
             let r = combo.show_ui(ui, |ui| {
                 let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
                 for f in FEATURES.into_iter().chain(columns) {
@@ -263,7 +265,8 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
             for (placeholder, feature, example) in &d.mapping {
                 feed_ui(ui, ctx, open, d, placeholder, feature);
                 if !example.is_empty() {
-                    widgets::name_label_colored(ui, example, ctx.tokens.text_secondary).on_hover_text(example);
+                    let array = RichText::new(example).monospace().color(ctx.tokens.text_secondary);
+                    ui.add(egui::Label::new(array).truncate()).on_hover_text(example);
                 }
             }
         });

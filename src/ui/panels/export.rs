@@ -13,7 +13,7 @@ use crate::ui::{text, widgets};
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-        ui.set_max_width(560.0);
+        ui.set_max_width(ui.available_width().min(560.0));
         widgets::section(ui, "WHAT", |ui| what_ui(ui, ctx, open));
         widgets::section(ui, "WHERE", |ui| where_ui(ui, ctx, open, state));
     });

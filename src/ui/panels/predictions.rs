@@ -42,6 +42,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         .id_salt("predictions")
         .auto_shrink(false)
         .resizable(true)
+        .cell_layout(egui::Layout::left_to_right(egui::Align::Center))
         .column(Column::exact(26.0))
         .column(Column::initial(110.0).at_least(60.0).clip(true))
         .column(Column::initial(110.0).at_least(60.0).clip(true))

@@ -182,7 +182,7 @@ fn tooltip_ui(ui: &mut Ui, t: &Tokens, near: &[(&Curve<'_>, usize)], marks: &[&s
 }
 
 /// About `n` round marks on an axis.
-fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
+pub(in crate::ui::panels) fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
     let (step_size, values) = curves::ticks(input.bounds.0, input.bounds.1, n.max(2));
     values.into_iter().map(|value| egui_plot::GridMark { value, step_size }).collect()
 }

@@ -16,7 +16,7 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
-pub(super) use chart::{axis_label, nearest};
+pub(super) use chart::{axis_label, marks, nearest};
 
 /// How curves are shown; the same for all plots.
 #[derive(Debug)]
@@ -102,7 +102,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             "Loss, metrics and learning rate appear here as soon as training starts.",
         );
     };
+    // Before anything is drawn: what is wider than the panel must not widen the charts.
+    let width = ui.available_width();
     controls_ui(ui, ctx, run, &mut state.plots);
+    ui.set_max_width(width);
     let s = &mut state.plots;
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         sheet_ui(ui, ctx.tokens, run, s);
@@ -159,6 +162,10 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
             }
         }
         ui.separator();
+        // A slider does not break: it stands on the next line as a whole.
+        if ui.available_size_before_wrap().x < 230.0 {
+            ui.end_row();
+        }
         let label = ui.label("Smoothing");
         ui.spacing_mut().slider_width = 90.0;
         ui.add(egui::Slider::new(&mut s.smoothing, 0.0..=0.99).fixed_decimals(2)).labelled_by(label.id);
