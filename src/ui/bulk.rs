@@ -170,7 +170,7 @@ mod tests {
         assert!(covers(&open, &selection, Action::FreezeBelow).is_none(), "nothing is selected");
         selection.set(Target::Node("encoder/dense/kernel".to_owned()));
         assert_eq!(covers(&open, &selection, Action::AddLora).unwrap().constants, 1);
-        assert_eq!(Covered { constants: 1, parameters: 2048 }.words(), "1 constant, 2.05 k parameters");
+        assert_eq!(Covered { constants: 1, parameters: 24_900 }.words(), "1 constant, 24.9 k parameters");
     }
 
     #[test]

@@ -161,12 +161,14 @@ mod tests {
         let ctx = egui::Context::default();
         ctx.set_fonts(definitions());
         let mut seen = Vec::new();
-        drop(ctx.run_ui(egui::RawInput::default(), |ui| {
+        let mut output = ctx.run_ui(egui::RawInput::default(), |ui| {
             for family in [FontFamily::Proportional, FontFamily::Monospace, strong_family()] {
                 let font = egui::FontId::new(13.0, family);
                 seen.push(ui.ctx().fonts_mut(|f| f.has_glyphs(&font, "Änderung Ωμέγα Слово")));
             }
-        }));
+        });
+        // Nobody uploads the glyphs of a test.
+        output.textures_delta.clear();
         assert!(!seen.is_empty() && seen.iter().all(|s| *s));
     }
 }
