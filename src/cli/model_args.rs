@@ -25,7 +25,7 @@ pub struct ModelArgs {
     /// Pin a placeholder to a constant: NAME=VALUE; repeatable.
     #[arg(long = "set-input", value_name = "NAME=VALUE")]
     pub set_input: Vec<String>,
-    /// suggested, all, none, heads, last-N-layers, bitfit, layer-norm, a name, glob:…, re:… or role:…; repeatable.
+    /// suggested, all, none, heads, last-N-layers, bitfit, layer-norm, a name, glob:…, re:…, role:… or below:…; repeatable.
     #[arg(long, value_name = "SELECTOR")]
     pub trainable: Vec<String>,
     /// Constants that stay frozen, by the same selectors; repeatable.

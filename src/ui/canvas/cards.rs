@@ -59,8 +59,8 @@ impl Scene<'_> {
         let has_second = z >= SECOND_LINE_ZOOM;
         let left = r.left() + 11.0 * z.max(0.55);
         // A corner mark needs its own room.
-        let has_mark = self.styles.mark[i] != Mark::None || self.fold_mark(i).is_some();
-        let right = r.right() - if has_mark { 22.0 } else { 6.0 } * z;
+        let n_marks = u8::from(self.styles.mark[i] != Mark::None) + u8::from(self.fold_mark(i).is_some());
+        let right = r.right() - (6.0 + 16.0 * f32::from(n_marks)) * z;
         let line = |words: &str, size: f32, y: f32, color: Color32| {
             let size = self.font(size).max(SMALLEST_TEXT + 0.5);
             let fits = text::elide_middle(words, ((right - left) / (size * 0.55)) as usize);
@@ -147,7 +147,9 @@ impl Scene<'_> {
             Mark::Blocker | Mark::Blocked => (icons::PROHIBIT, t.blocked),
             Mark::Zero => ("0", t.zero),
         };
-        let at = r.right_top() + vec2(-7.0, 7.0) * self.camera.zoom;
+        // Beside the sign that folds, where there is one.
+        let aside = self.fold_mark(i).map_or(0.0, |m| r.right() - m.left() - 3.0 * self.camera.zoom);
+        let at = r.right_top() + vec2(-7.0, 7.0) * self.camera.zoom - vec2(aside, 0.0);
         let size = self.font(12.0).max(SMALLEST_TEXT + 1.0);
         clip.text(at, Align2::RIGHT_TOP, mark, FontId::proportional(size), color);
     }

@@ -98,6 +98,11 @@ impl Scene<'_> {
             return;
         }
         let galley = painter.layout_no_wrap(w.label.clone(), theme::mono(size), self.tokens.text_secondary);
+        let reach = points.first().zip(points.last()).map_or(0.0, |(a, b)| (b.x - a.x).abs());
+        if self.layout.is_sideways && reach < galley.size().x + 12.0 {
+            // It would run into what it joins.
+            return;
+        }
         let r = Align2::CENTER_CENTER.anchor_size(at, galley.size());
         out.push(Shape::rect_filled(r.expand2(vec2(3.0, 1.0)), 2.0, tokens::faded(self.tokens.panel, 0.9)));
         out.push(Shape::galley(r.min, galley, self.tokens.text_secondary));
