@@ -335,7 +335,7 @@ fn dilation(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
         let from = [row * rates[0] as i64, column * rates[1] as i64];
         let begin = r.ints_literal(&[0, from[0], from[1], 0]);
         let end = r.ints_literal(&[0, from[0] + (counts[0] - 1) * sy + 1, from[1] + (counts[1] - 1) * sx + 1, 0]);
-        let seen = r.b.op(StridedSlice { masks: masks.clone() }, &[padded, begin, end, step])?;
+        let seen = r.b.op(StridedSlice { masks }, &[padded, begin, end, step])?;
         let weight = make::slice(r.b, filter, &[row, column, 0], &[1, 1, -1])?;
         let weight = make::reshape(r.b, weight, &[-1])?;
         let sum = make::add(r.b, seen, weight)?;
