@@ -15,6 +15,8 @@ use crate::session::{Change, EditStep, GraphDiff, History, Overview, Recipe, Unb
 use super::canvas::shown::Shown;
 use super::command::{Action, Command, Sender};
 use super::index::Index;
+pub use super::preferences::{Preferences, ThemeChoice};
+pub use super::run_problems::run_problems;
 use super::run_view::RunView;
 use super::theme::Tokens;
 
@@ -345,56 +347,6 @@ pub struct NodeTimes {
     pub total: f64,
 }
 
-/// What a run showed to be wrong, with settings that cure it.
-pub fn run_problems(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
-    use super::weights::Health;
-    let set = |key: &str, value: &str| Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) };
-    let clip = || Cure { label: "Clip gradients at 1".to_owned(), change: set("training.clip_global_norm", "1") };
-    let slower = || {
-        let now = recipe.settings.get("optimizer.lr").and_then(|v| v.parse::<f64>().ok()).unwrap_or(run.learning_rate);
-        let rate = format!("{:e}", now / 2.0);
-        Cure { label: format!("Halve the learning rate to {rate}"), change: set("optimizer.lr", &rate) }
-    };
-    let mut out = Vec::new();
-    if let Some(node) = &run.watch.nan_origin {
-        out.push(Problem {
-            severity: Severity::Error,
-            code: "nan".to_owned(),
-            message: format!("Training ended by a value that is not finite; the first came from {node}."),
-            place: Some(node.clone()),
-            cures: vec![slower(), clip()],
-        });
-    }
-    for (health, severity, message, cures) in [
-        (Health::Exploding, Severity::Error, "has an exploding gradient", vec![clip(), slower()]),
-        (Health::Dead, Severity::Warning, "gets a gradient of exactly zero", Vec::new()),
-        (Health::Fast, Severity::Warning, "moves by more than a tenth in one update", vec![slower()]),
-    ] {
-        let mut ill: Vec<&String> =
-            run.watch.weights.iter().filter(|(_, w)| w.health() == health).map(|(name, _)| name).collect();
-        ill.sort();
-        let Some(first) = ill.first() else { continue };
-        let mut cures = cures;
-        if health == Health::Dead {
-            let names: Vec<String> = ill.iter().map(|n| (*n).clone()).collect();
-            let label = format!("Freeze {}", super::text::plural(names.len(), "weight", "weights"));
-            cures.push(Cure { label, change: Change::Train { names, on: false } });
-        }
-        let others = match ill.len() {
-            1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
-        };
-        out.push(Problem {
-            severity,
-            code: format!("weight-{}", health.word()),
-            message: format!("{first}{others} {message}. {}", health.help()),
-            place: Some((*first).clone()),
-            cures,
-        });
-    }
-    out
-}
-
 /// One line of the problems panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
@@ -648,43 +600,4 @@ pub struct ExportRequest {
     pub to: PathBuf,
     pub keep_dropout: bool,
     pub verify: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ThemeChoice {
-    #[default]
-    System,
-    Light,
-    Dark,
-}
-
-/// What the program remembers between starts, besides the layout.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct Preferences {
-    pub theme: ThemeChoice,
-    pub has_motion: bool,
-    pub zoom: f32,
-    pub recent: Vec<PathBuf>,
-    /// Threads of runs and proofs; 0 is all cores.
-    pub threads: usize,
-    /// The graph runs from left to right instead of from top to bottom.
-    pub is_sideways: bool,
-    /// Shapes are written on all edges of the graph.
-    pub has_edge_shapes: bool,
-}
-
-impl Default for Preferences {
-    fn default() -> Self {
-        Self {
-            theme: ThemeChoice::System,
-            has_motion: true,
-            zoom: 1.0,
-            recent: Vec::new(),
-            threads: 0,
-            is_sideways: false,
-            has_edge_shapes: false,
-        }
-    }
 }

@@ -14,7 +14,9 @@ pub mod dialogs;
 pub mod index;
 pub mod offers;
 pub mod panels;
+pub mod preferences;
 pub mod raster;
+pub mod run_problems;
 pub mod run_view;
 #[cfg(test)]
 pub mod sample;
