@@ -16,7 +16,7 @@ use super::canvas::shown::Shown;
 use super::command::{Action, Command, Sender};
 use super::index::Index;
 pub use super::preferences::{Preferences, ThemeChoice};
-pub use super::run_problems::run_problems;
+pub use super::run_problems::{Cure, Problem, run_problems};
 use super::run_view::RunView;
 use super::theme::Tokens;
 
@@ -345,23 +345,6 @@ pub struct NodeTimes {
     pub seconds: Vec<(String, f64)>,
     /// Of the whole step, with what belongs to no node.
     pub total: f64,
-}
-
-/// One line of the problems panel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    pub severity: Severity,
-    pub code: String,
-    pub message: String,
-    pub place: Option<String>,
-    pub cures: Vec<Cure>,
-}
-
-/// A change that would help.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cure {
-    pub label: String,
-    pub change: Change,
 }
 
 /// Whether gradient arrives at what trains, and if not, where it stops.

@@ -3,7 +3,6 @@
 use crate::base::Severity;
 use crate::session::{Change, Recipe};
 
-use super::ctx::{Cure, Problem};
 use super::run_view::RunView;
 use super::text;
 use super::weights::Health;
@@ -55,4 +54,21 @@ pub fn run_problems(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
         });
     }
     out
+}
+
+/// One line of the problems panel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub code: String,
+    pub message: String,
+    pub place: Option<String>,
+    pub cures: Vec<Cure>,
+}
+
+/// A change that would help.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cure {
+    pub label: String,
+    pub change: Change,
 }
