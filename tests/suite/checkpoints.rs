@@ -169,6 +169,26 @@ fn signatures_and_meta_graphs_are_chosen() {
     assert!(tokenizer.ends_with("assets/vocab.txt") && tokenizer.exists());
 }
 
+/// As tensorflow_hub 0.12 writes modules: the file begins with a meta graph, as a graph would with its library.
+#[test]
+fn hub_modules_leave_the_version_out() {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, bytes) in contents(&tags()) {
+        let to = dir.path().join("module").join(&path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let is_model = path == Path::new("saved_model.pb");
+        assert!(!is_model || bytes.starts_with(&[0x08, 0x01]), "the version comes first");
+        fs::write(to, if is_model { &bytes[2..] } else { &bytes }).unwrap();
+    }
+    let module = dir.path().join("module");
+    let (want, got) = (overview(&tags(), None), overview(&module, None));
+    assert_eq!((&got.format, suggested(&got)), (&want.format, suggested(&want)));
+    assert_eq!(formats::open(&module.join("saved_model.pb")).unwrap().entry_points.len(), 4);
+    // A graph that begins with its library is no meta graph.
+    let graph = formats::open(&models().join("while_functional_v2/model.pb")).unwrap();
+    assert_eq!(graph.format, "tensorflow-graphdef");
+}
+
 /// Every way into a file that is listed opens what it says, and exactly one is the default.
 #[test]
 fn ways_into_a_file_are_listed_before_and_after_opening() {

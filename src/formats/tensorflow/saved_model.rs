@@ -40,8 +40,16 @@ const HUB_SIGNATURE: &str = "default";
 pub fn is_saved_model(source: &Source) -> bool {
     let mut s = Scanner::new(&source.bytes);
     let (mut at, end) = (0, source.bytes.len());
-    let first = s.field(&mut at, end);
-    if !matches!(first, Ok(Some(f)) if f.number == 1 && matches!(f.content, Content::Varint(0..=16))) {
+    // TensorFlow Hub's modules leave the version out.
+    let is_like_one = match s.field(&mut at, end) {
+        Ok(Some(f)) if f.number == 1 => matches!(f.content, Content::Varint(0..=16)),
+        Ok(Some(f)) if f.number == 2 && is_meta_graph(&mut s, &f.content) => {
+            at = 0;
+            true
+        }
+        _ => false,
+    };
+    if !is_like_one {
         return false;
     }
     let mut graphs = 0;
@@ -54,6 +62,21 @@ pub fn is_saved_model(source: &Source) -> bool {
             Err(_) => return source.name == "saved_model.pb",
         }
     }
+}
+
+/// Whether a message has collections, signatures, assets or objects; a graph's function library, which has the same
+/// number there, has none.
+fn is_meta_graph(s: &mut Scanner<'_>, content: &Content) -> bool {
+    let Content::Bytes(range) = content else { return false };
+    let mut at = range.start;
+    while let Ok(Some(field)) = s.field(&mut at, range.end) {
+        match field.number {
+            1..=3 => {}
+            4..=7 => return matches!(field.content, Content::Bytes(_)),
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Whether a file is one in protobuf's text form (`saved_model.pbtxt`).
