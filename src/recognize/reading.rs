@@ -10,7 +10,7 @@ use super::roles::ConstantRole;
 pub(super) enum Reading {
     /// A variable of a checkpoint, or a constant that only Identities read.
     Variable,
-    /// Handed to a function, loop or conditional: what reads it there is not looked at.
+    /// Handed to a function, loop or conditional, where what reads it is not looked at; or added by an edit.
     Passed,
     /// A table that a lookup reads: freezing leaves no Identity before those of resource variables.
     LookedUp,
@@ -23,6 +23,9 @@ impl Reading {
     pub(super) fn of(graph: &Graph, readers: &[Vec<NodeId>], id: NodeId) -> Self {
         if graph.constant(id).is_some_and(|c| matches!(c.origin, ConstantOrigin::Variable { .. })) {
             return Self::Variable;
+        }
+        if graph.node(id).span.is_none() {
+            return Self::Passed;
         }
         let mut reads =
             graph.node(id).outputs.iter().flat_map(|v| &readers[v.idx()]).map(|r| graph.node(*r)).peekable();
@@ -42,6 +45,12 @@ impl Reading {
             }
         }
         found
+    }
+
+    /// The same of a constant whose place leaves no doubt that it is a weight: a direct read then says nothing, for tools
+    /// that graft heads need no Identity.
+    pub(super) fn as_weight(self) -> Self {
+        if self == Self::Direct { Self::Passed } else { self }
     }
 }
 

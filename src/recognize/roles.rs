@@ -133,7 +133,7 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
                 Some(left) => (Role::Other, false, format!("left over from training ({})", left.name())),
                 None => with_evidence(verdict, constant),
             };
-            evidence.add(reading, suggest);
+            evidence.add(if subject.is_beyond_doubt(role) { reading.as_weight() } else { reading }, suggest);
             ConstantRole { node: node.clone(), role, suggest, reason }
         })
         .collect();
@@ -246,8 +246,7 @@ impl Subject<'_> {
             BinaryFn::Mul if from_integers => Some((Role::Mask, format!("it multiplies a mask at {node}"))),
             BinaryFn::Add if from_integers && !at.is_part => None,
             BinaryFn::Add | BinaryFn::Sub => {
-                let source = program.producer(behind(program, other)).map(|(_, p)| p);
-                let after_product = source.is_some_and(|p| [MATMUL, CONV, CONV_INPUT].iter().any(|n| is_op(p, n)));
+                let after_product = is_product(program, other);
                 let is_vector = self.payload.shape.iter().filter(|d| **d != 1).count() <= 1;
                 if after_product && (is_vector || self.payload.shape.len() == 1) {
                     Some((Role::Bias, format!("added to the product at {node}")))
@@ -264,6 +263,19 @@ impl Subject<'_> {
                 Some((Role::NormScale, format!("scales features at {node}")))
             }
             _ => None,
+        }
+    }
+
+    /// A place that hardly anything but a weight has: a factor whose elements differ, or what is added to a product.
+    fn is_beyond_doubt(&self, role: Role) -> bool {
+        match role {
+            Role::MatmulWeight | Role::ConvFilter => !is_uniform(self.payload),
+            Role::Bias => self.uses.iter().any(|u| {
+                let instr = self.index.instr(u);
+                let is_sum = instr.op_as::<Binary>().is_some_and(|b| b.f == BinaryFn::Add);
+                is_sum && is_product(self.index.programs[u.program], instr.inputs[1 - u.operand.min(1)])
+            }),
+            _ => false,
         }
     }
 
@@ -299,6 +311,12 @@ impl Subject<'_> {
             false => (Role::Other, false, "it is used like neither a weight nor a bias".to_owned()),
         }
     }
+}
+
+/// Whether a value comes from a matrix product or a convolution.
+fn is_product(program: &Program, v: Value) -> bool {
+    let source = program.producer(behind(program, v)).map(|(_, p)| p);
+    source.is_some_and(|p| [MATMUL, CONV, CONV_INPUT].iter().any(|n| is_op(p, n)))
 }
 
 /// Of several uses the first in this order decides.
