@@ -266,7 +266,7 @@ fn mention_others(heads: &[MetaGraph], at: usize, signature: Option<&str>, sourc
     others.extend(graphs.map(|(_, h)| format!("the meta graph {}", tags_in_words(h))));
     if !others.is_empty() {
         let what = format!(
-            "opened with {} of the meta graph {}; the file also has {} (choose with --signature)",
+            "opened with {} of the meta graph {}; the file also has {} (choose with --signature, or in the File menu of the window)",
             signature.map_or("no signature".to_owned(), |s| format!("signature {s}")),
             tags_in_words(&heads[at]),
             others.join(", ")

@@ -215,7 +215,7 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut C
             .selected_text(crate::train::metrics::title(&chosen));
         let r = combo.show_ui(ui, |ui| {
             for n in &names {
-                if ui.selectable_label(*n == chosen, n).clicked() {
+                if ui.selectable_label(*n == chosen, crate::train::metrics::title(n)).clicked() {
                     s.curve = Some(n.clone());
                 }
             }
