@@ -46,12 +46,6 @@ impl Reading {
         }
         found
     }
-
-    /// The same of a constant whose place leaves no doubt that it is a weight: a direct read then says nothing, for tools
-    /// that graft heads need no Identity.
-    pub(super) fn as_weight(self) -> Self {
-        if self == Self::Direct { Self::Passed } else { self }
-    }
 }
 
 /// Whether a graph still shows which of its constants were variables, and which of the suggested ones were not.
@@ -59,17 +53,17 @@ impl Reading {
 pub(super) struct Evidence {
     seen: usize,
     variables: usize,
-    /// Indices of the suggested constants that are read directly.
-    others: Vec<usize>,
+    /// Indices of the suggested constants that are read directly, where no place that only weights have speaks for them:
+    /// tools that graft heads need no Identity either.
+    doubted: Vec<usize>,
 }
 
 impl Evidence {
-    /// One constant after the other, in order.
-    pub(super) fn add(&mut self, reading: Reading, is_suggested: bool) {
-        match reading {
-            Reading::Variable if is_suggested => self.variables += 1,
-            Reading::Direct if is_suggested => self.others.push(self.seen),
-            _ => {}
+    /// One constant after the other, in order: whether it is a suggested variable, or suggested and doubted.
+    pub(super) fn add(&mut self, is_variable: bool, is_doubted: bool) {
+        self.variables += usize::from(is_variable);
+        if is_doubted {
+            self.doubted.push(self.seen);
         }
         self.seen += 1;
     }
@@ -77,10 +71,10 @@ impl Evidence {
     /// Where most of what would be suggested is known to have been variables, the rest was none. Where tools have
     /// stripped the Identities, nothing is known, and places and elements decide alone.
     pub(super) fn withdraw(&self, roles: &mut [ConstantRole]) {
-        if self.variables < self.others.len().max(1) {
+        if self.variables < self.doubted.len().max(1) {
             return;
         }
-        for &i in &self.others {
+        for &i in &self.doubted {
             let role = &mut roles[i];
             role.suggest = false;
             role.reason = format!(

@@ -133,7 +133,9 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
                 Some(left) => (Role::Other, false, format!("left over from training ({})", left.name())),
                 None => with_evidence(verdict, constant),
             };
-            evidence.add(if subject.is_beyond_doubt(role) { reading.as_weight() } else { reading }, suggest);
+            // Elements are read last: of the few constants that would be doubted.
+            let is_doubted = suggest && reading == Reading::Direct && !subject.is_beyond_doubt(role);
+            evidence.add(suggest && reading == Reading::Variable, is_doubted);
             ConstantRole { node: node.clone(), role, suggest, reason }
         })
         .collect();
