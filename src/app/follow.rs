@@ -273,6 +273,8 @@ pub(super) fn entry(row: RunRow) -> RunEntry {
         name: row.name,
         folder: row.folder,
         can_resume: row.can_resume,
+        has_best: row.has_best,
+        tuned: row.tuned,
         recipe: row.recipe,
     }
 }

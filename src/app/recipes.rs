@@ -91,8 +91,7 @@ impl App {
 
     pub(super) fn take_runs(&mut self, entries: Vec<RunEntry>) {
         if let Some(open) = &mut self.open {
-            open.runs = Arc::new(entries);
-            open.changes.clear();
+            open.set_runs(entries);
         }
     }
 

@@ -1,19 +1,21 @@
 //! `regraft inspect`: what is in the file.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::session::overview::{ConstantRow, NodeRow, Overview};
 use crate::session::query::{Query, Row};
-use crate::session::{Session, overview::ShapeRow};
+use crate::session::{Session, changed, overview::ShapeRow, run};
+use crate::tensor::Tensor;
 
 use super::report::{self, Usage};
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Model file or folder, or session.
+    /// Model file or folder, session, or folder of a run.
     pub model: PathBuf,
     /// Signature, meta-graph or tag set of a file that holds several.
     #[arg(long)]
@@ -30,17 +32,23 @@ pub struct Args {
     /// Print the table of dropout sites.
     #[arg(long)]
     pub dropout: bool,
-    /// Show only what the query matches, in the window's search language (`op:MatMul dtype:float32 -bias`).
+    /// Show only what the query matches, in the window's search language (`op:MatMul dtype:float32 -bias`). `changed:yes`
+    /// needs a session or a run: it finds what edits touched and training moved.
     #[arg(long, allow_hyphen_values = true)]
     pub filter: Option<String>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let session = Session::open_choosing(&args.model, args.signature.as_deref())?;
     let query = Query::parse(args.filter.as_deref().unwrap_or("")).map_err(Usage)?;
+    let (session, tuned) = open(args)?;
+    let changed = match query.asks_for_changes() {
+        true if session.path().is_none() && !run::is_run(&args.model) => bail!(Usage(NOTHING_CHANGED.to_owned())),
+        true => changed::changed(&session, &tuned)?,
+        false => HashSet::new(),
+    };
     let mut overview = session.understand()?.overview(&session)?;
-    overview.nodes.retain(|n| query.matches(&node_query_row(n)));
-    overview.constants.retain(|c| query.matches(&constant_query_row(c)));
+    overview.nodes.retain(|n| query.matches(&node_query_row(n, &changed)));
+    overview.constants.retain(|c| query.matches(&constant_query_row(c, &changed)));
     if args.json {
         println!("{}", serde_json::to_string_pretty(&overview)?);
         return Ok(ExitCode::SUCCESS);
@@ -62,12 +70,25 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why `changed:` means nothing for a model file.
+const NOTHING_CHANGED: &str = "--filter changed: compares with the file, and this is the file itself; give a session or the folder of a run";
+
+/// What is looked at, and the values that a run gave to constants.
+fn open(args: &Args) -> Result<(Session, Vec<(String, Tensor)>)> {
+    if run::is_run(&args.model) {
+        let run = run::Run::open(&args.model, "last")?;
+        let tuned = run.constants();
+        return Ok((run.session, tuned));
+    }
+    Ok((Session::open_choosing(&args.model, args.signature.as_deref())?, Vec::new()))
+}
+
 fn first_shape(shape: &ShapeRow) -> Option<&[Option<usize>]> {
     shape.as_deref()
 }
 
 /// What the search language sees of a node.
-pub fn node_query_row(n: &NodeRow) -> Row<'_> {
+fn node_query_row<'a>(n: &'a NodeRow, changed: &HashSet<String>) -> Row<'a> {
     let first = n.outputs.first();
     Row {
         name: &n.name,
@@ -75,12 +96,13 @@ pub fn node_query_row(n: &NodeRow) -> Row<'_> {
         dtype: first.map_or("", |o| &o.dtype),
         shape: first.and_then(|o| first_shape(&o.shape)),
         gradient: &n.gradient,
+        changed: changed.contains(&n.name),
         ..Row::default()
     }
 }
 
 /// What the search language sees of a constant.
-pub fn constant_query_row(c: &ConstantRow) -> Row<'_> {
+fn constant_query_row<'a>(c: &'a ConstantRow, changed: &HashSet<String>) -> Row<'a> {
     Row {
         name: &c.name,
         op: "Const",
@@ -90,7 +112,7 @@ pub fn constant_query_row(c: &ConstantRow) -> Row<'_> {
         role: &c.role,
         trainable: c.trainable,
         gradient: &c.gradient,
-        changed: false,
+        changed: changed.contains(&c.name),
     }
 }
 

@@ -16,6 +16,8 @@ pub struct GraphDiff {
     pub removed: Vec<NodeRow>,
     /// Nodes of both that read something else than in the file.
     pub rewired: Vec<Rewired>,
+    /// Constants and inputs of both that hold other values or have another shape than in the file.
+    pub revalued: Vec<String>,
     /// Dropout sites of the file that went as a whole.
     pub removed_sites: Vec<SiteRow>,
 }
@@ -41,6 +43,9 @@ impl GraphDiff {
             if !before.contains(name) {
                 diff.added.push(name.to_owned());
             } else if let Some(old) = file.node_named(name) {
+                if holds_something_else(file, file.node(old), edited, node) {
+                    diff.revalued.push(name.to_owned());
+                }
                 let (old, new) = (inputs(file, file.node(old)), inputs(edited, node));
                 if old != new {
                     let lost = old.iter().filter(|v| !new.contains(v)).cloned().collect();
@@ -57,7 +62,26 @@ impl GraphDiff {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.rewired.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && self.rewired.is_empty() && self.revalued.is_empty()
+    }
+
+    /// Names of what is in the edited graph and not as in the file: what the query `changed:yes` finds.
+    pub fn changed(&self) -> impl Iterator<Item = &str> {
+        let rewired = self.rewired.iter().map(|r| &r.node);
+        self.added.iter().chain(rewired).chain(&self.revalued).map(String::as_str)
+    }
+}
+
+/// Whether a constant or an input of the file's is another one now; nodes that compute hold nothing.
+fn holds_something_else(file: &Graph, old: &Node, edited: &Graph, new: &Node) -> bool {
+    match (&old.constant, &new.constant) {
+        (Some(a), Some(b)) => !a.payload.is_same(&b.payload),
+        (None, None) if old.inputs.is_empty() && new.inputs.is_empty() => {
+            let shapes = |g: &Graph, n: &Node| n.outputs.iter().map(|&v| g.value(v).fact.shape.clone()).collect::<Vec<_>>();
+            shapes(file, old) != shapes(edited, new)
+        }
+        (None, None) => false,
+        _ => true,
     }
 }
 
@@ -100,6 +124,23 @@ mod tests {
     use super::*;
     use crate::graph::{GraphPatch, NodeId, NodeKey, NodeKind, ValueKey};
     use crate::tensor::DType;
+
+    #[test]
+    fn a_constant_with_other_values_is_changed() {
+        use crate::tensor::Tensor;
+        let mut file = Graph::default();
+        for name in ["kept", "loaded"] {
+            let mut node = Node::new(NodeKey::new(name), "Const", NodeKind::Constant);
+            let payload = crate::tensor::Payload::from_tensor(Tensor::from_slice(&[2], &[1.0f32, 2.0]));
+            node.constant = Some(crate::graph::Constant { payload, origin: crate::graph::ConstantOrigin::ConstNode });
+            file.push_node(node, vec![(ValueKey::new(name), Fact::of_dims(DType::F32, &[2]))]);
+        }
+        let mut patch = GraphPatch::default();
+        patch.set_constant(NodeKey::new("loaded"), Tensor::from_slice(&[2], &[3.0f32, 4.0]));
+        let diff = GraphDiff::between(&file, &patch.apply(&file), &[]);
+        assert_eq!(diff.changed().collect::<Vec<_>>(), ["loaded"]);
+        assert!(!diff.is_empty() && diff.removed.is_empty());
+    }
 
     fn chain() -> Graph {
         let mut g = Graph::default();

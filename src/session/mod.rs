@@ -12,6 +12,7 @@ pub mod beside;
 mod binary;
 mod cached_step;
 pub mod change;
+pub mod changed;
 pub mod classes;
 pub mod compute;
 mod continued;

@@ -61,6 +61,11 @@ impl Query {
         self.terms.is_empty()
     }
 
+    /// Whether a term asks what differs from the file.
+    pub fn asks_for_changes(&self) -> bool {
+        self.terms.iter().any(|t| matches!(t.test, Test::Changed(_)))
+    }
+
     pub fn matches(&self, row: &Row<'_>) -> bool {
         self.terms.iter().all(|t| t.test.matches(row) != t.negated)
     }
@@ -229,6 +234,10 @@ mod tests {
         ] {
             assert_eq!(Query::parse(query).unwrap().matches(&row), want, "{query}");
         }
+        let changed = Row { changed: true, ..row };
+        assert!(Query::parse("-changed:no").unwrap().matches(&changed));
+        assert!(Query::parse("changed:no x").unwrap().asks_for_changes());
+        assert!(!Query::parse("name:changed").unwrap().asks_for_changes());
         assert!(Query::parse("shape:axb").is_err());
         assert!(Query::parse("name:/(/").is_err());
         assert!(Query::parse("elements:many").is_err());

@@ -24,6 +24,10 @@ pub struct RunRow {
     pub recipe: Recipe,
     /// It has a checkpoint to go on from.
     pub can_resume: bool,
+    /// One of its checkpoints was the best.
+    pub has_best: bool,
+    /// The constants that its newest checkpoint holds.
+    pub tuned: Vec<String>,
 }
 
 /// The folder that holds the runs of a session or model file.
@@ -58,11 +62,14 @@ pub fn read(folder: &Path) -> Result<RunRow, SessionError> {
             *path = plain.to_string_lossy().into_owned();
         }
     }
+    let newest = checkpoint::newest(folder).ok().flatten();
     Ok(RunRow {
         name: folder.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         log: RunLog::read(&folder.join(run_log::LOG_NAME)).unwrap_or_default(),
         recipe,
-        can_resume: checkpoint::newest(folder).is_ok_and(|c| c.is_some()),
+        can_resume: newest.is_some(),
+        has_best: checkpoint::best(folder).is_some(),
+        tuned: newest.and_then(|path| checkpoint::parameter_names(&path).ok()).unwrap_or_default(),
         folder: folder.to_owned(),
     })
 }

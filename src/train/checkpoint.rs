@@ -110,6 +110,15 @@ pub fn save(folder: &Path, store: &Store, progress: &Progress, best: bool) -> Re
     Ok(path)
 }
 
+/// The parameters that a checkpoint holds, by name; their values are not read.
+pub fn parameter_names(path: &Path) -> Result<Vec<String>, String> {
+    let say = |e: String| format!("{}: {e}", path.display());
+    let file = files::PositionedFile::open(path).map_err(|e| say(e.to_string()))?;
+    let layout = safetensors::layout(file.len(), |buf, at| file.read_exact_at(buf, at));
+    let layout = layout.map_err(|e| say(e.to_string()))?;
+    Ok(layout.entries.keys().filter_map(|k| k.strip_prefix("parameter|")).map(str::to_owned).collect())
+}
+
 /// A checkpoint in memory.
 #[derive(Clone, Debug)]
 pub struct Loaded {

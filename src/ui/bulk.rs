@@ -109,6 +109,7 @@ pub fn below(open: &Open, target: &Target) -> Vec<usize> {
             None => return Vec::new(),
         },
         Target::Node(n) | Target::Site(n) | Target::Value(n) => index.node_of_value(n).into_iter().collect(),
+        Target::Values(all) => all.iter().filter_map(|n| index.node_of_value(n)).collect(),
     };
     let inputs = |n: usize| index.inputs[n].clone();
     let is_constant = |n: usize| index.constant_of_node.contains_key(&n);

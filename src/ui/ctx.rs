@@ -3,7 +3,7 @@
 //! `app` builds these from the session; nothing here computes with tensors, so that panels can be tested with made-up
 //! rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,6 +115,8 @@ pub struct Open {
     pub proof: Option<Proved>,
     /// Runs of this session on disk, oldest first.
     pub runs: Arc<Vec<RunEntry>>,
+    /// Constants that some run of this session tuned.
+    pub tuned: Arc<HashSet<String>>,
     /// Ways into the file, where it has several meta graphs or signatures.
     pub entries: Arc<Vec<EntryPoint>>,
     /// Attributes and documentation of nodes that were looked at.
@@ -157,6 +159,7 @@ impl Open {
             form: Arc::default(),
             proof: None,
             runs: Arc::default(),
+            tuned: Arc::default(),
             entries: Arc::default(),
             details: HashMap::new(),
             changes: HashMap::new(),
@@ -164,6 +167,13 @@ impl Open {
             group_sizes: Vec::new(),
             slice: None,
         }
+    }
+
+    /// Runs as they lie on disk now.
+    pub fn set_runs(&mut self, runs: Vec<RunEntry>) {
+        self.tuned = Arc::new(runs.iter().flat_map(|r| r.tuned.iter().cloned()).collect());
+        self.runs = Arc::new(runs);
+        self.changes.clear();
     }
 
     /// Newer rows of the same model.
@@ -516,6 +526,10 @@ pub struct RunEntry {
     /// `train/loss`, `validation/accuracy`, …
     pub curves: Vec<super::series::Series>,
     pub can_resume: bool,
+    /// One of its checkpoints was the best.
+    pub has_best: bool,
+    /// The constants that its newest checkpoint holds.
+    pub tuned: Vec<String>,
     pub recipe: Recipe,
 }
 

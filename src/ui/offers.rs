@@ -49,6 +49,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target
         Target::Node(n) | Target::Value(n) => node_ui(ui, ctx, open, n),
         Target::Scope(s) => scope_ui(ui, ctx, open, s),
         Target::Site(s) => site_ui(ui, ctx, open, s),
+        // What several values have in common is what lies before them.
+        Target::Values(_) => {}
     }
     if !is_many {
         below_ui(ui, ctx, open, target);
@@ -67,7 +69,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target
     if entry(ui, true, icons::COPY, words, None) {
         match is_many {
             true => ctx.act(Action::CopyNames),
-            false => ctx.send(Command::CopyText(target.name().to_owned())),
+            false => ctx.send(Command::CopyText(match target {
+                Target::Values(all) => all.join("\n"),
+                one => one.name().to_owned(),
+            })),
         }
     }
 }

@@ -11,14 +11,26 @@ pub enum Target {
     Site(String),
     /// One value, from its producer to everything that reads it: an edge of the graph.
     Value(String),
+    /// Several values that are drawn as one edge; never empty.
+    Values(Vec<String>),
     /// All nodes below a name prefix.
     Scope(String),
 }
 
 impl Target {
+    /// The edge that carries these values; `None` where there are none.
+    pub fn edge(mut values: Vec<String>) -> Option<Self> {
+        match values.len() {
+            0 => None,
+            1 => values.pop().map(Self::Value),
+            _ => Some(Self::Values(values)),
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
             Self::Node(n) | Self::Site(n) | Self::Value(n) | Self::Scope(n) => n,
+            Self::Values(all) => all.first().map_or("", String::as_str),
         }
     }
 }

@@ -53,3 +53,38 @@ fn results_that_could_not_be_printed_are_a_failure() {
     assert_eq!(out.status.code(), Some(1));
     assert!(message(&out).contains("could not be printed"), "{}", message(&out));
 }
+
+/// `changed:` compares with the file: edits of a session, and what a run moved.
+#[test]
+fn the_filter_finds_what_a_session_changed() {
+    use regraft::session::{Change, EditStep, Session, changed};
+    let folder = tempfile::tempdir().unwrap();
+    let path = regraft::session::demo::write(folder.path()).unwrap();
+    let model = folder.path().join("model.pb");
+    let mut session = Session::open(&model).unwrap();
+    let output = session.understand().unwrap().base.sites[0].output_key.as_str().to_owned();
+    session.apply(&Change::AddEdits(vec![EditStep::BypassDropout { output }]), None);
+    session.save_as(&path).unwrap();
+    let asked = |model: &std::path::Path| {
+        let model = model.to_str().unwrap();
+        regraft(&["inspect", model, "--json", "--filter", "changed:yes"]).output().unwrap()
+    };
+    let out = asked(&path);
+    assert!(out.status.success(), "{}", message(&out));
+    let overview: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let nodes = overview["nodes"].as_array().unwrap();
+    // Only those that read the site's output read something else now.
+    assert!(!nodes.is_empty() && nodes.len() < 10, "{} nodes", nodes.len());
+    assert!(overview["constants"].as_array().unwrap().is_empty());
+    let out = asked(&model);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(message(&out).contains("give a session or the folder of a run"), "{}", message(&out));
+    // Values of a run count where an element is another one.
+    let session = Session::open(&model).unwrap();
+    let understood = session.understand().unwrap();
+    let parameters = understood.parameters().unwrap();
+    let mut tuned: Vec<_> = parameters.into_iter().take(2).map(|p| (p.name, p.value)).collect();
+    tuned[1].1.bytes_mut()[0] ^= 1;
+    let names = changed::changed(&session, &tuned).unwrap();
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), [tuned[1].0.clone()]);
+}

@@ -104,13 +104,20 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
     if is_clicked {
         response.request_focus();
     }
+    let edge = scene.hovered_wire.and_then(|w| scene.edge(w));
     if response.secondary_clicked() {
-        state.canvas.menu_for = scene.hovered;
-        if let Some(i) = scene.hovered {
-            ctx.send(Command::Select(target(scene, i), How::Replace));
+        let card = || scene.hovered.map(|i| (target(scene, i), Some(scene.layout.placed[i].item)));
+        state.canvas.menu_for = edge.clone().map(|e| (e, None)).or_else(card);
+        if let Some((target, _)) = &state.canvas.menu_for {
+            ctx.send(Command::Select(target.clone(), How::Replace));
         }
     }
     match scene.hovered {
+        _ if is_clicked && edge.is_some() => {
+            if let Some(edge) = edge {
+                ctx.send(Command::Select(edge, How::Replace));
+            }
+        }
         Some(i) if response.double_clicked_by(PointerButton::Primary) => {
             toggle(scene.layout.placed[i].item, &mut state.canvas)
         }
@@ -124,15 +131,22 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
         }
         _ => {}
     }
-    if let Some(i) = state.canvas.menu_for.filter(|&i| i < scene.layout.placed.len()) {
-        response.context_menu(|ui| menu_ui(ui, ctx, open, scene, i, state));
+    if let Some(about) = state.canvas.menu_for.clone() {
+        response.context_menu(|ui| menu_ui(ui, ctx, open, scene, &about, state));
     }
 }
 
-fn menu_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, i: usize, state: &mut UiState) {
-    let p = &scene.layout.placed[i];
+fn menu_ui(
+    ui: &mut Ui,
+    ctx: &Ctx<'_>,
+    open: &Open,
+    scene: &Scene<'_>,
+    (target, item): &(Target, Option<Item>),
+    state: &mut UiState,
+) {
     let canvas = &mut state.canvas;
-    if !matches!(p.item, Item::Node(_)) {
+    let folded = item.filter(|i| !matches!(i, Item::Node(_))).and_then(|i| scene.layout.by_item.get(&i));
+    if let Some(p) = folded.map(|&i| &scene.layout.placed[i]) {
         let (icon, words) = if p.is_open { (icons::MINUS, "Fold") } else { (icons::PLUS, "Unfold") };
         if offers::entry(ui, true, icon, words, None) {
             toggle(p.item, canvas);
@@ -145,7 +159,7 @@ fn menu_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, i: usize,
         canvas.trace = Some(Trace::Feeds);
     }
     ui.separator();
-    offers::ui(ui, ctx, open, &state.selection, &target(scene, i));
+    offers::ui(ui, ctx, open, &state.selection, target);
 }
 
 /// Keys that work while the canvas has the focus: arrows walk, Enter, + and − fold, Space switches a dropout

@@ -31,6 +31,8 @@ pub struct Look {
     /// The way of a gradient.
     pub on_way: HashSet<usize>,
     pub way_wires: HashSet<usize>,
+    /// Those of the selected edge.
+    pub edge_wires: HashSet<usize>,
     /// Where it stops.
     pub stops: BTreeSet<usize>,
     /// Everything else is faded.
@@ -122,6 +124,15 @@ impl Scene<'_> {
         match &self.look.kept {
             Some(kept) if !kept.get(i).copied().unwrap_or(true) => 0.25,
             _ => 1.0,
+        }
+    }
+
+    /// The whole name of a thing in the file's own words.
+    pub fn full_name(&self, item: Item) -> &str {
+        match item {
+            Item::Node(n) => &self.shown.overview.nodes[n].name,
+            Item::Site(s) => &self.shown.overview.dropout[s].output,
+            Item::Scope(s) => &self.shown.index.scopes.all[s].name,
         }
     }
 

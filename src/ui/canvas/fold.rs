@@ -1,7 +1,7 @@
 //! The graph as it is shown: name scopes folded into boxes, constants as chips on their readers, dropout sites as one
 //! card. Open scopes are laid out inside out, each as a box in its parent, so that nothing ever overlaps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::base::CancelToken;
 use crate::session::Overview;
@@ -9,7 +9,7 @@ use crate::ui::index::Index;
 use crate::ui::text;
 
 use super::layered::layered;
-use super::layout::{Item, Layout, Placed, Wire};
+use super::layout::{Flow, Item, Layout, Placed, Wire};
 use super::shown::Shown;
 
 /// Room of an open scope around its content, and for its title.
@@ -132,6 +132,19 @@ pub fn layout(shown: &Shown, view: &View, cancel: &CancelToken) -> Option<Layout
     Some(b.place())
 }
 
+/// The values that a node reads, each once, in the order of its inputs; control edges carry none.
+fn flows_into(overview: &Overview, index: &Index, node: usize) -> Vec<Flow> {
+    let mut seen = HashSet::new();
+    let flow = |name: &String| {
+        let node = index.node_of_value(name)?;
+        // The first output may be called by its node's name alone.
+        let output = overview.nodes[node].outputs.iter().position(|o| o.name == *name).unwrap_or(0);
+        Some(Flow { node, output })
+    };
+    let inputs = overview.nodes[node].inputs.iter().filter(|n| !n.starts_with('^'));
+    inputs.filter_map(flow).filter(|f| seen.insert(*f)).collect()
+}
+
 /// A container's content while building: 0 is the root.
 struct Build<'a> {
     shown: &'a Shown,
@@ -166,7 +179,7 @@ struct Build<'a> {
 #[derive(Clone, Debug, Default)]
 struct Bundle {
     n: usize,
-    label: String,
+    values: BTreeSet<Flow>,
     n_lost: usize,
     n_gained: usize,
 }
@@ -294,7 +307,8 @@ impl<'a> Build<'a> {
     fn connect(&mut self) {
         for n in 0..self.overview.nodes.len() {
             let Some(to) = self.shows[n] else { continue };
-            for &source in &self.index.inputs[n] {
+            for flow in flows_into(self.overview, self.index, n) {
+                let source = flow.node;
                 if let Some(c) = constant_behind(self.overview, self.index, source) {
                     self.shows[source] = self.shows[source].or(Some(to));
                     let row = &self.overview.constants[c];
@@ -306,11 +320,8 @@ impl<'a> Build<'a> {
                 }
                 let Some(from) = self.shows[source] else { continue };
                 if let Some((container, a, b)) = self.lift(from, to) {
-                    let out = self.overview.nodes[source].outputs.first();
                     let e = self.edges.entry(container).or_default().entry((a, b)).or_default();
-                    if e.n == 0 {
-                        e.label = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
-                    }
+                    e.values.insert(flow);
                     e.n += 1;
                     e.n_lost += usize::from(self.shown.lost.contains(&(source, n)));
                     e.n_gained += usize::from(self.shown.gained.contains(&(source, n)));
@@ -432,12 +443,16 @@ impl<'a> Build<'a> {
                 let middle = bends.and_then(|b| b.get(k)).into_iter().flatten().map(|p| [p[0] + x, p[1] + y]);
                 let points = std::iter::once(start).chain(middle).chain([end]).collect();
                 let n = bundle.n;
+                let values: Vec<Flow> = bundle.values.iter().copied().collect();
                 out.wires.push(Wire {
                     from: placed_at[a],
                     to: placed_at[b],
                     points,
-                    n,
-                    label: if n == 1 { bundle.label.clone() } else { format!("{n} values") },
+                    label: match values.as_slice() {
+                        [one] => one.row(self.overview).map_or_else(String::new, |v| text::shape(v.shape.as_deref())),
+                        many => format!("{} values", many.len()),
+                    },
+                    values,
                     is_stub: false,
                     is_lost: bundle.n_lost == n,
                     is_gained: bundle.n_gained > 0,
@@ -517,5 +532,11 @@ mod tests {
             assert_eq!(l.shown_by[index.node(n).unwrap()], Some(at));
         }
         assert_eq!(l.wires.len(), 2, "input to encoder, encoder to loss");
+        // What flows is named, and found again by its name.
+        let input = index.node_of_value("input:0").unwrap();
+        let flow = Flow { node: input, output: 0 };
+        let wire = l.wires_with(flow).next().unwrap();
+        assert_eq!((l.wires[wire].to, &l.wires[wire].values[..]), (at, &[flow][..]));
+        assert_eq!(flow.row(&shown.overview).map(|v| v.name.as_str()), Some("input:0"));
     }
 }

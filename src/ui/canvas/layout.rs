@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::session::Overview;
+use crate::session::overview::ValueRow;
+
 use super::grid::Grid;
 
 /// Wires without bends that are longer than this would cross everything between: they are drawn as stubs.
@@ -30,6 +33,20 @@ pub struct Placed {
     pub parent: Option<usize>,
 }
 
+/// A value on its way: the node that computes it, and which of that node's outputs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    pub node: usize,
+    pub output: usize,
+}
+
+impl Flow {
+    /// What the value is called; `None` for an output that the node does not list.
+    pub fn row(self, overview: &Overview) -> Option<&ValueRow> {
+        overview.nodes.get(self.node)?.outputs.get(self.output)
+    }
+}
+
 /// A bundle of edges between two shown things.
 #[derive(Clone, Debug)]
 pub struct Wire {
@@ -37,8 +54,9 @@ pub struct Wire {
     pub from: usize,
     pub to: usize,
     pub points: Vec<[f32; 2]>,
-    pub n: usize,
-    /// What flows, for the tooltip: shape of the one value, or how many.
+    /// What flows: each value once, in order of the nodes.
+    pub values: Vec<Flow>,
+    /// The same in words, for the tooltip: shape of the one value, or how many.
     pub label: String,
     /// Only its ends are drawn: it is too long, or one of very many.
     pub is_stub: bool,
@@ -90,6 +108,13 @@ impl Layout {
     pub fn wire_between(&self, from: usize, to: usize) -> Option<usize> {
         let out = self.wires_out_of.get(from)?;
         out.iter().map(|&w| w as usize).find(|&w| self.wires[w].to == to)
+    }
+
+    /// The wires that carry a value, box by box.
+    pub fn wires_with(&self, flow: Flow) -> impl Iterator<Item = usize> + '_ {
+        let at = self.shown_by.get(flow.node).copied().flatten();
+        let out = at.into_iter().flat_map(|at| self.holders(at)).flat_map(|i| &self.wires_out_of[i]);
+        out.map(|&w| w as usize).filter(move |&w| self.wires[w].values.contains(&flow))
     }
 
     pub(super) fn index(&mut self) {

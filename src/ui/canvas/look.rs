@@ -10,7 +10,7 @@ use crate::ui::selection::{Selection, Target};
 
 use super::draw::Look;
 use super::fold::constant_behind;
-use super::layout::{Item, Layout};
+use super::layout::{Flow, Item, Layout};
 use super::path;
 use super::shown::Shown;
 
@@ -28,6 +28,7 @@ pub enum Trace {
 pub struct LookKey {
     layout: Arc<Layout>,
     gradients: Option<Arc<Gradients>>,
+    tuned: Arc<HashSet<String>>,
     revision: u64,
     trace: Option<Trace>,
     filter: Option<String>,
@@ -47,6 +48,7 @@ impl LookKey {
         Self {
             layout: layout.clone(),
             gradients: open.gradients.clone(),
+            tuned: open.tuned.clone(),
             revision: asked.selection.revision(),
             trace: asked.trace,
             filter: asked.filter.map(str::to_owned),
@@ -58,6 +60,7 @@ impl PartialEq for LookKey {
     fn eq(&self, o: &Self) -> bool {
         let gradients = |k: &Self| k.gradients.as_ref().map(|g| Arc::as_ptr(g) as usize);
         Arc::ptr_eq(&self.layout, &o.layout)
+            && Arc::ptr_eq(&self.tuned, &o.tuned)
             && gradients(self) == gradients(o)
             && (self.revision, self.trace, &self.filter) == (o.revision, o.trace, &o.filter)
     }
@@ -67,6 +70,7 @@ impl PartialEq for LookKey {
 pub fn node_of(shown: &Shown, target: &Target) -> Option<usize> {
     match target {
         Target::Node(n) | Target::Site(n) | Target::Value(n) => shown.index.node_of_value(n),
+        Target::Values(all) => all.iter().find_map(|n| shown.index.node_of_value(n)),
         Target::Scope(_) => None,
     }
 }
@@ -74,7 +78,7 @@ pub fn node_of(shown: &Shown, target: &Target) -> Option<usize> {
 /// The placed thing that shows a target.
 pub fn placed_of(shown: &Shown, layout: &Layout, target: &Target) -> Option<usize> {
     let item = match target {
-        Target::Node(_) | Target::Value(_) => None,
+        Target::Node(_) | Target::Value(_) | Target::Values(_) => None,
         Target::Site(s) => shown.overview.dropout.iter().position(|d| d.output == *s).map(Item::Site),
         Target::Scope(s) => shown.index.scopes.named(s).map(Item::Scope),
     };
@@ -108,19 +112,34 @@ impl Look {
         }
         // A selected box is framed by its focus; what it merely holds is not selected.
         look.selected.retain(|&i| matches!(layout.placed[i].item, Item::Node(_) | Item::Site(_)));
-        if let Some(node) = focus_target.and_then(|t| node_of(shown, t)) {
-            look.light_ways(open, shown, layout, node);
+        match focus_target {
+            Some(Target::Value(v)) => look.light_edge(shown, layout, std::slice::from_ref(v)),
+            Some(Target::Values(all)) => look.light_edge(shown, layout, all),
+            other => {
+                if let Some(node) = other.and_then(|t| node_of(shown, t)) {
+                    look.light_ways(open, shown, layout, node);
+                }
+            }
         }
         if let (Some(trace), Some(target)) = (trace, focus_target) {
             look.kept = Some(kept(shown, layout, target, trace));
         }
-        if let Some(matching) = filter.and_then(|f| matching(shown, layout, f)) {
+        if let Some(matching) = filter.and_then(|f| matching(panels::Listed { shown, tuned: &open.tuned }, layout, f)) {
             look.kept = Some(match look.kept {
                 None => matching,
                 Some(kept) => kept.iter().zip(&matching).map(|(a, b)| *a && *b).collect(),
             });
         }
         look
+    }
+
+    /// Every wire that carries one of these values.
+    fn light_edge(&mut self, shown: &Shown, layout: &Layout, values: &[String]) {
+        for name in values {
+            let Some(node) = shown.index.node_of_value(name) else { continue };
+            let output = shown.overview.nodes[node].outputs.iter().position(|o| o.name == *name).unwrap_or(0);
+            self.edge_wires.extend(layout.wires_with(Flow { node, output }));
+        }
     }
 
     fn light_ways(&mut self, open: &Open, shown: &Shown, layout: &Layout, node: usize) {
@@ -148,10 +167,10 @@ impl Look {
 }
 
 /// For each placed thing whether a query matches something in it; `None` while the query cannot be read.
-fn matching(shown: &Shown, layout: &Layout, query: &str) -> Option<Vec<bool>> {
+fn matching(listed: panels::Listed<'_>, layout: &Layout, query: &str) -> Option<Vec<bool>> {
     let query = Query::parse(query).ok()?;
     let mut kept = vec![false; layout.placed.len()];
-    for n in panels::matching_nodes(shown, &query) {
+    for n in panels::matching_nodes(listed, &query) {
         if let Some(at) = layout.shown_by.get(n).copied().flatten() {
             layout.holders(at).for_each(|i| kept[i] = true);
         }

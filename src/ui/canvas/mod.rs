@@ -35,6 +35,7 @@ use egui::{Sense, Ui, vec2};
 
 use super::background::Background;
 use super::ctx::{Ctx, Open};
+use super::selection::Target;
 use super::{UiState, widgets};
 use camera::{Camera, Goal};
 use draw::Look;
@@ -66,7 +67,8 @@ pub struct CanvasState {
     styles: Option<(StyleKey, Arc<Styles>)>,
     look: Option<(LookKey, Arc<Look>)>,
     trace: Option<Trace>,
-    menu_for: Option<usize>,
+    /// What the open menu is about, and what could be folded there.
+    menu_for: Option<(Target, Option<Item>)>,
     picture: Option<Background<Result<Picture, String>>>,
     pub color_mode: ColorMode,
     /// Leaves out what edits took from the file.
@@ -155,6 +157,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     }
     scene.draw(&ui.painter_at(rect), &visible);
     overlay::names(ui, &scene, &visible);
+    overlay::edge_names(ui, &scene, &visible);
     overlay::tooltips(ui, &scene, &response);
     marks::ui(ui, ctx, open, &scene, &visible, state);
     let is_moving = scene.motion.is_some_and(|(_, t)| t < 1.0);

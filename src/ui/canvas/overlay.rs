@@ -109,14 +109,30 @@ pub(super) fn names(ui: &Ui, scene: &Scene<'_>, visible: &Visible) {
     }
 }
 
+/// Accessible names of the edges in sight, each where a click selects it.
+pub(super) fn edge_names(ui: &Ui, scene: &Scene<'_>, visible: &Visible) {
+    if visible.wires.len() > MAX_NAMED || scene.camera.zoom < super::draw::CARD_ZOOM || scene.motion.is_some() {
+        return;
+    }
+    for &i in &visible.wires {
+        let w = &scene.layout.wires[i as usize];
+        let Some(at) = scene.grip(i as usize).filter(|p| scene.rect.contains(*p)) else { continue };
+        let end = |p: usize| scene.full_name(scene.layout.placed[p].item).to_owned();
+        let id = ui.scope_id().with(("edge", scene.layout.placed[w.from].item, scene.layout.placed[w.to].item));
+        let r = ui.interact(Rect::from_center_size(at, vec2(4.0, 4.0)), id, Sense::empty());
+        r.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("Edge from {} to {}", end(w.from), end(w.to))));
+    }
+}
+
 /// What a placed thing is called, with what the picture says about it.
 fn name(scene: &Scene<'_>, i: usize) -> String {
-    let o = &scene.shown.overview;
-    let name = match scene.layout.placed[i].item {
-        Item::Node(n) => format!("Node {}", o.nodes[n].name),
-        Item::Site(s) => format!("Dropout {}", o.dropout[s].output),
-        Item::Scope(s) => format!("Scope {}", scene.shown.index.scopes.all[s].name),
+    let item = scene.layout.placed[i].item;
+    let kind = match item {
+        Item::Node(_) => "Node",
+        Item::Site(_) => "Dropout",
+        Item::Scope(_) => "Scope",
     };
+    let name = format!("{kind} {}", scene.full_name(item));
     let fate = match scene.styles.fate[i] {
         Fate::Added => ", added by an edit",
         Fate::Removed => ", removed by an edit",

@@ -30,6 +30,8 @@ pub struct Shown {
     /// Producer and reader of edges that only the file has, or only the edited graph.
     pub lost: HashSet<(usize, usize)>,
     pub gained: HashSet<(usize, usize)>,
+    /// Nodes that hold other values, or have another shape, than in the file.
+    revalued: HashSet<usize>,
     /// Dropout sites from this index on are gone.
     pub live_sites: usize,
 }
@@ -73,6 +75,7 @@ impl Shown {
     }
 
     fn mark(&mut self, diff: &GraphDiff) {
+        self.revalued = diff.revalued.iter().filter_map(|n| self.index.node(n)).collect();
         self.fates = vec![Fate::Same; self.overview.nodes.len()];
         for name in &diff.added {
             if let Some(n) = self.index.node(name) {
@@ -93,6 +96,11 @@ impl Shown {
 
     pub fn fate(&self, node: usize) -> Fate {
         self.fates.get(node).copied().unwrap_or_default()
+    }
+
+    /// Whether edits put it in, or changed what it reads or holds.
+    pub fn is_changed(&self, node: usize) -> bool {
+        self.fate(node) != Fate::Same || self.revalued.contains(&node)
     }
 
     pub fn is_removed_site(&self, site: usize) -> bool {
@@ -130,6 +138,7 @@ mod tests {
             added: vec!["head/new".to_owned()],
             removed: file.nodes.iter().filter(|n| site.nodes.contains(&n.name)).cloned().collect(),
             rewired: vec![lost],
+            revalued: vec!["encoder/dense/kernel".to_owned()],
             removed_sites: vec![site.clone()],
         };
         let shown = Shown::with_removed(&edited, &diff).unwrap();
@@ -137,6 +146,8 @@ mod tests {
         assert_eq!(shown.fate(node("head/new")), Fate::Added);
         assert_eq!(shown.fate(node(&site.nodes[0])), Fate::Removed);
         assert_eq!(shown.fate(node(&reader)), Fate::Rewired);
+        let changed = ["encoder/dense/kernel", "head/new", &reader].map(|n| shown.is_changed(node(n)));
+        assert_eq!((changed, shown.is_changed(node("encoder/dense/MatMul"))), ([true; 3], false));
         assert!(shown.is_removed_site(0));
         let output = shown.index.node_of_value(&site.output).unwrap();
         assert!(shown.lost.contains(&(output, node(&reader))));

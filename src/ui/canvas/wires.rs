@@ -2,6 +2,7 @@
 
 use egui::{Align2, Color32, Painter, Pos2, Rect, Shape, Stroke, epaint::PathShape, pos2, vec2};
 
+use crate::ui::selection::Target;
 use crate::ui::theme::{self, tokens};
 
 use super::draw::{SMALLEST_TEXT, Scene, Visible};
@@ -44,7 +45,11 @@ impl Scene<'_> {
         let w = &self.layout.wires[i];
         let is_way = self.look.way_wires.contains(&i);
         let touches = |p: Option<usize>| p.is_some_and(|p| p == w.from || p == w.to);
-        is_way || self.hovered_wire == Some(i) || (self.look.way_wires.is_empty() && touches(self.look.focus))
+        let is_chosen = match self.look.edge_wires.is_empty() {
+            true => self.look.way_wires.is_empty() && touches(self.look.focus),
+            false => self.look.edge_wires.contains(&i),
+        };
+        is_way || self.hovered_wire == Some(i) || is_chosen
     }
 
     pub(super) fn wire_stroke(&self, i: usize) -> Stroke {
@@ -106,6 +111,29 @@ impl Scene<'_> {
         let r = Align2::CENTER_CENTER.anchor_size(at, galley.size());
         out.push(Shape::rect_filled(r.expand2(vec2(3.0, 1.0)), 2.0, tokens::faded(self.tokens.panel, 0.9)));
         out.push(Shape::galley(r.min, galley, self.tokens.text_secondary));
+    }
+
+    /// A point of a wire where it can be clicked: its middle, or beside its beginning where only ends are drawn.
+    pub fn grip(&self, i: usize) -> Option<Pos2> {
+        let w = &self.layout.wires[i];
+        let points = self.wire_points(w);
+        let (first, last) = (*points.first()?, *points.last()?);
+        if w.is_stub && !self.is_lit(i) {
+            let d = STUB * self.camera.zoom / 2.0;
+            return Some(first + if self.layout.is_sideways { vec2(d, 0.0) } else { vec2(0.0, d) });
+        }
+        let middle = points.len() / 2;
+        match points.len() {
+            1 => Some(first + (last - first) / 2.0),
+            n if n % 2 == 1 => Some(points[middle]),
+            _ => Some(points[middle - 1] + (points[middle] - points[middle - 1]) / 2.0),
+        }
+    }
+
+    /// What an edge is in the selection: its values by name.
+    pub fn edge(&self, i: usize) -> Option<Target> {
+        let values = self.layout.wires[i].values.iter();
+        Target::edge(values.filter_map(|f| f.row(&self.shown.overview)).map(|v| v.name.clone()).collect())
     }
 
     /// The wire nearest to a point, if one is near.

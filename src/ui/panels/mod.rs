@@ -117,5 +117,5 @@ fn no_model(ui: &mut Ui) {
     );
 }
 
-pub use browser::{filter_id, matching_nodes, shown_names};
+pub use browser::{Listed, filter_id, matching_nodes, shown_names};
 pub use dropout::is_bypassed;

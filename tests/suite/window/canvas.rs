@@ -47,6 +47,7 @@ fn edited() -> Open {
         added: vec!["head/scores".to_owned()],
         removed: file.nodes.iter().filter(|n| site.nodes.contains(&n.name)).cloned().collect(),
         rewired: vec![Rewired { node: reader, lost: vec![site.output.clone()], gained: vec![site.input.clone()] }],
+        revalued: Vec::new(),
         removed_sites: vec![site],
     };
     Open::from_rows(Path::new("bert_mini.pb"), Rows::new(after, Some(&diff)), History::default())
@@ -72,6 +73,25 @@ fn a_blocked_weight_lights_its_way_and_offers_the_cure_where_it_stops() {
     window.settle();
     assert!(!window.has("The gradient stops at Merge"));
     assert!(window.has_containing("on the way of the gradient"));
+}
+
+#[test]
+fn an_edge_is_selected_by_a_click_and_says_what_flows() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let (from, to) = ("bert/pooler/dense/BiasAdd", "bert/pooler/dense/Tanh");
+    window.app().state.selection.set(Target::Node(to.to_owned()));
+    window.click("Unfold what hides the selection");
+    window.click(&format!("Edge from {from} to {to}"));
+    assert_eq!(window.app().state.selection.focus(), Some(&Target::Value(format!("{from}:0"))));
+    assert!(window.has("Edge") && window.has("PRODUCED BY") && window.has("READ BY"));
+    // Boxes are joined by all that flows between them.
+    window.click("Fold all");
+    window.app().state.canvas.set_zoom(1.0);
+    window.settle();
+    window.click("Edge from bert to loss");
+    assert!(matches!(window.app().state.selection.focus(), Some(Target::Value(_))));
+    window.click("Back");
+    assert_eq!(window.app().state.selection.focus(), Some(&Target::Value(format!("{from}:0"))));
 }
 
 #[test]

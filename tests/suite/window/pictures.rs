@@ -66,7 +66,7 @@ fn every_panel_in_both_themes() {
         window.settle();
         window.app().run = Some(model::run());
         let runs = ["run-1", "run-2"].map(model::entry).to_vec();
-        window.app().open.as_mut().expect("the demo is open").runs = Arc::new(runs);
+        window.app().open.as_mut().expect("the demo is open").set_runs(runs);
         for panel in regraft::ui::panels::ALL {
             regraft::app::layout::show(window.app().dock(), panel.id);
             window.settle();

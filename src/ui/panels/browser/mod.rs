@@ -8,7 +8,6 @@ use egui_extras::{Column, TableBuilder, TableRow};
 
 use crate::session::query::Query;
 use crate::session::{Change, Overview};
-use crate::ui::canvas::shown::Shown;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open, ValueRange};
 use crate::ui::index::Scopes;
@@ -17,6 +16,8 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::widgets::table::{self, Sort};
 use crate::ui::{offers, text, widgets};
+
+pub use rows::Listed;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tab {
@@ -71,7 +72,7 @@ const MAX_UNREAD: usize = 256;
 /// The rows of the last frame; made anew when what they depend on changes.
 #[derive(Debug, Default)]
 struct Cache {
-    key: Option<(usize, Tab, String, Sort, usize)>,
+    key: Option<(usize, usize, Tab, String, Sort, usize)>,
     rows: Vec<usize>,
     error: Option<String>,
 }
@@ -135,16 +136,18 @@ fn refresh(open: &Open, state: &mut BrowserState) {
     let sort = if state.tab == Tab::Nodes { state.node_sort } else { state.constant_sort };
     let is_by_value = state.tab == Tab::Constants && rows::RANGE_COLUMNS.contains(&sort.column);
     let known = if is_by_value { open.ranges.len() } else { 0 };
-    let key = (std::sync::Arc::as_ptr(&open.shown) as usize, state.tab, state.filter.clone(), sort, known);
+    let (rows, tuned) = (std::sync::Arc::as_ptr(&open.shown) as usize, std::sync::Arc::as_ptr(&open.tuned) as usize);
+    let key = (rows, tuned, state.tab, state.filter.clone(), sort, known);
     if state.cache.key.as_ref() == Some(&key) {
         return;
     }
     match Query::parse(&state.filter) {
         Ok(query) => {
             state.cache.error = None;
+            let listed = Listed { shown: &open.shown, tuned: &open.tuned };
             state.cache.rows = match state.tab {
-                Tab::Nodes => rows::nodes(&open.shown, &query, sort),
-                _ => rows::constants(&open.shown, &open.ranges, &query, sort),
+                Tab::Nodes => rows::nodes(listed, &query, sort),
+                _ => rows::constants(listed, &open.ranges, &query, sort),
             };
         }
         // The last good rows stay while somebody types.
@@ -164,8 +167,8 @@ pub fn shown_names(open: &Open, state: &mut BrowserState) -> Vec<String> {
 }
 
 /// Nodes that a query matches, constants among them.
-pub fn matching_nodes(shown: &Shown, query: &Query) -> Vec<usize> {
-    rows::nodes(shown, query, Sort::by(0))
+pub fn matching_nodes(listed: Listed<'_>, query: &Query) -> Vec<usize> {
+    rows::nodes(listed, query, Sort::by(0))
 }
 
 fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {

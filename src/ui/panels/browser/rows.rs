@@ -1,10 +1,10 @@
 //! Which rows a table shows and in what order: pure functions of the overview, the query and the sorting.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::session::overview::{ConstantRow, ShapeRow};
 use crate::session::query::{Query, Row};
-use crate::ui::canvas::shown::{Fate, Shown};
+use crate::ui::canvas::shown::Shown;
 use crate::ui::ctx::ValueRange;
 use crate::ui::widgets::table::Sort;
 
@@ -16,7 +16,22 @@ pub const CONSTANT_COLUMNS: [&str; 12] =
 /// Those that need the values.
 pub const RANGE_COLUMNS: std::ops::RangeInclusive<usize> = 8..=10;
 
-fn node_row<'a>(shown: &'a Shown, at: usize) -> Row<'a> {
+/// What the tables list: the rows, and constants that runs tuned.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    pub shown: &'a Shown,
+    pub tuned: &'a HashSet<String>,
+}
+
+impl Listed<'_> {
+    /// Whether it is not what it is in the file: by an edit, or by training.
+    fn is_changed(self, node: Option<usize>, name: &str) -> bool {
+        node.is_some_and(|n| self.shown.is_changed(n)) || self.tuned.contains(name.strip_suffix(":0").unwrap_or(name))
+    }
+}
+
+fn node_row(listed: Listed<'_>, at: usize) -> Row<'_> {
+    let shown = listed.shown;
     let (overview, index) = (&*shown.overview, &*shown.index);
     let n = &overview.nodes[at];
     let constant = index.constant_of_node.get(&at).map(|&c| &overview.constants[c]);
@@ -30,7 +45,7 @@ fn node_row<'a>(shown: &'a Shown, at: usize) -> Row<'a> {
         role: constant.map_or("", |c| &c.role),
         trainable: constant.is_some_and(|c| c.trainable),
         gradient: &n.gradient,
-        changed: is_changed(shown, at),
+        changed: listed.is_changed(Some(at), &n.name),
     }
 }
 
@@ -38,12 +53,7 @@ fn elements(shape: Option<&Vec<Option<usize>>>) -> Option<usize> {
     shape?.iter().try_fold(1usize, |n, d| n.checked_mul((*d)?))
 }
 
-/// Whether edits put it in, or changed what it reads.
-fn is_changed(shown: &Shown, node: usize) -> bool {
-    shown.fate(node) != Fate::Same
-}
-
-fn constant_row<'a>(shown: &Shown, c: &'a ConstantRow) -> Row<'a> {
+fn constant_row<'a>(listed: Listed<'_>, c: &'a ConstantRow) -> Row<'a> {
     Row {
         name: &c.name,
         op: "Const",
@@ -53,15 +63,15 @@ fn constant_row<'a>(shown: &Shown, c: &'a ConstantRow) -> Row<'a> {
         role: &c.role,
         trainable: c.trainable,
         gradient: &c.gradient,
-        changed: shown.index.node(&c.name).is_some_and(|n| is_changed(shown, n)),
+        changed: listed.is_changed(listed.shown.index.node(&c.name), &c.name),
     }
 }
 
 /// Indices of the nodes that match, sorted.
-pub fn nodes(shown: &Shown, query: &Query, sort: Sort) -> Vec<usize> {
-    let overview = &*shown.overview;
+pub fn nodes(listed: Listed<'_>, query: &Query, sort: Sort) -> Vec<usize> {
+    let overview = &*listed.shown.overview;
     let mut rows: Vec<usize> =
-        (0..overview.nodes.len()).filter(|&i| query.is_empty() || query.matches(&node_row(shown, i))).collect();
+        (0..overview.nodes.len()).filter(|&i| query.is_empty() || query.matches(&node_row(listed, i))).collect();
     let key = |i: &usize| {
         let n = &overview.nodes[*i];
         let out = n.outputs.first();
@@ -86,10 +96,10 @@ pub fn nodes(shown: &Shown, query: &Query, sort: Sort) -> Vec<usize> {
 }
 
 /// Indices of the constants that match, sorted.
-pub fn constants(shown: &Shown, ranges: &Ranges, query: &Query, sort: Sort) -> Vec<usize> {
-    let all = &shown.overview.constants;
+pub fn constants(listed: Listed<'_>, ranges: &Ranges, query: &Query, sort: Sort) -> Vec<usize> {
+    let all = &listed.shown.overview.constants;
     let mut rows: Vec<usize> =
-        (0..all.len()).filter(|&i| query.is_empty() || query.matches(&constant_row(shown, &all[i]))).collect();
+        (0..all.len()).filter(|&i| query.is_empty() || query.matches(&constant_row(listed, &all[i]))).collect();
     match sort.column {
         0 => rows.sort_by_key(|&i| !all[i].trainable),
         2 => rows.sort_by_cached_key(|&i| shape_key(all[i].shape.as_ref())),
@@ -142,17 +152,20 @@ mod tests {
     fn rows_are_filtered_and_sorted() {
         let o = Arc::new(sample::overview());
         let shown = Shown::plain(o.clone(), Arc::new(Index::new(&o)));
+        let tuned = HashSet::from(["encoder/dense/bias".to_owned()]);
+        let listed = Listed { shown: &shown, tuned: &tuned };
         let names = |query: &str, sort| {
             let q = Query::parse(query).unwrap();
-            nodes(&shown, &q, sort).into_iter().map(|i| o.nodes[i].name.as_str()).collect::<Vec<_>>()
+            nodes(listed, &q, sort).into_iter().map(|i| o.nodes[i].name.as_str()).collect::<Vec<_>>()
         };
         assert_eq!(names("", Sort::by(0)).len(), o.nodes.len());
         assert_eq!(names("op:MatMul", Sort::by(0)), ["encoder/dense/MatMul"]);
         assert_eq!(names("trainable:yes", Sort::by(1)), ["encoder/dense/kernel", "encoder/dense/bias"]);
+        assert_eq!(names("changed:yes", Sort::by(0)), ["encoder/dense/bias"], "a run tuned it");
         let down = Sort { column: 0, is_descending: true };
         assert_eq!(names("", down)[0], "loss/Mean");
         let q = Query::default();
-        let by_elements = constants(&shown, &Ranges::new(), &q, Sort { column: 3, is_descending: true });
+        let by_elements = constants(listed, &Ranges::new(), &q, Sort { column: 3, is_descending: true });
         assert_eq!(o.constants[by_elements[0]].name, "encoder/dense/kernel");
         let range = |min| Some(ValueRange { min, max: 1.0, mean: 0.0 });
         let ranges = Ranges::from([
@@ -160,7 +173,7 @@ mod tests {
             ("encoder/dense/kernel".to_owned(), range(-1.0)),
         ]);
         for (is_descending, first) in [(false, "encoder/dense/bias"), (true, "encoder/dense/kernel")] {
-            let rows = constants(&shown, &ranges, &q, Sort { column: 8, is_descending });
+            let rows = constants(listed, &ranges, &q, Sort { column: 8, is_descending });
             assert_eq!(o.constants[rows[0]].name, first, "what is not known stands last");
         }
     }

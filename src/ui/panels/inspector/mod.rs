@@ -1,5 +1,6 @@
 //! Everything about whatever is selected: node, edge, constant, dropout site, scope, or several.
 
+mod edge;
 mod node;
 
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
@@ -41,7 +42,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
                 Some(c) => constant_ui(ui, ctx, open, c, &mut state.inspector),
                 None => node::ui(ui, ctx, open, &name),
             },
-            Some(Target::Value(name)) => node::edge_ui(ui, ctx, open, &name),
+            Some(Target::Value(name)) => edge::ui(ui, ctx, open, &name),
+            Some(Target::Values(names)) => edge::several_ui(ui, ctx, open, &names),
             Some(Target::Site(output)) => {
                 if let Some(site) = open.overview.dropout.iter().find(|s| s.output == output) {
                     title(ui, "Dropout site", &site.output);

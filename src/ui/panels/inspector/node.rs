@@ -1,4 +1,4 @@
-//! A node and an edge: what they are in the file's words and in ours, what they read and who reads them, what they cost.
+//! A node: what it is in the file's words and in ours, what it reads and who reads it, what it costs.
 
 use egui::{RichText, Ui};
 
@@ -63,30 +63,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     }
 }
 
-/// A value on its way from its producer to its readers.
-pub(super) fn edge_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
-    let Some(i) = open.index.node_of_value(name) else { return model_ui(ui, open) };
-    let producer = &open.overview.nodes[i];
-    title(ui, "Edge", name);
-    if let Some(out) = producer.outputs.iter().find(|o| o.name == name).or(producer.outputs.first()) {
-        widgets::fact(ui, "Type", &out.dtype);
-        widgets::fact(ui, "Shape", &text::shape(out.shape.as_deref()));
-        if let Some(bytes) = bytes_of(out) {
-            widgets::fact_with_exact(ui, "Memory", &text::bytes(bytes), Some(&text::exact(bytes as usize)));
-        }
-    }
-    verdict_ui(ui, ctx, &producer.gradient);
-    links(ui, ctx, open, "PRODUCED BY", &[i]);
-    let bare = |n: &str| n.strip_suffix(":0").unwrap_or(n).to_owned();
-    let reads = |&r: &usize| open.overview.nodes[r].inputs.iter().any(|input| bare(input) == bare(name));
-    let readers: Vec<usize> = open.index.readers[i].iter().copied().filter(reads).collect();
-    if readers.is_empty() {
-        widgets::note(ui, "Nothing reads it.");
-    }
-    links(ui, ctx, open, "READ BY", &readers);
-}
-
-fn verdict_ui(ui: &mut Ui, ctx: &Ctx<'_>, verdict: &str) {
+pub(super) fn verdict_ui(ui: &mut Ui, ctx: &Ctx<'_>, verdict: &str) {
     ui.horizontal(|ui| {
         ui.label(RichText::new("Gradient").color(ctx.tokens.text_secondary));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -98,8 +75,7 @@ fn verdict_ui(ui: &mut Ui, ctx: &Ctx<'_>, verdict: &str) {
 /// Time of the last profile and memory of the outputs, where their shapes are known.
 fn cost_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str, outputs: &[ValueRow]) {
     widgets::section(ui, "COST", |ui| {
-        let bytes: Option<u64> = outputs.iter().map(bytes_of).sum();
-        match bytes {
+        match bytes_of_all(outputs.iter().map(Some)) {
             Some(n) => widgets::fact_with_exact(ui, "Memory of its outputs", &text::bytes(n), Some(&n.to_string())),
             None => widgets::fact(ui, "Memory of its outputs", "depends on the batch"),
         };
@@ -121,10 +97,15 @@ fn cost_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str, outputs: &[Value
 }
 
 /// Bytes of a value whose shape is known.
-fn bytes_of(value: &ValueRow) -> Option<u64> {
+pub(super) fn bytes_of(value: &ValueRow) -> Option<u64> {
     let size = crate::tensor::DType::from_name(&value.dtype)?.size() as u64;
     let dims: Option<Vec<u64>> = value.shape.as_ref()?.iter().map(|d| d.map(|d| d as u64)).collect();
     dims?.into_iter().try_fold(size, u64::checked_mul)
+}
+
+/// Of several values; `None` where one of them is not known.
+pub(super) fn bytes_of_all<'a>(mut values: impl Iterator<Item = Option<&'a ValueRow>>) -> Option<u64> {
+    values.try_fold(0, |sum: u64, v| sum.checked_add(bytes_of(v?)?))
 }
 
 pub(super) fn links(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, heading: &str, nodes: &[usize]) {
@@ -157,6 +138,9 @@ mod tests {
         };
         assert_eq!(bytes_of(&value(&[Some(3), Some(4)])), Some(48));
         assert_eq!(bytes_of(&value(&[None, Some(4)])), None);
+        let (a, b) = (value(&[Some(3)]), value(&[]));
+        assert_eq!(bytes_of_all([Some(&a), Some(&b)].into_iter()), Some(16));
+        assert_eq!(bytes_of_all([Some(&a), None].into_iter()), None);
         assert_eq!(bytes_of(&value(&[Some(usize::MAX), Some(4)])), None, "no overflow");
     }
 }
