@@ -71,7 +71,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Why `changed:` means nothing for a model file.
-const NOTHING_CHANGED: &str = "--filter changed: compares with the file, and this is the file itself; give a session or the folder of a run";
+const NOTHING_CHANGED: &str =
+    "--filter changed: compares with the file, and this is the file itself; give a session or the folder of a run";
 
 /// What is looked at, and the values that a run gave to constants.
 fn open(args: &Args) -> Result<(Session, Vec<(String, Tensor)>)> {

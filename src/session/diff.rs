@@ -77,7 +77,8 @@ fn holds_something_else(file: &Graph, old: &Node, edited: &Graph, new: &Node) ->
     match (&old.constant, &new.constant) {
         (Some(a), Some(b)) => !a.payload.is_same(&b.payload),
         (None, None) if old.inputs.is_empty() && new.inputs.is_empty() => {
-            let shapes = |g: &Graph, n: &Node| n.outputs.iter().map(|&v| g.value(v).fact.shape.clone()).collect::<Vec<_>>();
+            let shapes =
+                |g: &Graph, n: &Node| n.outputs.iter().map(|&v| g.value(v).fact.shape.clone()).collect::<Vec<_>>();
             shapes(file, old) != shapes(edited, new)
         }
         (None, None) => false,

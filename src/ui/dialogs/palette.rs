@@ -165,7 +165,10 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
     }
     let asked = Query::parse(query).ok().filter(|_| query.trim().len() >= 2);
     if let (Some(open), Some(asked)) = (ctx.open, asked) {
-        for i in panels::matching_nodes(panels::Listed { shown: &open.shown, tuned: &open.tuned }, &asked).into_iter().take(MAX_NAMES) {
+        for i in panels::matching_nodes(panels::Listed { shown: &open.shown, tuned: &open.tuned }, &asked)
+            .into_iter()
+            .take(MAX_NAMES)
+        {
             let n = &open.overview.nodes[i];
             let score = text::fuzzy(query, &n.name).unwrap_or(0);
             let icon = if open.index.constant(&n.name).is_some() { icons::CONSTANT } else { icons::GRAPH };
