@@ -12,6 +12,7 @@ use super::feed::FeedSpec;
 use super::idx;
 use super::images::{ImageBatches, ImageFolder, ImageOptions};
 use super::labels::LabelVocabulary;
+use super::masking::Masking;
 use super::order::BatchOptions;
 use super::source::{BatchSource, DataError};
 use super::table::{Format, Table};
@@ -46,6 +47,8 @@ pub struct Making {
     pub feeds: Vec<FeedSpec>,
     pub tokenizer: Option<Arc<Tokenizer>>,
     pub images: ImageOptions,
+    /// Hides words of texts.
+    pub masking: Option<Masking>,
     pub options: BatchOptions,
 }
 
@@ -121,7 +124,7 @@ impl DataSet {
     pub fn labels(&self, columns: &Columns) -> Result<Option<LabelVocabulary>, DataError> {
         match self {
             Self::Table(table) => match (columns.target, columns.label.as_slice()) {
-                (_, []) | (Target::Values, _) => Ok(None),
+                (_, []) | (Target::Values | Target::Words, _) => Ok(None),
                 (Target::Classes, [c, ..]) => Ok(Some(LabelVocabulary::of_column(table, table.column(c)?)?)),
                 (Target::Marks, [c]) => Ok(Some(LabelVocabulary::of_marks(table, table.column(c)?, SEPARATOR)?)),
                 (Target::Marks, many) => Ok(Some(LabelVocabulary::from_names(many.to_vec()))),
@@ -151,10 +154,16 @@ impl DataSet {
         labels: Option<&LabelVocabulary>,
         making: Making,
     ) -> Result<Box<dyn BatchSource>, DataError> {
-        let Making { feeds, tokenizer, images, options } = making;
+        let Making { feeds, tokenizer, images, masking, options } = making;
+        if masking.is_some() && !matches!(self, Self::Table(_)) {
+            return Err(DataError::Other(format!(
+                "words are hidden in a table of texts (.csv, .tsv, .jsonl), these are {}",
+                self.noun()
+            )));
+        }
         Ok(match self {
             Self::Table(table) => {
-                let parts = TextParts { table: table.clone(), text: columns.text.clone(), targets, tokenizer };
+                let parts = TextParts { table: table.clone(), text: columns.text.clone(), targets, tokenizer, masking };
                 Box::new(TextBatches::new(parts, rows, feeds, options)?)
             }
             Self::Sequences(c) => Box::new(TokenBatches::new(c, rows, labels, &needed(tokenizer)?, feeds, options)?),

@@ -150,6 +150,7 @@ impl ExampleArrays {
         let wrong = |what: &str| DataError::Other(format!("the labels '{name}' are {what}"));
         let values = t.to_f64s().ok_or_else(|| wrong("not numbers"))?;
         match target {
+            Target::Words => Ok(Targets::None),
             Target::Values => Ok(Targets::Values { of: values.iter().map(|&v| v as f32).collect(), n: width }),
             Target::Marks => Ok(Targets::Marks { of: values.iter().map(|&v| u8::from(v > 0.5)).collect(), n: width }),
             Target::Classes if width == 1 => {

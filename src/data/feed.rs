@@ -11,6 +11,14 @@ pub enum Feature {
     /// Pictures of an image folder.
     Image,
     Label,
+    /// The hidden words ([`super::masking`]) at their places in the text, ignored labels elsewhere: `[examples, length]`.
+    MaskedLabels,
+    /// Where words are hidden, one after the other and filled up with zeros: `[examples, places]`.
+    MaskedPositions,
+    /// The hidden words in that order.
+    MaskedIds,
+    /// 1 for each hidden word, 0 for places that are left.
+    MaskedWeights,
     /// A column of numbers, or an array.
     Column(String),
 }
@@ -24,6 +32,10 @@ impl Feature {
             "segment_ids" => Self::SegmentIds,
             "image" => Self::Image,
             "label" => Self::Label,
+            "masked_labels" => Self::MaskedLabels,
+            "masked_positions" => Self::MaskedPositions,
+            "masked_ids" => Self::MaskedIds,
+            "masked_weights" => Self::MaskedWeights,
             column => Self::Column(column.to_owned()),
         }
     }
@@ -36,12 +48,21 @@ impl Feature {
             Self::SegmentIds => "segment_ids",
             Self::Image => "image",
             Self::Label => "label",
+            Self::MaskedLabels => "masked_labels",
+            Self::MaskedPositions => "masked_positions",
+            Self::MaskedIds => "masked_ids",
+            Self::MaskedWeights => "masked_weights",
             Self::Column(c) => c,
         }
     }
 
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::InputIds | Self::InputMask | Self::SegmentIds)
+        matches!(self, Self::InputIds | Self::InputMask | Self::SegmentIds) || self.is_masked()
+    }
+
+    /// Whether it tells of hidden words.
+    pub fn is_masked(&self) -> bool {
+        matches!(self, Self::MaskedLabels | Self::MaskedPositions | Self::MaskedIds | Self::MaskedWeights)
     }
 }
 

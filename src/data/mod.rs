@@ -1,7 +1,7 @@
 //! Where examples come from: tables of text, arrays, tokenizers, splits, and the batches that a run feeds.
 //!
 //! Reading order: [`source`] (what a trainer asks for), [`dataset`] (any file as a data set), [`table`] and [`tokenizer`],
-//! [`text`] (both together as batches), [`conll`], [`examples`] (arrays), [`images`], [`prefetch`] (batches made ahead in
+//! [`text`] (both together as batches), [`masking`] (words hidden in them), [`conll`], [`examples`] (arrays), [`images`], [`prefetch`] (batches made ahead in
 //! their own thread); [`arrays`] feeds one slice per step. Knows no graph: names of feeds are plain text.
 
 pub mod arrays;
@@ -12,6 +12,7 @@ pub mod feed;
 pub mod idx;
 pub mod images;
 pub mod labels;
+pub mod masking;
 pub mod order;
 pub mod prefetch;
 pub mod shuffle;
@@ -28,6 +29,7 @@ pub use examples::{ExampleArrays, ExampleBatches, Scaling};
 pub use feed::{Feature, FeedSpec, IGNORED};
 pub use images::{ImageBatches, ImageFolder, ImageOptions, PixelScale};
 pub use labels::LabelVocabulary;
+pub use masking::Masking;
 pub use order::{BatchOptions, PadTo};
 pub use prefetch::Prefetch;
 pub use source::{Batch, BatchSource, DataError};

@@ -17,6 +17,8 @@ pub enum Target {
     Marks,
     /// Numbers: one column or several.
     Values,
+    /// The words that were hidden in a text ([`super::masking`]).
+    Words,
 }
 
 /// Separates the labels of one row where a row may have several.
@@ -52,7 +54,7 @@ impl Targets {
     ) -> Result<Self, DataError> {
         let indices = columns.iter().map(|c| table.column(c)).collect::<Result<Vec<_>, _>>()?;
         match (target, indices.as_slice(), labels) {
-            (_, [], _) => Ok(Self::None),
+            (_, [], _) | (Target::Words, ..) => Ok(Self::None),
             (Target::Classes, [column], Some(labels)) => {
                 Ok(Self::Classes { of: labels.indices(table, *column, skip)?, n: labels.len() })
             }

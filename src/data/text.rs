@@ -4,9 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
-use super::feed::{Feature, FeedSpec};
+use super::feed::{Feature, FeedSpec, IGNORED};
+use super::masking::{Masked, Masking};
 use super::order::{BatchOptions, Order, fill_up, no_batch};
 use super::source::{Batch, BatchSource, DataError};
 use super::table::Table;
@@ -22,6 +23,8 @@ pub struct TextParts {
     /// Labels of all rows.
     pub targets: Arc<Targets>,
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Hides words; their names then are what is to be predicted.
+    pub masking: Option<Masking>,
 }
 
 /// Ids and segments of one text, 5 bytes a token.
@@ -29,6 +32,18 @@ pub struct TextParts {
 struct Kept {
     ids: Box<[u32]>,
     segments: Box<[u8]>,
+}
+
+/// A text as the model reads it.
+struct Read {
+    kept: Arc<Kept>,
+    hidden: Option<Masked>,
+}
+
+impl Read {
+    fn ids(&self) -> &[u32] {
+        self.hidden.as_ref().map_or(&self.kept.ids, |h| &h.ids)
+    }
 }
 
 /// See the module doc.
@@ -76,13 +91,17 @@ impl TextBatches {
                 )));
             }
         }
-        let column = |f: &FeedSpec| match &f.feature {
+        let column = |feed: &FeedSpec| match &feed.feature {
             Feature::Column(c) => table.column(c).map(Some),
             Feature::Label if parts.targets.is_none() => Err(DataError::Other(format!(
                 "'{}' is filled with labels, but no label column is chosen (--label)",
-                f.name
+                feed.name
             ))),
-            Feature::Image => Err(DataError::Other(format!("'{}' wants pictures, this is a table", f.name))),
+            f if f.is_masked() && parts.masking.is_none() => Err(DataError::Other(format!(
+                "'{}' wants hidden words; --set data.mask_rate=0.15 hides some",
+                feed.name
+            ))),
+            Feature::Image => Err(DataError::Other(format!("'{}' wants pictures, this is a table", feed.name))),
             _ => Ok(None),
         };
         let numeric = feeds.iter().map(column).collect::<Result<Vec<_>, _>>()?;
@@ -136,35 +155,83 @@ impl TextBatches {
         self.order.batch(index).ok_or_else(|| no_batch(epoch, index))
     }
 
-    fn assemble(&mut self, mut rows: Vec<usize>) -> Result<Batch, DataError> {
+    fn assemble(&mut self, mut rows: Vec<usize>, epoch: usize) -> Result<Batch, DataError> {
         let n_examples = rows.len();
         fill_up(&mut rows, &self.options);
         let has_text = self.parts.tokenizer.is_some() && !self.text.is_empty();
-        let texts =
-            if has_text { rows.iter().map(|&r| self.encoded(r)).collect::<Result<Vec<_>, _>>()? } else { Vec::new() };
-        let longest = texts.iter().map(|e| e.ids.len()).max().unwrap_or(0);
+        let texts = if has_text {
+            rows.iter().map(|&r| self.read(r, epoch)).collect::<Result<Vec<_>, _>>()?
+        } else {
+            Vec::new()
+        };
+        let longest = texts.iter().map(|t| t.kept.ids.len()).max().unwrap_or(0);
         let length = self.options.pad.length(longest, self.options.max_length);
         let feeds = (0..self.feeds.len())
             .map(|i| Ok((self.feeds[i].name.clone(), self.feed(i, &rows, &texts, length)?)))
             .collect::<Result<Vec<_>, DataError>>()?;
-        let labels = self.parts.targets.of_rows(&rows);
+        let labels = match &self.parts.masking {
+            Some(_) => Some(self.hidden_words(&texts, length)),
+            None => self.parts.targets.of_rows(&rows),
+        };
         Ok(Batch { feeds, n_examples, labels, rows })
     }
 
-    fn feed(&self, i: usize, rows: &[usize], texts: &[Arc<Kept>], length: usize) -> Result<Tensor, DataError> {
+    fn read(&mut self, row: usize, epoch: usize) -> Result<Read, DataError> {
+        let kept = self.encoded(row)?;
+        let hidden = self.parts.masking.as_ref().map(|m| m.apply(&kept.ids, row, epoch));
+        Ok(Read { kept, hidden })
+    }
+
+    /// What metrics compare with: hidden words in the layout of the model's answers.
+    fn hidden_words(&self, texts: &[Read], length: usize) -> Tensor {
+        let is_looked_up = self.feeds.iter().any(|f| f.feature == Feature::MaskedPositions);
+        let feature = if is_looked_up { Feature::MaskedIds } else { Feature::MaskedLabels };
+        self.masked(&feature, DType::I64, IGNORED, texts, length)
+    }
+
+    /// A feature of hidden words; `fill` is what stands where nothing is hidden.
+    fn masked(&self, feature: &Feature, dtype: DType, fill: i64, texts: &[Read], length: usize) -> Tensor {
+        let places = self.parts.masking.as_ref().map_or(0, |m| m.places(length));
+        let nothing = Masked::default();
+        let mut values = Vec::new();
+        for text in texts {
+            let positions = &text.hidden.as_ref().unwrap_or(&nothing).positions;
+            let word = |p: usize| i64::from(text.kept.ids[p]);
+            if *feature == Feature::MaskedLabels {
+                let start = values.len();
+                values.resize(start + length, fill);
+                positions.iter().for_each(|&p| values[start + p] = word(p));
+                continue;
+            }
+            values.extend((0..places).map(|k| match (feature, positions.get(k)) {
+                (Feature::MaskedPositions, p) => p.map_or(0, |&p| p as i64),
+                (Feature::MaskedWeights, p) => i64::from(p.is_some()),
+                (_, p) => p.map_or(fill, |&p| word(p)),
+            }));
+        }
+        let width = if *feature == Feature::MaskedLabels { length } else { places };
+        Tensor::from_f64s(dtype, &[texts.len(), width], values.into_iter().map(|v| v as f64))
+    }
+
+    fn feed(&self, i: usize, rows: &[usize], texts: &[Read], length: usize) -> Result<Tensor, DataError> {
         let spec = &self.feeds[i];
         let pad = self.parts.tokenizer.as_ref().map_or(0, |t| t.pad_id());
-        let sequence = |get: &dyn Fn(&Kept, usize) -> u32, fill: u32| {
+        let sequence = |get: &dyn Fn(&Read, usize) -> u32, fill: u32| {
             let values = texts.iter().flat_map(|e| {
-                let n = e.ids.len();
+                let n = e.kept.ids.len();
                 (0..length).map(move |k| if k < n { get(e, k) } else { fill }).map(f64::from)
             });
             Tensor::from_f64s(spec.dtype, &[rows.len(), length], values)
         };
         Ok(match &spec.feature {
-            Feature::InputIds => sequence(&|e, k| e.ids[k], pad),
+            Feature::InputIds => sequence(&|e, k| e.ids()[k], pad),
             Feature::InputMask => sequence(&|_, _| 1, 0),
-            Feature::SegmentIds => sequence(&|e, k| u32::from(e.segments[k]), 0),
+            Feature::SegmentIds => sequence(&|e, k| u32::from(e.kept.segments[k]), 0),
+            Feature::MaskedLabels => self.masked(&spec.feature, spec.dtype, spec.ignored, texts, length),
+            // Places that are left over weigh nothing; 0 is a word that every vocabulary has.
+            f @ (Feature::MaskedPositions | Feature::MaskedIds | Feature::MaskedWeights) => {
+                self.masked(f, spec.dtype, 0, texts, length)
+            }
             Feature::Label | Feature::Image => self.parts.targets.feed(spec, rows),
             Feature::Column(name) => {
                 let column = self.numeric[i].unwrap_or_default();
@@ -205,7 +272,7 @@ impl BatchSource for TextBatches {
 
     fn batch(&mut self, epoch: usize, index: usize) -> Result<Batch, DataError> {
         let rows = self.rows_of(epoch, index)?;
-        self.assemble(rows)
+        self.assemble(rows, epoch)
     }
 
     fn n_examples(&self) -> Option<usize> {

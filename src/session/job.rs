@@ -33,8 +33,17 @@ pub struct SessionSteps {
     kept: Option<Arc<Mutex<Kept>>>,
     /// The frozen part at other lengths, by frontier.
     shorter: Vec<(u64, Arc<Mutex<Shorter>>)>,
-    /// Whether a text is padded differently from batch to batch.
-    varies: bool,
+    repeats: Repeats,
+}
+
+/// Whether an example is fed the same in every epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    Same,
+    /// But for padding, to the longest text of its batch.
+    Padded,
+    /// Other words are hidden each time.
+    Never,
 }
 
 fn step_error(e: impl ToString) -> StepError {
@@ -65,15 +74,15 @@ impl SessionSteps {
             built_in: Vec::new(),
             kept: None,
             shorter: Vec::new(),
-            varies: false,
+            repeats: Repeats::Same,
         }
     }
 
-    /// Keeps what the frozen part gives, up to so many bytes; 0 keeps nothing. `varies`: a text is padded to the longest of
-    /// its batch; then it is computed at a length of its own where padding changes nothing.
-    pub fn keep_frozen(mut self, bytes: usize, varies: bool) -> Self {
-        self.varies = varies;
-        self.kept = (bytes > 0).then(|| Arc::new(Mutex::new(Kept::new(bytes))));
+    /// Keeps what the frozen part gives, up to so many bytes; 0 keeps nothing. What is padded to the longest of its
+    /// batch is computed at a length of its own where padding changes nothing.
+    pub fn keep_frozen(mut self, bytes: usize, repeats: Repeats) -> Self {
+        self.repeats = repeats;
+        self.kept = (bytes > 0 && repeats != Repeats::Never).then(|| Arc::new(Mutex::new(Kept::new(bytes))));
         self
     }
 
@@ -167,7 +176,7 @@ impl SessionSteps {
             example_feeds: examples.iter().map(|i| feeds[*i].0.clone()).collect(),
             values: values.collect(),
             n_examples: n,
-            shorter: self.varies.then(|| self.shorter(id, ask.mode, &frontier.values)),
+            shorter: (self.repeats == Repeats::Padded).then(|| self.shorter(id, ask.mode, &frontier.values)),
             frontier: id,
             prefix: Executable::new(program, &[], &mut self.constants).map_err(step_error)?,
             rest,

@@ -132,6 +132,9 @@ fn probe(plan: &DataPlan, length: usize) -> Option<Vec<(Value, Tensor)>> {
     let one = |f: &crate::data::FeedSpec| {
         let value = names.find(&f.name)?;
         let dims = match f.feature {
+            Feature::MaskedPositions | Feature::MaskedIds | Feature::MaskedWeights => {
+                vec![batch, f.shape.dim(1).unwrap_or(1)]
+            }
             Feature::Label if f.shape.rank() == Some(2) && f.shape.dim(1).is_none() => vec![batch, length],
             Feature::Label | Feature::Column(_) | Feature::Image => {
                 let inner = f.example_dims()?;

@@ -12,6 +12,7 @@ use super::binary;
 use super::error::SessionError;
 use super::recipe::DataChoice;
 use super::understand::Understood;
+use super::words;
 
 const CLASS_LOSSES: &[&str] = &["softmax_cross_entropy", "sparse_softmax_cross_entropy", "log_softmax"];
 
@@ -56,6 +57,7 @@ pub fn task(target: Target, is_sequences: bool, has_logits: bool, labels: Option
     match (target, labels) {
         _ if !has_logits => Task::None,
         (Target::Values, _) => Task::Regression,
+        (Target::Words, _) => Task::Words,
         (Target::Classes, Some(l)) => {
             let tagged = |n: &String| n.len() > 2 && n.is_char_boundary(2) && matches!(&n[..2], "B-" | "I-");
             let entities = is_sequences && l.names().iter().any(tagged);
@@ -115,7 +117,11 @@ pub fn feeds(
 fn features(sample: &DataSet) -> String {
     match sample {
         DataSet::Table(t) => {
-            format!("input_ids, input_mask, segment_ids, label, or a column: {}", t.columns().join(", "))
+            format!(
+                "input_ids, input_mask, segment_ids, label, masked_labels, masked_positions, masked_ids, masked_weights (of \
+                 words that data.mask_rate hides), or a column: {}",
+                t.columns().join(", ")
+            )
         }
         DataSet::Sequences(_) => "input_ids, input_mask, segment_ids, label".to_owned(),
         DataSet::Arrays(a) => format!("label, or an array: {}", a.arrays().map(|a| a.0).collect::<Vec<_>>().join(", ")),
@@ -154,8 +160,9 @@ fn guess(
     data: &DataChoice,
     sample: &DataSet,
 ) -> Option<Feature> {
+    let hides = understood.recipe.hides_words();
     if understood.objective.labels == Some(value) {
-        return Some(Feature::Label);
+        return Some(if hides { Feature::MaskedLabels } else { Feature::Label });
     }
     let bare = name.trim_end_matches(":0");
     let last = bare.rsplit('/').next().unwrap_or(bare);
@@ -187,7 +194,7 @@ fn guess(
         }
         DataSet::Sequences(_) => {}
     }
-    guess_text(program, value, name)
+    words::guess(name).filter(|_| hides).or_else(|| guess_text(program, value, name))
 }
 
 fn is_label_name(name: &str) -> bool {
@@ -198,7 +205,10 @@ fn is_label_name(name: &str) -> bool {
 fn guess_text(program: &Program, value: Value, name: &str) -> Option<Feature> {
     let name = name.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|w| name.contains(w));
-    if has(&["mask"]) {
+    if has(&["masked"]) {
+        // Hidden words, which nothing hides here.
+        None
+    } else if has(&["mask"]) {
         Some(Feature::InputMask)
     } else if has(&["segment", "token_type", "type_ids"]) {
         Some(Feature::SegmentIds)

@@ -12,6 +12,7 @@ use super::error::SessionError;
 use super::names::Names;
 use super::recipe::{IGNORE_LABEL, Objective, Recipe};
 use super::understand::Base;
+use super::words;
 
 /// What is minimised, and what metrics read.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,17 @@ pub fn resolve(base: &Base, recipe: &Recipe, program: &mut Program) -> Result<Ob
                 let ask = Ask { kind: None, labels: None, ignore: IGNORE_LABEL, options: &LossOptions::default() };
                 head_loss(base, program, head, &ask)
             }
+            None if recipe.hides_words() => match words::scores(program) {
+                Some(on) => {
+                    let kind = "softmax-cross-entropy";
+                    let ask = Ask { kind: None, labels: None, ignore: IGNORE_LABEL, options: &LossOptions::default() };
+                    attach(program, kind, on, "masked_labels", &ask)
+                }
+                None => Ok(ObjectiveValues {
+                    name: "no output with a score for each word of a vocabulary".to_owned(),
+                    ..ObjectiveValues::default()
+                }),
+            },
             None => Ok(guess(program)),
         },
         Some(Objective::Value { loss }) => {

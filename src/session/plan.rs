@@ -9,8 +9,8 @@ use crate::data::order::{BatchOptions, PadTo};
 use crate::data::shuffle::stratified_split;
 use crate::data::tokenizer::{Tokenizer, TokenizerOptions};
 use crate::data::{
-    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, PixelScale, Target,
-    Targets, TokenBatches,
+    BatchSource, Columns, Conll, DataSet, Feature, FeedSpec, ImageOptions, LabelVocabulary, Making, Masking,
+    PixelScale, Target, Targets, TokenBatches,
 };
 use crate::program::Value;
 use crate::train::metrics::Task;
@@ -18,11 +18,13 @@ use crate::train::settings::{Padding, Settings};
 
 use super::binary;
 use super::error::SessionError;
+use super::job::Repeats;
 use super::lengths;
 use super::mapping;
 use super::recipe::DataChoice;
 use super::training;
 use super::understand::Understood;
+use super::words;
 
 /// Values of a split column that mean validation, in order of preference.
 const VALIDATION: &[&[&str]] = &[&["validation", "valid", "val", "dev", "eval"], &["test"]];
@@ -42,6 +44,15 @@ pub struct DataPlan {
     pub max_length: usize,
 }
 
+/// Which words of a text are hidden.
+#[derive(Clone, Copy, Debug)]
+enum Hidden {
+    /// The share that the settings say; anew in every epoch or not.
+    Share { renews: bool },
+    /// What the texts hide themselves.
+    Given,
+}
+
 /// An opened data set with its labels.
 #[derive(Clone, Debug)]
 pub struct Opened {
@@ -57,15 +68,22 @@ impl DataPlan {
         let settings = training::settings(&understood.recipe)?;
         let logits = match &data.logits {
             Some(name) => Some(understood.names()?.value(name)?),
+            None if settings.data.mask_rate > 0.0 => {
+                understood.objective.logits.or_else(|| words::scores(&understood.program))
+            }
             None => understood.objective.logits.or_else(|| mapping::guess_logits(&understood)),
         };
         let mut columns = Columns {
             text: data.text.clone(),
             label: mapping::label_columns(&data),
-            target: mapping::target(&understood, sample, &data),
+            target: match settings.data.mask_rate {
+                rate if rate > 0.0 => Target::Words,
+                _ => mapping::target(&understood, sample, &data),
+            },
             skip: settings.data.skip_bad_rows,
         };
-        let has_one_output = logits.is_some_and(|v| binary::width(&understood.program, v) == Some(1));
+        let has_one_output =
+            columns.target != Target::Words && logits.is_some_and(|v| binary::width(&understood.program, v) == Some(1));
         if has_one_output {
             columns.target = binary::target(columns.target, sample, &columns);
         }
@@ -250,6 +268,17 @@ impl DataPlan {
         labels: Option<&LabelVocabulary>,
         training: bool,
     ) -> Result<Box<dyn BatchSource>, SessionError> {
+        self.making(opened, rows, labels, training, Hidden::Share { renews: training })
+    }
+
+    fn making(
+        &self,
+        opened: &Opened,
+        rows: Vec<usize>,
+        labels: Option<&LabelVocabulary>,
+        training: bool,
+        hidden: Hidden,
+    ) -> Result<Box<dyn BatchSource>, SessionError> {
         let has_labels = !opened.targets.is_none() || (opened.set.is_sequences() && labels.is_some());
         let feeds = self.feeds.iter().filter(|f| has_labels || f.feature != Feature::Label).cloned().collect();
         let (batch, _) = self.baked_sizes();
@@ -257,6 +286,7 @@ impl DataPlan {
             feeds,
             tokenizer: self.tokenizer.clone(),
             images: self.images(),
+            masking: self.masking(hidden)?,
             options: self.options(batch, training),
         };
         Ok(opened.set.batches(rows, &self.columns, opened.targets.clone(), labels, making)?)
@@ -292,10 +322,44 @@ impl DataPlan {
         }
     }
 
-    /// Whether a text may be padded differently from batch to batch.
-    pub fn pads_by_batch(&self) -> bool {
+    /// Whether an example is fed the same in every epoch.
+    pub fn repeats(&self) -> Repeats {
         let has_text = self.feeds.iter().any(|f| f.feature.is_text());
-        has_text && matches!(self.options(None, false).pad, PadTo::Longest { .. })
+        match self.options(None, false).pad {
+            _ if self.columns.target == Target::Words => Repeats::Never,
+            PadTo::Longest { .. } if has_text => Repeats::Padded,
+            _ => Repeats::Same,
+        }
+    }
+
+    /// How words are hidden, where the settings hide any.
+    fn masking(&self, hidden: Hidden) -> Result<Option<Masking>, SessionError> {
+        if self.columns.target != Target::Words {
+            return Ok(None);
+        }
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .ok_or_else(|| SessionError::Choice("hidden words need a tokenizer (--tokenizer vocab.txt)".to_owned()))?;
+        let (rate, seed) = (self.settings.data.mask_rate, self.settings.training.seed);
+        let masking = match hidden {
+            Hidden::Share { renews } => Masking::share(tokenizer, rate, seed, renews),
+            Hidden::Given => Masking::given(tokenizer),
+        };
+        let masking = masking.ok_or_else(|| {
+            SessionError::Choice(
+                "data.mask_rate hides words, but the vocabulary has no token for a hidden one ([MASK] or <mask>)"
+                    .to_owned(),
+            )
+        })?;
+        let places = self.feeds.iter().find(|f| f.feature == Feature::MaskedPositions).and_then(|f| f.shape.dim(1));
+        Ok(Some(masking.with_places(places)))
+    }
+
+    /// Batches of all rows for predictions: without labels, and with only those words hidden that the texts hide.
+    pub fn batches_to_predict(&self, opened: &Opened) -> Result<Box<dyn BatchSource>, SessionError> {
+        let rows = (0..opened.set.len()).collect();
+        self.making(opened, rows, None, false, Hidden::Given)
     }
 
     fn images(&self) -> ImageOptions {

@@ -24,6 +24,7 @@ use super::session::Session;
 use super::tables::LABELS;
 use super::training;
 use super::understand::Understood;
+use super::words;
 
 /// What is evaluated: a session's model as it is in its file, or with the parameters of a run.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +172,8 @@ struct Mistakes {
 
 impl Mistakes {
     fn look(&mut self, batch: &crate::data::Batch, prediction: &Tensor) {
-        if self.n == 0 {
+        // A vocabulary of scores for every token is no list of mistakes that anybody reads.
+        if self.n == 0 || self.task == Task::Words {
             return;
         }
         let (Some(labels), Some(scores)) = (batch.labels.as_ref().and_then(Tensor::to_f64s), prediction.to_f64s())
@@ -240,7 +242,7 @@ impl Mistakes {
                 let words = |v: &[f64]| v.iter().map(|v| format!("{v}")).collect::<Vec<_>>().join(" ");
                 (off > 0.0).then(|| (off, words(truth), words(said), off))
             }
-            Task::None => None,
+            Task::None | Task::Words => None,
         }
     }
 
@@ -300,7 +302,6 @@ pub fn predict<'a>(
     let labels = subject.labels(&plan, reporter)?;
     plan.settle(labels.as_ref());
     let opened = Opened { set, targets: Arc::new(Targets::None) };
-    let rows = (0..opened.set.len()).collect();
     let mut executables = Executables::new(
         Box::new(SessionSteps::inference(understood.clone(), Some(logits))),
         Engine::new(threads.unwrap_or(0))?,
@@ -310,11 +311,15 @@ pub fn predict<'a>(
     if let DataSet::Sequences(file) = &opened.set {
         return predict_words(&mut executables, &parameters, &plan, file, names);
     }
-    let mut source = plan.batches(&opened, rows, None, false)?;
+    let mut source = plan.batches_to_predict(&opened)?;
+    if plan.columns.target == Target::Words {
+        return words::fill(&mut executables, &parameters, &plan, &mut *source, opened.set.len());
+    }
     let (scores, width) = all_scores(&mut executables, &parameters, &mut *source)?;
     Ok(match plan.columns.target {
         Target::Values => scores.chunks_exact(width.max(1)).map(number).collect(),
         Target::Marks => scores.chunks_exact(width.max(1)).map(|row| marks(row, names)).collect(),
+        Target::Words => Vec::new(),
         Target::Classes if width == 1 => {
             pairs(&scores).chunks_exact(2).map(|row| class(&probabilities(row, 2), names)).collect()
         }

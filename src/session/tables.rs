@@ -52,8 +52,8 @@ fn job_of(session: &Session, start: Start, reporter: &mut Reporter) -> Result<Jo
     let (train, validation) = sources(&plan, set, labels.as_ref(), reporter)?;
     let (task, logits) = (plan.task(&train.1, labels.as_ref()), plan.logits);
     let folder = start.folder.clone();
-    let varies = plan.pads_by_batch();
-    let job = training::job(session, understood, Sources { train: train.0, validation, task, logits, varies }, start)?;
+    let repeats = plan.repeats();
+    let job = training::job(session, understood, Sources { train: train.0, validation, task, logits, repeats }, start)?;
     if let Some(folder) = folder {
         keep_decisions(session, &folder, &plan, labels.as_ref())?;
     }

@@ -16,7 +16,7 @@ use super::continued;
 use super::error::SessionError;
 use super::feeds;
 use super::file;
-use super::job::SessionSteps;
+use super::job::{Repeats, SessionSteps};
 use super::recipe::Recipe;
 use super::session::Session;
 use super::understand::Understood;
@@ -62,7 +62,7 @@ pub fn on_arrays(
     job(
         session,
         understood,
-        Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None, varies: false },
+        Sources { train: Box::new(arrays), validation: None, task: Task::None, logits: None, repeats: Repeats::Same },
         start,
     )
 }
@@ -83,8 +83,7 @@ pub struct Sources {
     pub validation: Option<Box<dyn BatchSource>>,
     pub task: Task,
     pub logits: Option<Value>,
-    /// Texts are padded to the longest of their batch.
-    pub varies: bool,
+    pub repeats: Repeats,
 }
 
 /// The job for given sources. Writes the recipe into the run's folder first, so that a run always says what was trained.
@@ -105,7 +104,7 @@ pub fn job(
     }
     let rates = understood.rates(settings.optimizer.lr, settings.optimizer.layer_decay)?;
     let steps = SessionSteps::new(understood.clone(), sources.logits)?
-        .keep_frozen(settings.training.cache_bytes, sources.varies);
+        .keep_frozen(settings.training.cache_bytes, sources.repeats);
     if let Some(folder) = &start.folder {
         prepare_folder(folder, session, start.resume)?;
     }

@@ -107,7 +107,13 @@ fn make(
     };
     let rows = (0..table.len()).collect();
     let text = text.iter().map(|t| (*t).to_owned()).collect();
-    let parts = TextParts { table, text, targets: Arc::new(targets), tokenizer: Some(Arc::new(open(true, None))) };
+    let parts = TextParts {
+        table,
+        text,
+        targets: Arc::new(targets),
+        tokenizer: Some(Arc::new(open(true, None))),
+        masking: None,
+    };
     TextBatches::new(parts, rows, feeds, options)
 }
 

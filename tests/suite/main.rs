@@ -16,6 +16,7 @@ mod golden;
 mod grafts;
 mod hostile_ops;
 mod losses;
+mod masked;
 mod mutations;
 mod onnx;
 mod onnx_nodes;

@@ -57,6 +57,10 @@ impl BertTokenizer {
         self.vocabulary.get(token).copied()
     }
 
+    pub fn token(&self, id: u32) -> Option<&str> {
+        self.words.get(id as usize).map(String::as_str)
+    }
+
     /// `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, cut to `max_length`.
     pub fn encode(&self, a: &str, b: Option<&str>, max_length: Option<usize>) -> Encoded {
         let mut first = self.pieces(a);

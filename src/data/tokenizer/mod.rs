@@ -146,14 +146,25 @@ impl Tokenizer {
         }
     }
 
+    /// Id of a token by its spelling in the vocabulary.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        match &self.kind {
+            Kind::Bert(t) => t.id(token),
+            Kind::File(t) => t.token_to_id(token),
+        }
+    }
+
+    /// The token of an id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        match &self.kind {
+            Kind::Bert(t) => t.token(id).map(str::to_owned),
+            Kind::File(t) => t.id_to_token(id),
+        }
+    }
+
     /// Ids of the tokens that begin and separate texts (`[CLS]`, `[SEP]`), where the vocabulary has them.
     pub fn begin_and_separator(&self) -> Option<(u32, u32)> {
-        let id = |names: [&str; 2]| {
-            names.iter().find_map(|n| match &self.kind {
-                Kind::Bert(t) => t.id(n),
-                Kind::File(t) => t.token_to_id(n),
-            })
-        };
+        let id = |names: [&str; 2]| names.iter().find_map(|n| self.id(n));
         Some((id(["[CLS]", "<s>"])?, id(["[SEP]", "</s>"])?))
     }
 }

@@ -5,6 +5,7 @@ pub mod classification;
 pub mod entities;
 mod ranking;
 mod regression;
+mod words;
 
 use crate::tensor::Tensor;
 
@@ -12,6 +13,7 @@ use super::protocol::Metrics;
 
 pub use classification::ClassRow;
 pub use ranking::PrecisionRecall;
+pub use words::Rows;
 
 /// What predictions and labels mean.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,8 @@ pub enum Task {
     MultiLabel { names: Vec<String> },
     /// Predictions and labels of the same number of elements.
     Regression,
+    /// Predictions `[…, vocabulary]`, labels `[…]` of token ids; negative ones do not count.
+    Words,
 }
 
 /// One metric as data, for plots, tables and the choice of the best checkpoint.
@@ -74,6 +78,7 @@ pub const ALL: &[MetricInfo] = &[
     metric("mse", "MSE", false, "Mean squared error."),
     metric("rmse", "RMSE", false, "Root of the mean squared error."),
     metric("mae", "MAE", false, "Mean absolute error."),
+    metric("perplexity", "Perplexity", false, "exp of the mean −ln p that the model gives the hidden words."),
     metric("r2", "R²", true, "Share of the variance that is explained."),
 ];
 
@@ -102,6 +107,7 @@ pub struct Collector {
     labels: Vec<classification::Counts>,
     exact: (u64, u64),
     sequences: entities::Sequences,
+    words: words::Sums,
 }
 
 impl Collector {
@@ -118,12 +124,16 @@ impl Collector {
             labels: vec![classification::Counts::new(2); n_labels],
             exact: (0, 0),
             sequences: entities::Sequences::default(),
+            words: words::Sums::default(),
             task,
         }
     }
 
     /// Takes one batch; the first `n_rows` of the leading axis count. Predictions that do not fit the labels are left out.
     pub fn add(&mut self, prediction: &Tensor, labels: &Tensor, n_rows: usize) {
+        if self.task == Task::Words {
+            return self.words.add(prediction, labels, n_rows);
+        }
         let (Some(p), Some(l)) = (prediction.to_f64s(), labels.to_f64s()) else { return };
         let share = |t: &Tensor| {
             let rows = t.shape().first().copied().unwrap_or(1).max(1);
@@ -131,7 +141,7 @@ impl Collector {
         };
         let l = &l[..share(labels)];
         match self.task.clone() {
-            Task::None => {}
+            Task::None | Task::Words => {}
             Task::Classes { names, ignore, entities } => {
                 let width = prediction.shape().last().copied().unwrap_or(0);
                 // One score for two classes.
@@ -246,11 +256,8 @@ impl Collector {
                 let rows = self.labels.iter().zip(names).map(|(c, n)| ClassRow { name: n.clone(), ..c.row(1) });
                 return Report { classes: rows.collect(), metrics: m, ..Report::default() };
             }
-            Task::Regression => {
-                for (name, value) in self.values.metrics() {
-                    put(name, Some(value));
-                }
-            }
+            Task::Regression => self.values.metrics().into_iter().for_each(|(name, value)| put(name, Some(value))),
+            Task::Words => self.words.metrics().into_iter().for_each(|(name, value)| put(name, Some(value))),
         }
         Report { metrics: m, ..Report::default() }
     }

@@ -120,6 +120,8 @@ pub struct DataSettings {
     /// Fraction of the training table that is kept for validation; 0 keeps none.
     pub split: f64,
     pub buckets: bool,
+    /// Share of each text's tokens that are hidden for a masked-language-model loss; 0 hides none.
+    pub mask_rate: f64,
     pub skip_bad_rows: bool,
     /// Column that says which split a row belongs to, and the value of the rows to evaluate on.
     pub split_column: String,
@@ -269,6 +271,7 @@ fn data_settings<'a>(get: &impl Fn(&str) -> &'a str) -> Result<DataSettings, Set
         max_length: optional(get("data.max_length"))?,
         split: number(get("data.split"))?,
         buckets: get("data.buckets") == "true",
+        mask_rate: number(get("data.mask_rate"))?,
         skip_bad_rows: get("data.bad_rows") == "skip",
         split_column: get("data.split_column").to_owned(),
         split_value: get("data.split_value").to_owned(),

@@ -277,6 +277,14 @@ pub const ALL: &[Setting] = &[
         "Batches of texts of similar length: less padding.",
     ),
     expert(
+        "data.mask_rate",
+        "Hidden words",
+        "0",
+        "of the tokens",
+        Kind::Float { min: 0.0, max: 0.9 },
+        "Tokens hidden for the model to guess, anew in every epoch: a masked language model (BERT: 0.15), which needs no labels.",
+    ),
+    expert(
         "data.bad_rows",
         "Malformed rows",
         "stop",
