@@ -232,7 +232,7 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                 let o = &open.overview;
                 let words = format!(
                     "{} · {} · {}",
-                    o.format,
+                    text::format_label(&o.format),
                     text::plural(o.nodes.len(), "node", "nodes"),
                     text::bytes(o.bytes)
                 );

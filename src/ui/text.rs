@@ -91,6 +91,11 @@ pub fn shape(dims: Option<&[Option<usize>]>) -> String {
     }
 }
 
+/// What people call a format of that stable name.
+pub fn format_label(name: &str) -> &str {
+    crate::formats::ALL.iter().find(|f| f.name == name).map_or(name, |f| f.label)
+}
+
 /// `1 node`, `3 nodes`.
 pub fn plural(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{} {many}", exact(n)) }

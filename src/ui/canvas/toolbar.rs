@@ -42,7 +42,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         if widgets::icon_button_enabled(ui, has_focus, icons::EYE, "Unfold what hides the selection").clicked() {
             canvas.wants = Wants::Reveal;
         }
-        ui.separator();
+        widgets::group_gap(ui);
         for (trace, icon, name) in [
             (Trace::Needs, icons::CARET_UP, "Trace what the selection needs"),
             (Trace::Feeds, icons::CARET_DOWN, "Trace what reads the selection"),
@@ -64,7 +64,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         if widgets::named(ui.add(button.min_size(egui::vec2(26.0, 24.0))), info.title).clicked() {
             ctx.act(Action::ToggleDirection);
         }
-        ui.separator();
+        widgets::group_gap(ui);
         color_mode_ui(ui, &mut canvas.color_mode);
         more_ui(ui, ctx, open, canvas);
     });

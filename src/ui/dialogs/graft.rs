@@ -115,14 +115,17 @@ pub(super) fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut HeadForm) {
                 .response
         });
         row(ui, "On value", "The value that it reads; empty: the pooled output or the last hidden state", |ui| {
-            let edit = egui::TextEdit::singleline(&mut form.at).hint_text("found in the graph").font(theme::mono(12.0));
+            let edit =
+                egui::TextEdit::singleline(&mut form.at).hint_text("found in the graph").font(theme::mono(theme::BODY));
             ui.add(edit.desired_width(220.0))
         });
         row(ui, "Outputs", "Classes, labels or targets", |ui| {
             ui.add(egui::DragValue::new(&mut form.classes).range(1..=1 << 20))
         });
         row(ui, "Name", "What the names of its nodes start with", |ui| {
-            ui.add(egui::TextEdit::singleline(&mut form.choice.name).font(theme::mono(12.0)).desired_width(220.0))
+            ui.add(
+                egui::TextEdit::singleline(&mut form.choice.name).font(theme::mono(theme::BODY)).desired_width(220.0),
+            )
         });
         row(ui, "Loss", "What is minimised", |ui| {
             let own = info.map_or("its own", |i| i.loss);
@@ -180,7 +183,7 @@ pub(super) fn weights_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut WeightsForm) {
     let label = ui.label("File");
     let edit = egui::TextEdit::singleline(&mut form.file)
         .hint_text(".safetensors, .npz, a checkpoint or another model")
-        .font(theme::mono(12.0));
+        .font(theme::mono(theme::BODY));
     let r = ui.add(edit.desired_width(f32::INFINITY)).labelled_by(label.id);
     if form.file.is_empty() && ui.memory(|m| m.focused().is_none()) {
         r.request_focus();
@@ -189,7 +192,7 @@ pub(super) fn weights_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut WeightsForm) {
     let label = ui.label("Mapping, where names alone do not tell");
     let edit = egui::TextEdit::multiline(&mut form.map)
         .hint_text("constant = array, one a line; * stands for the same text, ^T transposes");
-    ui.add(edit.font(theme::mono(12.0)).desired_rows(5).desired_width(f32::INFINITY)).labelled_by(label.id);
+    ui.add(edit.font(theme::mono(theme::BODY)).desired_rows(5).desired_width(f32::INFINITY)).labelled_by(label.id);
     widgets::note(
         ui,
         "Names match as they stand, by this mapping, or by the conventions of PyTorch and TensorFlow; the log says what matched.",

@@ -175,7 +175,7 @@ fn close_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
 fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then: PathUse) {
     heading(ui, title);
     let label = ui.label("Path");
-    let edit = egui::TextEdit::singleline(path).font(theme::mono(12.0)).desired_width(f32::INFINITY);
+    let edit = egui::TextEdit::singleline(path).font(theme::mono(theme::BODY)).desired_width(f32::INFINITY);
     let r = ui.add(edit).labelled_by(label.id);
     // Asked before the focus is: a field that has the keyboard again has not lost it.
     let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));

@@ -89,8 +89,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
 fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &Row, is_on: bool) -> bool {
     let label = format!("{}  {}", row.icon, widgets::fit_name(&row.title, ui.available_width() - 150.0));
     let detail = RichText::new(&row.detail).size(theme::CAPTION).color(ctx.tokens.text_secondary);
-    let button = egui::Button::selectable(is_on, label).right_text(detail);
-    let r = ui.add_sized([ui.available_width(), theme::LIST_ROW_HEIGHT], button);
+    let r = widgets::list_row(ui, egui::Button::selectable(is_on, label).right_text(detail));
     r.widget_info(|| WidgetInfo::selected(Role::Button, true, is_on, &row.title));
     r.clicked()
 }
@@ -184,8 +183,13 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
             ));
         }
     }
-    // Stable, so that equal scores keep the order of menus and files.
-    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    if query.trim().is_empty() {
+        // Nothing is asked for yet: cures first, then the order of the menus.
+        scored.sort_by_key(|(_, row)| row.icon != icons::LIGHTNING);
+    } else {
+        // Stable, so that equal scores keep the order of menus and files.
+        scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    }
     scored.truncate(MAX_ROWS);
     scored.into_iter().map(|(_, r)| r).collect()
 }

@@ -1,7 +1,7 @@
 //! Examples and how they become feeds: columns, mapping, classes, lengths, the arrays of one example.
 
 use egui::{RichText, Sense, Ui, vec2};
-use egui_extras::{Column, TableBuilder};
+use egui_extras::Column;
 
 use crate::session::Change;
 use crate::session::recipe::DataChoice;
@@ -60,7 +60,7 @@ fn source_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         let mut draft = state.drafts.get(&key).cloned().unwrap_or(current);
         let edit = egui::TextEdit::singleline(&mut draft)
             .hint_text("or type its path")
-            .font(theme::mono(12.0))
+            .font(theme::mono(theme::BODY))
             .desired_width((ui.available_width() - 16.0).min(420.0));
         let r = ui.add(edit).accessible_name("Path of the data");
         if r.changed() {
@@ -134,7 +134,8 @@ fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint
             ui.label(name);
         });
         let width = (ui.available_width() - 8.0).clamp(80.0, 420.0);
-        let edit = egui::TextEdit::singleline(&mut draft).font(theme::mono(12.0)).hint_text(hint).desired_width(width);
+        let edit =
+            egui::TextEdit::singleline(&mut draft).font(theme::mono(theme::BODY)).hint_text(hint).desired_width(width);
         let r = ui.add(edit).accessible_name(name);
         if r.changed() {
             state.drafts.insert(key.clone(), draft.clone());
@@ -153,31 +154,31 @@ fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint
 const FEATURES: [&str; 5] = ["input_ids", "input_mask", "segment_ids", "image", "label"];
 
 /// A placeholder with what fills it, which can be corrected.
-fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, placeholder: &str, feature: &str) {
+fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, feature, example): (&str, &str, &str)) {
+    let bare = placeholder.strip_suffix(":0").unwrap_or(placeholder);
+    widgets::name_label(ui, bare).on_hover_text(placeholder);
     ui.horizontal(|ui| {
-        let bare = placeholder.strip_suffix(":0").unwrap_or(placeholder);
-        let shown = widgets::fit_name(bare, ui.available_width() - 112.0);
-        let label = RichText::new(shown).monospace().color(ctx.tokens.text_secondary);
-        ui.add(egui::Label::new(label).extend()).on_hover_text(placeholder);
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(92.0).selected_text(feature);
-            let r = combo.show_ui(ui, |ui| {
-                let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
-                for f in FEATURES.into_iter().chain(columns) {
-                    if ui.selectable_label(f == feature, f).clicked()
-                        && f != feature
-                        && let Some(choice) = &open.recipe().data
-                    {
-                        let mut new = choice.clone();
-                        let key = placeholder.strip_suffix(":0").unwrap_or(placeholder);
-                        new.map.insert(key.to_owned(), f.to_owned());
-                        set(ctx, new);
-                    }
+        let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(92.0).selected_text(feature);
+        let r = combo.show_ui(ui, |ui| {
+            let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
+            for f in FEATURES.into_iter().chain(columns) {
+                if ui.selectable_label(f == feature, f).clicked()
+                    && f != feature
+                    && let Some(choice) = &open.recipe().data
+                {
+                    let mut new = choice.clone();
+                    new.map.insert(bare.to_owned(), f.to_owned());
+                    set(ctx, new);
                 }
-            });
-            r.response.accessible_name(format!("What feeds {placeholder}"));
+            }
         });
+        r.response.accessible_name(format!("What feeds {placeholder}"));
+        if !example.is_empty() {
+            let array = RichText::new(example).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary);
+            ui.add(egui::Label::new(array).truncate()).on_hover_text(example);
+        }
     });
+    ui.add_space(4.0);
 }
 
 fn set(ctx: &Ctx<'_>, choice: DataChoice) {
@@ -187,19 +188,21 @@ fn set(ctx: &Ctx<'_>, choice: DataChoice) {
 /// A choice among columns or none; the new one where it changed.
 fn column_choice(ui: &mut Ui, name: &str, now: Option<&str>, columns: &[String]) -> Option<Option<String>> {
     let mut new = None;
-    ui.label(name);
-    let combo = egui::ComboBox::from_id_salt(name).width(96.0).selected_text(now.unwrap_or("none"));
-    let r = combo.show_ui(ui, |ui| {
-        if ui.selectable_label(now.is_none(), "none").clicked() {
-            new = Some(None);
-        }
-        for c in columns {
-            if ui.selectable_label(now == Some(c), c).clicked() {
-                new = Some(Some(c.clone()));
+    widgets::together(ui, 220.0, |ui| {
+        ui.label(name);
+        let combo = egui::ComboBox::from_id_salt(name).width(96.0).selected_text(now.unwrap_or("none"));
+        let r = combo.show_ui(ui, |ui| {
+            if ui.selectable_label(now.is_none(), "none").clicked() {
+                new = Some(None);
             }
-        }
+            for c in columns {
+                if ui.selectable_label(now == Some(c), c).clicked() {
+                    new = Some(Some(c.clone()));
+                }
+            }
+        });
+        r.response.accessible_name(name);
     });
-    r.response.accessible_name(name);
     new.filter(|n| n.as_deref() != now)
 }
 
@@ -213,8 +216,7 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
     let n = columns.len();
     // The last column takes what is left; texts stand first in most tables and get the most.
     let widths = column_widths(&d.rows, n, ui.available_width() - 52.0);
-    let mut table =
-        TableBuilder::new(ui).id_salt("data-rows").auto_shrink(false).resizable(true).column(Column::exact(40.0));
+    let mut table = widgets::table::builder(ui).id_salt("data-rows").column(Column::exact(40.0));
     for (i, width) in widths.into_iter().enumerate() {
         let column =
             if i + 1 == n { Column::remainder().at_least(80.0) } else { Column::initial(width).at_least(50.0) };
@@ -263,11 +265,7 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
     if !d.mapping.is_empty() {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
             for (placeholder, feature, example) in &d.mapping {
-                feed_ui(ui, ctx, open, d, placeholder, feature);
-                if !example.is_empty() {
-                    let array = RichText::new(example).monospace().color(ctx.tokens.text_secondary);
-                    ui.add(egui::Label::new(array).truncate()).on_hover_text(example);
-                }
+                feed_ui(ui, ctx, open, d, (placeholder, feature, example));
             }
         });
     }

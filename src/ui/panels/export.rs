@@ -44,8 +44,9 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let mut path = state.drafts.get(path_key).cloned().unwrap_or(suggested);
     ui.horizontal(|ui| {
         let label = ui.label("File");
-        let edit =
-            egui::TextEdit::singleline(&mut path).font(theme::mono(12.0)).desired_width(ui.available_width() - 120.0);
+        let edit = egui::TextEdit::singleline(&mut path)
+            .font(theme::mono(theme::BODY))
+            .desired_width(ui.available_width() - 120.0);
         let r = ui.add(edit).labelled_by(label.id);
         if r.changed() {
             state.drafts.insert(path_key.to_owned(), path.clone());

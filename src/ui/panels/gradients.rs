@@ -1,7 +1,7 @@
 //! Where gradients arrive: per trainable constant a verdict, grouped by the node that stops them.
 
 use egui::{Align, Layout, RichText, Role, Ui, WidgetInfo};
-use egui_extras::{Column, TableBuilder};
+use egui_extras::Column;
 
 use crate::ui::command::Command;
 use crate::ui::ctx::{Blocker, Ctx, GradientRow, Gradients};
@@ -134,11 +134,10 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
         g.constants.iter().filter(|c| !state.gradients.only_missing || c.verdict != "flows").collect();
     // What needs a look comes first; else the file's order.
     rows.sort_by_key(|c| health(c));
-    TableBuilder::new(ui)
+    widgets::table::builder(ui)
         .id_salt("gradients")
         .sense(egui::Sense::click())
-        .auto_shrink(false)
-        .cell_layout(Layout::left_to_right(Align::Center))
+        .resizable(false)
         .column(Column::initial(300.0).at_least(160.0).clip(true).resizable(true))
         .column(Column::exact(76.0))
         .column(Column::exact(if watch.is_some() { 84.0 } else { 0.0 }))

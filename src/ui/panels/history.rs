@@ -27,8 +27,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
             let color = if i > cursor { ctx.tokens.text_disabled } else { ctx.tokens.text };
             let mark = if i == cursor { icons::CARET_RIGHT } else { "   " };
             let text = RichText::new(format!("{mark} {}", labels[i])).color(color);
-            let size = egui::vec2(ui.available_width(), theme::LIST_ROW_HEIGHT);
-            let r = ui.add_sized(size, egui::Button::selectable(i == cursor, text).truncate());
+            let r = widgets::list_row(ui, egui::Button::selectable(i == cursor, text).truncate());
             r.widget_info(|| WidgetInfo::selected(Role::Button, true, i == cursor, format!("Go to: {}", labels[i])));
             if r.clicked() {
                 ctx.send(Command::Jump(i));

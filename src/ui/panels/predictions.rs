@@ -1,7 +1,7 @@
 //! What the model says about held-out examples, worst mistakes first, and its confusions.
 
 use egui::{Align2, RichText, Sense, Ui, vec2};
-use egui_extras::{Column, TableBuilder};
+use egui_extras::Column;
 
 use crate::train::metrics::PrecisionRecall;
 use crate::ui::ctx::Ctx;
@@ -38,11 +38,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         ui.separator();
     }
     let rows = worst_first(&run.predictions);
-    TableBuilder::new(ui)
+    widgets::table::builder(ui)
         .id_salt("predictions")
-        .auto_shrink(false)
-        .resizable(true)
-        .cell_layout(egui::Layout::left_to_right(egui::Align::Center))
         .column(Column::exact(26.0))
         .column(Column::initial(110.0).at_least(60.0).clip(true))
         .column(Column::initial(110.0).at_least(60.0).clip(true))

@@ -47,7 +47,7 @@ fn apply(style: &mut egui::Style, theme: Theme) {
         (TextStyle::Body, FontId::proportional(BODY)),
         (TextStyle::Button, FontId::proportional(BODY)),
         (TextStyle::Heading, FontId::new(TITLE, strong_family())),
-        (TextStyle::Monospace, mono(12.0)),
+        (TextStyle::Monospace, mono(BODY)),
     ]
     .into();
     style.drag_value_text_style = TextStyle::Monospace;

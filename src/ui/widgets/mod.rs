@@ -8,7 +8,7 @@ use super::text;
 use super::theme::{self, Tokens, icons, tokens};
 
 /// Width of one character of the table font at its normal size.
-const MONO_CHAR: f32 = 7.25;
+const MONO_CHAR: f32 = 7.85;
 
 /// A button that shows only an icon; `name` is its accessible name and tooltip.
 pub fn icon_button(ui: &mut Ui, icon: &str, name: &str) -> Response {
@@ -76,6 +76,27 @@ pub fn name_label_colored(ui: &mut Ui, name: &str, color: Color32) -> Response {
 /// A name elided to a width in the table font.
 pub fn fit_name(name: &str, width: f32) -> String {
     text::elide_middle(name, ((width / MONO_CHAR).floor() as usize).max(4))
+}
+
+/// A button over the whole width, its words at the left: one row of a list.
+pub fn list_row(ui: &mut Ui, button: Button<'_>) -> Response {
+    let size = vec2(ui.available_width(), theme::LIST_ROW_HEIGHT);
+    let row = Layout::left_to_right(Align::Center).with_main_justify(true).with_main_align(Align::Min);
+    ui.allocate_ui_with_layout(size, row, |ui| ui.add(button.min_size(size))).inner
+}
+
+/// Controls that stay side by side in a row that wraps: they go to the next line as a whole where less than `width` is
+/// left on this one.
+pub fn together<R>(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui) -> R) -> R {
+    if ui.available_size_before_wrap().x < width {
+        ui.end_row();
+    }
+    ui.horizontal(add).inner
+}
+
+/// Sets groups in a row that wraps apart; unlike a line, it leaves nothing behind at the end of one.
+pub fn group_gap(ui: &mut Ui) {
+    ui.add_space(theme::RELATED);
 }
 
 /// A name that selects when clicked.

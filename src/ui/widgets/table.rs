@@ -1,6 +1,7 @@
 //! Sortable headers and row geometry that all tables share.
 
 use egui::{Align, Layout, RichText, Role, Sense, Ui, WidgetInfo};
+use egui_extras::TableBuilder;
 
 use crate::ui::theme::{self, Tokens, icons};
 
@@ -24,6 +25,12 @@ impl Sort {
             Self { column, is_descending: descending_first }
         };
     }
+}
+
+/// A table's frame: rows of [`theme::ROW_HEIGHT`] without gaps, cells in the middle of their rows.
+pub fn builder(ui: &mut Ui) -> TableBuilder<'_> {
+    ui.spacing_mut().item_spacing.y = 0.0;
+    TableBuilder::new(ui).resizable(true).auto_shrink(false).cell_layout(Layout::left_to_right(Align::Center))
 }
 
 /// A header cell; a click sorts by it.

@@ -55,6 +55,14 @@ fn the_demo_in_both_themes() {
     }
 }
 
+/// `1100x700` or `1100x700@2`, width and height in points: the size of the pictures of panels, by the variable `SIZE`.
+fn size_asked_for() -> ([f32; 2], f32) {
+    let text = std::env::var("SIZE").unwrap_or_default();
+    let (size, scale) = text.split_once('@').unwrap_or((&text, "1"));
+    let parsed = size.split_once('x').and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
+    (parsed.unwrap_or([1100.0, 700.0]), scale.parse().unwrap_or(1.0))
+}
+
 /// Every panel with real content in both themes.
 #[test]
 fn every_panel_in_both_themes() {
@@ -62,7 +70,8 @@ fn every_panel_in_both_themes() {
     let session = demo_session(folder.path());
     for (theme, word) in [(ThemeChoice::Light, "light"), (ThemeChoice::Dark, "dark")] {
         let options = Options { open: Some(session.clone()), ..Options::default() };
-        let mut window = Window::new([1100.0, 700.0], 1.0, theme, options);
+        let (size, scale) = size_asked_for();
+        let mut window = Window::new(size, scale, theme, options);
         window.settle();
         window.app().run = Some(model::run());
         let runs = ["run-1", "run-2"].map(model::entry).to_vec();

@@ -201,11 +201,7 @@ fn is_float(dtype: &str) -> bool {
 }
 
 fn builder(ui: &mut Ui) -> TableBuilder<'_> {
-    TableBuilder::new(ui)
-        .sense(egui::Sense::click())
-        .resizable(true)
-        .auto_shrink(false)
-        .cell_layout(Layout::left_to_right(Align::Center))
+    table::builder(ui).sense(egui::Sense::click())
 }
 
 /// Where the table scrolls to when the selection changed elsewhere.
@@ -279,16 +275,16 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let scroll = scroll_target(state, |n| open.index.constant(n));
     let mut sort = state.browser.constant_sort;
     let mut unread: Vec<String> = Vec::new();
-    // The first four columns fill the panel; the rest is reached by scrolling or widening.
-    let name_width = (ui.available_width() - 40.0 - 76.0 - 56.0 - 52.0).clamp(84.0, 420.0);
+    // The first four columns fill the panel where names stay readable; the rest is reached by scrolling or widening.
+    let name_width = (ui.available_width() - 40.0 - 76.0 - 60.0 - 52.0).clamp(148.0, 420.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         let mut table = builder(ui)
             .id_salt("constants")
             .column(Column::exact(40.0))
             .column(Column::initial(name_width).at_least(80.0).clip(true))
             .column(Column::initial(76.0).at_least(50.0).clip(true))
-            .column(Column::initial(56.0).at_least(50.0).clip(true))
-            .column(Column::initial(104.0).at_least(50.0).clip(true))
+            .column(Column::initial(60.0).at_least(50.0).clip(true))
+            .column(Column::initial(112.0).at_least(50.0).clip(true))
             .column(Column::initial(70.0).at_least(50.0).clip(true))
             .column(Column::initial(62.0).at_least(40.0).clip(true))
             .column(Column::initial(66.0).at_least(50.0).clip(true))

@@ -72,7 +72,7 @@ fn title(ui: &mut Ui, kind: &str, name: &str) {
 fn model_ui(ui: &mut Ui, open: &Open) {
     let o = &open.overview;
     title(ui, "Model", &open.title());
-    widgets::fact(ui, "Format", &o.format);
+    widgets::fact(ui, "Format", text::format_label(&o.format));
     if !o.producer.is_empty() {
         widgets::fact(ui, "Producer", &o.producer);
     }

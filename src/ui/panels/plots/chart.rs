@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use egui::{Color32, RichText, Sense, Ui, Vec2, vec2};
+use egui::{Color32, RichText, Ui, Vec2, vec2};
 use egui_plot::{Line, Plot, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::ui::run_view::{MarkKind, RunView, XAxis};
@@ -46,7 +46,7 @@ pub(super) fn drawn(run: &RunView, chart: &Chart<'_>, c: &Curve<'_>, s: &mut Plo
 }
 
 pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'_>, size: Vec2, s: &mut PlotsState) {
-    head_ui(ui, t, chart, size, s);
+    head_ui(ui, t, chart, s);
     let shown: Vec<&Curve<'_>> =
         chart.curves.iter().filter(|c| !s.hidden.contains(&key(&chart.title, &c.name))).collect();
     let lines: Vec<Drawn> = shown.iter().map(|c| drawn(run, chart, c, s, size.x)).collect();
@@ -54,6 +54,8 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     let y_range = curves::range(points().map(|p| p[1]), s.ignores_outliers);
     let x_max = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
     let x_min = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
+    let ends: Vec<End> = shown.iter().zip(&lines).filter_map(|(c, l)| End::of(chart, c, l)).collect();
+    let x_room = (x_max - x_min) * f64::from(END_WIDTH / (size.x - AXIS_WIDTH - END_WIDTH).max(END_WIDTH));
     let (is_log, is_log_x, axis, is_bytes) = (chart.is_log, s.is_log_x, s.x, chart.is_bytes);
     let plot = Plot::new(("plot", &chart.title))
         .width(size.x)
@@ -65,7 +67,7 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
         .grid_color(t.stroke_subtle)
         .allow_scroll(false)
         .allow_boxed_zoom(true)
-        .y_axis_min_width(52.0)
+        .y_axis_min_width(AXIS_WIDTH)
         .y_grid_spacer(move |input| marks(input, (size.y / 34.0) as usize))
         .x_grid_spacer(move |input| marks(input, (size.x / 110.0) as usize))
         .set_margin_fraction(vec2(0.0, 0.0))
@@ -77,12 +79,15 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
         .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
     let is_following = s.is_following;
     let x_of = |v: f64| if is_log_x { curves::log10(v.max(1e-9)) } else { v };
+    // Numbers on the axes are captions; the head and what follows are not.
+    let body = ui.style().text_styles.get(&egui::TextStyle::Body).cloned();
+    ui.style_mut().text_styles.insert(egui::TextStyle::Body, egui::FontId::proportional(theme::CAPTION));
     let response = plot.show(ui, |p| {
         if is_following
             && let Some((low, high)) = y_range
             && x_max > x_min
         {
-            p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max, high]));
+            p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max + x_room, high]));
         }
         for m in &run.marks {
             let line = VLine::new(&m.text, x_of(m.at.x(axis))).color(mark_color(t, m.kind)).width(1.0);
@@ -106,6 +111,10 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
             p.line(Line::new(&c.name, PlotPoints::from(line.main)).color(c.color).width(2.0).allow_hover(false));
         }
     });
+    if let Some(body) = body {
+        ui.style_mut().text_styles.insert(egui::TextStyle::Body, body);
+    }
+    paint_ends(ui, &response.transform, &ends);
     let bounds = response.transform.bounds();
     s.seen.insert(chart.title.clone(), (bounds.min()[0], bounds.max()[0]));
     let r = response.response;
@@ -129,24 +138,69 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     }
 }
 
-/// Title, legend and newest values above a chart.
-fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, size: Vec2, s: &mut PlotsState) {
+/// Width of the numbers beside the y axis.
+const AXIS_WIDTH: f32 = 52.0;
+/// Width kept free at the right for the newest values.
+const END_WIDTH: f32 = 52.0;
+/// Height of a newest value.
+const END_HEIGHT: f32 = 13.0;
+
+/// Where a line ends, and the value there in words.
+struct End {
+    at: [f64; 2],
+    words: String,
+    color: Color32,
+}
+
+impl End {
+    fn of(chart: &Chart<'_>, c: &Curve<'_>, line: &Drawn) -> Option<Self> {
+        let at = *line.main.last()?;
+        let value = if chart.is_log { 10f64.powf(at[1]) } else { at[1] };
+        Some(Self { at, words: chart.words(value, 4), color: c.color })
+    }
+}
+
+/// The newest value at the right end of each line that is in sight.
+fn paint_ends(ui: &Ui, transform: &egui_plot::PlotTransform, ends: &[End]) {
+    let frame = *transform.frame();
+    let place = |e: &End| transform.position_from_point(&egui_plot::PlotPoint::new(e.at[0], e.at[1]));
+    let mut shown: Vec<(egui::Pos2, &End)> =
+        ends.iter().map(|e| (place(e), e)).filter(|(p, _)| frame.expand(1.0).contains(*p)).collect();
+    shown.sort_by(|a, b| a.0.y.total_cmp(&b.0.y));
+    let mut ys: Vec<f32> = shown.iter().map(|(p, _)| p.y).collect();
+    spread(&mut ys, END_HEIGHT, frame.top() + END_HEIGHT / 2.0, frame.bottom() - END_HEIGHT / 2.0);
+    let painter = ui.painter().with_clip_rect(frame);
+    for ((p, end), y) in shown.into_iter().zip(ys) {
+        let at = egui::pos2((p.x + 5.0).min(frame.right() - END_WIDTH + 5.0), y);
+        let font = theme::mono(theme::CAPTION);
+        painter.text(at, egui::Align2::LEFT_CENTER, &end.words, font, end.color);
+    }
+}
+
+/// Moves ascending heights apart so that none is nearer than `gap` to the next, between `low` and `high`.
+fn spread(ys: &mut [f32], gap: f32, low: f32, high: f32) {
+    let mut least = low;
+    for y in ys.iter_mut() {
+        *y = y.max(least);
+        least = *y + gap;
+    }
+    let mut most = high;
+    for y in ys.iter_mut().rev() {
+        *y = y.min(most);
+        most = *y - gap;
+    }
+}
+
+/// Title and legend above a chart.
+fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, s: &mut PlotsState) {
     ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = theme::RELATED;
         ui.label(RichText::new(&chart.title).family(theme::strong_family()).color(t.text));
-        // In a narrow chart the values at the right need the room; the first chart explains the colours.
-        if chart.curves.len() > 1 && size.x > 340.0 {
+        if chart.curves.len() > 1 {
             for c in &chart.curves {
-                legend_chip(ui, &chart.title, c, &mut s.hidden);
+                legend_chip(ui, t, &chart.title, c, &mut s.hidden);
             }
         }
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            for c in chart.curves.iter().rev() {
-                if let Some(v) = c.series.last() {
-                    let value = RichText::new(chart.words(v, 4)).monospace().color(c.color);
-                    ui.label(value).on_hover_text(format!("{}: {v}", c.name));
-                }
-            }
-        });
     });
 }
 
@@ -219,15 +273,18 @@ fn key(chart: &str, curve: &str) -> String {
     format!("{chart}/{curve}")
 }
 
-fn legend_chip(ui: &mut Ui, chart: &str, c: &Curve<'_>, hidden: &mut BTreeSet<String>) {
+/// A curve's name beside its colour; a click hides the curve, which strikes the name through.
+fn legend_chip(ui: &mut Ui, t: &Tokens, chart: &str, c: &Curve<'_>, hidden: &mut BTreeSet<String>) {
     let key = key(chart, &c.name);
     let is_on = !hidden.contains(&key);
-    let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+    let mut words = RichText::new(format!("      {}", c.name)).size(theme::CAPTION);
+    words = if is_on { words.color(t.text) } else { words.color(t.text_secondary).strikethrough() };
+    let chip = ui.add(egui::Button::new(words).small().fill(t.raised));
+    let dash = egui::Rect::from_center_size(chip.rect.left_center() + vec2(14.0, 0.0), vec2(12.0, 2.0));
     let color = if is_on { c.color } else { tokens::faded(c.color, 0.3) };
-    ui.painter().rect_filled(rect.shrink2(vec2(0.0, 3.5)), 1.0, color);
-    let label = ui.add(egui::Button::selectable(false, RichText::new(&c.name).size(theme::CAPTION)).small());
-    label.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, format!("{chart}: {}", c.name)));
-    if label.clicked() && !hidden.remove(&key) {
+    ui.painter().rect_filled(dash, 1.0, color);
+    chip.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, is_on, format!("{chart}: {}", c.name)));
+    if chip.clicked() && !hidden.remove(&key) {
         hidden.insert(key);
     }
 }
@@ -235,6 +292,16 @@ fn legend_chip(ui: &mut Ui, chart: &str, c: &Curve<'_>, hidden: &mut BTreeSet<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newest_values_do_not_overlap() {
+        let mut ys = [10.0, 12.0, 50.0];
+        spread(&mut ys, 13.0, 0.0, 100.0);
+        assert_eq!(ys, [10.0, 23.0, 50.0]);
+        let mut ys = [95.0, 96.0, 97.0];
+        spread(&mut ys, 13.0, 0.0, 90.0);
+        assert_eq!(ys, [64.0, 77.0, 90.0], "what ends at the bottom moves up");
+    }
 
     #[test]
     fn the_nearest_point_is_found() {

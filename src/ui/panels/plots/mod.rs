@@ -161,15 +161,13 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
                 s.is_following = true;
             }
         }
-        ui.separator();
-        // A slider does not break: it stands on the next line as a whole.
-        if ui.available_size_before_wrap().x < 230.0 {
-            ui.end_row();
-        }
-        let label = ui.label("Smoothing");
-        ui.spacing_mut().slider_width = 90.0;
-        ui.add(egui::Slider::new(&mut s.smoothing, 0.0..=0.99).fixed_decimals(2)).labelled_by(label.id);
-        ui.separator();
+        widgets::group_gap(ui);
+        widgets::together(ui, 230.0, |ui| {
+            let label = ui.label("Smoothing");
+            ui.spacing_mut().slider_width = 90.0;
+            ui.add(egui::Slider::new(&mut s.smoothing, 0.0..=0.99).fixed_decimals(2)).labelled_by(label.id);
+        });
+        widgets::group_gap(ui);
         ui.toggle_value(&mut s.is_log_y, "Log y");
         ui.toggle_value(&mut s.is_log_x, "Log x");
         ui.toggle_value(&mut s.ignores_outliers, "Ignore outliers");

@@ -147,7 +147,8 @@ fn field(
 ) -> Option<String> {
     let mut draft = state.drafts.get(key).cloned().unwrap_or_else(|| value.to_owned());
     let error = check(&draft).err();
-    let mut edit = egui::TextEdit::singleline(&mut draft).desired_width(width).font(theme::mono(12.0)).hint_text("–");
+    let mut edit =
+        egui::TextEdit::singleline(&mut draft).desired_width(width).font(theme::mono(theme::BODY)).hint_text("–");
     if error.is_some() {
         edit = edit.text_color(crate::ui::theme::Tokens::of(ui.visuals()).error);
     }

@@ -125,7 +125,7 @@ fn rate_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
     ui.horizontal(|ui| {
         ui.label(RichText::new("Learning rate").color(ctx.tokens.text_secondary));
         let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| text::number(run.learning_rate, 4));
-        let edit = egui::TextEdit::singleline(&mut draft).desired_width(90.0).font(theme::mono(12.0));
+        let edit = egui::TextEdit::singleline(&mut draft).desired_width(90.0).font(theme::mono(theme::BODY));
         let r = ui.add(edit).accessible_name("Learning rate of this run");
         if r.changed() {
             state.drafts.insert(key.clone(), draft.clone());
@@ -198,7 +198,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             let mut edit = egui::TextEdit::singleline(&mut draft)
                 .hint_text(if matches!(kind, SettingKind::Text) { "none" } else { "automatic" })
                 .desired_width(88.0)
-                .font(theme::mono(12.0));
+                .font(theme::mono(theme::BODY));
             if error.is_some() {
                 edit = edit.text_color(ctx.tokens.error);
             }
