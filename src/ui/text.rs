@@ -118,6 +118,11 @@ pub fn elide_middle(name: &str, max: usize) -> String {
             return with_first;
         }
         let without = format!("{}{tail}", gap.trim_start_matches('/'));
+        let room = max.saturating_sub(without.chars().count());
+        if keep + 1 == parts.len() && room >= 4 && gap.starts_with('/') {
+            // One part alone is in the way: both of its ends tell more than nothing.
+            return format!("{}/{tail}", cut_middle(first, room + 1));
+        }
         if without.chars().count() <= max {
             return without;
         }
@@ -127,6 +132,16 @@ pub fn elide_middle(name: &str, max: usize) -> String {
     if chars.len() <= room {
         return format!("…{}", chars.into_iter().collect::<String>());
     }
+    cut_middle(parts[parts.len() - 1], max)
+}
+
+/// A word without its middle, in `max` characters; its end is worth more than its start.
+fn cut_middle(word: &str, max: usize) -> String {
+    let chars: Vec<char> = word.chars().collect();
+    if chars.len() <= max {
+        return word.to_owned();
+    }
+    let room = max.saturating_sub(1);
     let head = room / 3;
     let tail = room - head;
     format!("{}…{}", chars[..head].iter().collect::<String>(), chars[chars.len() - tail..].iter().collect::<String>())
@@ -194,6 +209,8 @@ mod tests {
         assert_eq!(elide_middle(name, 14), "…/query/kernel");
         assert_eq!(elide_middle(name, 8), "…/kernel");
         assert_eq!(elide_middle("averyveryverylongname", 10), "ave…ngname");
+        assert_eq!(elide_middle("Embedding-Token/embeddings", 18), "Em…ken/embeddings");
+        assert_eq!(elide_middle("Embedding-Segment/embeddings", 14), "…/embeddings");
         for max in 4..60 {
             assert!(elide_middle(name, max).chars().count() <= max.max(4), "{max}");
         }

@@ -27,7 +27,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, marked: &mut String) {
     });
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        if widgets::primary_button(ui, icons::CHECK, "Use this signature", true).clicked() {
+        if widgets::answer_button(ui, icons::CHECK, "Use this signature", true).clicked() {
             let is_default = open.entries.iter().any(|e| e.is_default && e.choice == *marked);
             let choice = (!is_default).then(|| marked.clone());
             if open.recipe().signature != choice {

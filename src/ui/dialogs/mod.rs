@@ -78,6 +78,7 @@ pub enum PathUse {
 
 /// Shows the dialog; its buttons send commands.
 pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
+    take_keyboard(ui.ctx());
     let frame = egui::Frame::popup(ui.style()).inner_margin(16);
     let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ui.ctx(), |ui| {
         ui.set_max_width(460.0);
@@ -106,13 +107,32 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
             !matches!(dialog, Dialog::About | Dialog::Shortcuts | Dialog::Error { .. } | Dialog::Preferences);
         if !is_question {
             ui.add_space(theme::GROUPS);
-            if widgets::text_button(ui, "", "Close").clicked() {
+            let close = widgets::text_button(ui, "", "Close");
+            if ui.memory(|m| m.focused().is_none()) {
+                close.request_focus();
+            }
+            if close.clicked() {
                 ctx.send(Command::CloseDialog);
             }
         }
     });
     if modal.should_close() {
         ctx.send(Command::CloseDialog);
+    }
+}
+
+/// In the first frame of a dialog, whatever had the keyboard behind it loses it; the dialog's own control takes it.
+fn take_keyboard(ctx: &egui::Context) {
+    let (id, now) = (Id::unique("dialog-shown"), ctx.cumulative_pass_nr());
+    let last = ctx.data_mut(|d| {
+        let last = d.get_temp::<u64>(id);
+        d.insert_temp(id, now);
+        last
+    });
+    if last.is_none_or(|last| last + 1 < now)
+        && let Some(focused) = ctx.memory(egui::Memory::focused)
+    {
+        ctx.memory_mut(|m| m.surrender_focus(focused));
     }
 }
 
@@ -158,7 +178,7 @@ fn close_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     ui.label("Stopping keeps what was learned so far in a checkpoint, from which the run can be resumed.");
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        if widgets::primary_button(ui, icons::STOP, "Stop, keep and close", true).clicked() {
+        if widgets::answer_button(ui, icons::STOP, "Stop, keep and close", true).clicked() {
             ctx.act(Action::StopAndKeep);
             ctx.send(Command::CloseWhenDone);
         }

@@ -74,7 +74,7 @@ pub(super) fn last_layers_ui(ui: &mut Ui, ctx: &Ctx<'_>, n: &mut usize) {
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
         let words = format!("Train the last {}", if *n == 1 { "layer".to_owned() } else { format!("{n} layers") });
-        if widgets::primary_button(ui, icons::STACK, &words, covered.constants > 0).clicked() {
+        if widgets::answer_button(ui, icons::STACK, &words, covered.constants > 0).clicked() {
             ctx.change(bulk::last_layers(*n));
             ctx.send(Command::CloseDialog);
         }
@@ -92,7 +92,7 @@ pub(super) fn unsaved_ui(ui: &mut Ui, ctx: &Ctx<'_>, then: &Then) {
     );
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        if widgets::primary_button(ui, icons::SAVE, "Save and go on", true).clicked() {
+        if widgets::answer_button(ui, icons::SAVE, "Save and go on", true).clicked() {
             ctx.send(Command::SaveAndProceed(then.clone()));
             ctx.send(Command::CloseDialog);
         }
@@ -130,7 +130,7 @@ pub(super) fn transferred_ui(ui: &mut Ui, ctx: &Ctx<'_>, model: &str, report: &[
     });
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        if widgets::primary_button(ui, icons::OPEN, "Open it with this recipe", true).clicked() {
+        if widgets::answer_button(ui, icons::OPEN, "Open it with this recipe", true).clicked() {
             ctx.send(Command::OpenTransferred);
             ctx.send(Command::CloseDialog);
         }

@@ -47,8 +47,11 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         .column(Column::remainder().at_least(160.0).clip(true))
         .header(theme::ROW_HEIGHT, |mut row| {
             for title in ["", "Label", "Predicted", "Probability", "Example"] {
-                row.col(|ui| {
-                    widgets::caption(ui, title);
+                row.col(|ui| match title {
+                    "Probability" => widgets::number_title(ui, title),
+                    _ => {
+                        widgets::column_title(ui, title);
+                    }
                 });
             }
         })
@@ -112,17 +115,19 @@ fn class_scores(counts: &[Vec<usize>], class: usize) -> ClassScores {
 
 fn classes_ui(ui: &mut Ui, classes: &[String], counts: &[Vec<usize>]) {
     egui::Grid::new("per-class").spacing(vec2(16.0, 2.0)).show(ui, |ui| {
-        for title in ["Class", "Precision", "Recall", "F1", "Examples"] {
-            widgets::column_title(ui, title);
+        widgets::column_title(ui, "Class");
+        for title in ["Precision", "Recall", "F1", "Examples"] {
+            widgets::number_title(ui, title);
         }
         ui.end_row();
         for (i, name) in classes.iter().enumerate().take(counts.len()).take(MAX_CLASSES) {
             let s = class_scores(counts, i);
             ui.label(text::elide_middle(name, 18)).on_hover_text(name);
             for v in [s.precision, s.recall, s.f1] {
-                ui.label(RichText::new(text::percent(v)).monospace()).on_hover_text(v.to_string());
+                widgets::table::number_cell(ui, &text::percent(v), &v.to_string());
             }
-            ui.label(RichText::new(text::exact(s.support)).monospace());
+            let n = text::exact(s.support);
+            widgets::table::number_cell(ui, &n, &n);
             ui.end_row();
         }
     });
@@ -195,6 +200,9 @@ fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<us
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Table, true, "Confusion matrix: true class by row"));
     let p = ui.painter();
     let small = egui::FontId::proportional(theme::CAPTION);
+    let corner = rect.left_top() + vec2(0.0, cell.y / 2.0);
+    let words = format!("true {}  predicted {}", icons::CARET_DOWN, icons::CARET_RIGHT);
+    p.text(corner, Align2::LEFT_CENTER, words, small.clone(), ctx.tokens.text_secondary);
     for i in 0..n {
         let row_total: usize = counts[i].iter().sum();
         let y = rect.top() + cell.y * (i + 1) as f32;

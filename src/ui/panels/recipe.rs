@@ -5,7 +5,7 @@ use egui::{RichText, Role, Ui, WidgetInfo};
 use crate::session::prove::What;
 use crate::session::{Change, Recipe};
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::{Ctx, Open};
+use crate::ui::ctx::{Ctx, Open, SettingGroup};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets};
@@ -43,7 +43,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             drop_between(ui, ctx, &rows);
         });
         widgets::section(ui, "IN TRAINING", |ui| {
-            for (label, value) in training_lines(recipe) {
+            for (label, value) in training_lines(recipe, &open.form) {
                 widgets::fact(ui, &label, &value);
             }
         });
@@ -204,7 +204,7 @@ fn proof_words(p: &crate::session::prove::Proof) -> String {
 }
 
 /// The decisions that only training sees, as label and value.
-fn training_lines(recipe: &Recipe) -> Vec<(String, String)> {
+fn training_lines(recipe: &Recipe, form: &[SettingGroup]) -> Vec<(String, String)> {
     let list = |s: &[crate::session::Selector]| s.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut out = vec![("Trains".to_owned(), list(&recipe.trainable.include))];
     if !recipe.trainable.exclude.is_empty() {
@@ -225,7 +225,8 @@ fn training_lines(recipe: &Recipe) -> Vec<(String, String)> {
         out.push((format!("Gradient at {}", text::elide_middle(node, 16)), format!("{stand_in:?}").to_lowercase()));
     }
     for (key, value) in &recipe.settings {
-        out.push((key.clone(), value.clone()));
+        let known = form.iter().flat_map(|g| &g.settings).find(|s| s.key == *key);
+        out.push((known.map_or_else(|| key.clone(), |s| s.label.clone()), value.clone()));
     }
     out
 }
@@ -259,10 +260,10 @@ mod tests {
     #[test]
     fn every_decision_has_a_line() {
         let mut r = Recipe::default();
-        assert_eq!(training_lines(&r).len(), 2);
+        assert_eq!(training_lines(&r, &[]).len(), 2);
         r.pins.insert("phase".to_owned(), 0.0);
         r.settings.insert("optimizer.lr".to_owned(), "1e-4".to_owned());
-        let lines = training_lines(&r);
+        let lines = training_lines(&r, &[]);
         assert!(lines.contains(&("optimizer.lr".to_owned(), "1e-4".to_owned())));
         assert!(lines.contains(&("Pin phase".to_owned(), "0".to_owned())));
     }

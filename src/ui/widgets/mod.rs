@@ -12,19 +12,17 @@ const MONO_CHAR: f32 = 7.85;
 
 /// A button that shows only an icon; `name` is its accessible name and tooltip.
 pub fn icon_button(ui: &mut Ui, icon: &str, name: &str) -> Response {
-    let button = Button::new(RichText::new(icon).size(16.0)).frame_when_inactive(false);
-    let response = ui
-        .scope(|ui| {
-            ui.spacing_mut().button_padding = vec2(5.0, 2.0);
-            ui.add(button.min_size(vec2(26.0, 24.0)))
-        })
-        .inner;
-    named(response, name)
+    icon_button_enabled(ui, true, icon, name)
 }
 
 /// As [`icon_button`], greyed out where it makes no sense now.
 pub fn icon_button_enabled(ui: &mut Ui, enabled: bool, icon: &str, name: &str) -> Response {
-    ui.add_enabled_ui(enabled, |ui| icon_button(ui, icon, name)).inner
+    let button = Button::new(RichText::new(icon).size(16.0)).frame_when_inactive(false);
+    // Not in a scope: that would stand lower than its neighbours in a row.
+    let usual = std::mem::replace(&mut ui.spacing_mut().button_padding, vec2(5.0, 2.0));
+    let response = ui.add_enabled(enabled, button.min_size(vec2(26.0, 24.0)));
+    ui.spacing_mut().button_padding = usual;
+    named(response, name)
 }
 
 /// Gives a button its accessible name and tooltip.
@@ -41,6 +39,20 @@ pub fn primary_button(ui: &mut Ui, icon: &str, label: &str, enabled: bool) -> Re
     let button = Button::new(text).fill(t.accent).stroke(Stroke::NONE).min_size(vec2(0.0, theme::BUTTON_HEIGHT));
     let response = ui.add_enabled(enabled, button);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
+    if response.has_focus() {
+        // Its fill is the accent already: a ring around it shows the keyboard.
+        let ring = Stroke::new(1.5, t.text);
+        ui.painter().rect_stroke(response.rect.expand(2.0), 6.0, ring, egui::StrokeKind::Outside);
+    }
+    response
+}
+
+/// The primary answer of a question: it has the keyboard until somebody moves it.
+pub fn answer_button(ui: &mut Ui, icon: &str, label: &str, enabled: bool) -> Response {
+    let response = primary_button(ui, icon, label, enabled);
+    if enabled && ui.memory(|m| m.focused().is_none()) {
+        response.request_focus();
+    }
     response
 }
 
@@ -118,6 +130,11 @@ pub fn caption(ui: &mut Ui, text: impl Into<String>) -> Response {
 pub fn column_title(ui: &mut Ui, text: impl Into<String>) -> Response {
     let t = Tokens::of(ui.visuals());
     ui.add(egui::Label::new(RichText::new(text).size(theme::CAPTION).color(t.text_secondary)).extend())
+}
+
+/// As [`column_title`], above numbers.
+pub fn number_title(ui: &mut Ui, text: &str) {
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| column_title(ui, text));
 }
 
 /// Text in the secondary colour, wrapped.

@@ -2,6 +2,7 @@
 
 mod canvas;
 mod flows;
+mod manners;
 mod model;
 mod panels;
 mod pictures;

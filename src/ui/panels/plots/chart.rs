@@ -55,6 +55,8 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     let x_max = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
     let x_min = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
     let ends: Vec<End> = shown.iter().zip(&lines).filter_map(|(c, l)| End::of(chart, c, l)).collect();
+    // A single point stands at the left of an axis that has room for the next.
+    let x_max = if x_max > x_min { x_max } else { x_min + 1.0 };
     let x_room = (x_max - x_min) * f64::from(END_WIDTH / (size.x - AXIS_WIDTH - END_WIDTH).max(END_WIDTH));
     let (is_log, is_log_x, axis, is_bytes) = (chart.is_log, s.is_log_x, s.x, chart.is_bytes);
     let plot = Plot::new(("plot", &chart.title))
@@ -85,7 +87,7 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
     let response = plot.show(ui, |p| {
         if is_following
             && let Some((low, high)) = y_range
-            && x_max > x_min
+            && x_max.is_finite()
         {
             p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max + x_room, high]));
         }
@@ -141,7 +143,7 @@ pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'
 /// Width of the numbers beside the y axis.
 const AXIS_WIDTH: f32 = 52.0;
 /// Width kept free at the right for the newest values.
-const END_WIDTH: f32 = 52.0;
+const END_WIDTH: f32 = 62.0;
 /// Height of a newest value.
 const END_HEIGHT: f32 = 13.0;
 
@@ -170,8 +172,11 @@ fn paint_ends(ui: &Ui, transform: &egui_plot::PlotTransform, ends: &[End]) {
     let mut ys: Vec<f32> = shown.iter().map(|(p, _)| p.y).collect();
     spread(&mut ys, END_HEIGHT, frame.top() + END_HEIGHT / 2.0, frame.bottom() - END_HEIGHT / 2.0);
     let painter = ui.painter().with_clip_rect(frame);
-    for ((p, end), y) in shown.into_iter().zip(ys) {
-        let at = egui::pos2((p.x + 5.0).min(frame.right() - END_WIDTH + 5.0), y);
+    // In one column right of the longest line, so that none stands on another line.
+    let x = shown.iter().map(|(p, _)| p.x + 5.0).fold(f32::NEG_INFINITY, f32::max);
+    let x = x.min(frame.right() - END_WIDTH + 5.0);
+    for ((_, end), y) in shown.into_iter().zip(ys) {
+        let at = egui::pos2(x, y);
         let font = theme::mono(theme::CAPTION);
         painter.text(at, egui::Align2::LEFT_CENTER, &end.words, font, end.color);
     }
@@ -221,7 +226,7 @@ fn tooltip_ui(ui: &mut Ui, t: &Tokens, near: &[(&Curve<'_>, usize)], marks: &[&s
             text::number(s.epochs[*i], 4),
             text::duration(s.seconds[*i])
         );
-        ui.label(RichText::new(place).size(theme::CAPTION).color(t.text_secondary));
+        ui.add(egui::Label::new(RichText::new(place).size(theme::CAPTION).color(t.text_secondary)).extend());
     }
     egui::Grid::new("plot-tooltip").num_columns(2).spacing([12.0, 2.0]).show(ui, |ui| {
         for (c, i) in near {

@@ -266,9 +266,10 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
 
 fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
     ui.add_space(theme::RELATED);
-    egui::Grid::new("series-table").num_columns(5).spacing(vec2(24.0, 2.0)).show(ui, |ui| {
-        for h in ["Series", "Last", "Lowest", "Highest", "Points"] {
-            widgets::column_title(ui, h);
+    egui::Grid::new("series-table").spacing(vec2(24.0, 2.0)).show(ui, |ui| {
+        widgets::column_title(ui, "Series");
+        for h in ["Last", "Lowest", "Highest", "Points"] {
+            widgets::number_title(ui, h);
         }
         ui.end_row();
         let mut rows: Vec<(String, &Series)> =
@@ -288,9 +289,10 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
             ui.label(RichText::new(name).color(ctx.tokens.text_secondary));
             for v in [s.last(), s.min(), s.max()] {
                 let shown = v.map_or_else(|| "–".to_owned(), |v| text::number(v, 4));
-                ui.label(RichText::new(shown).monospace()).on_hover_text(v.map_or_else(String::new, |v| v.to_string()));
+                widgets::table::number_cell(ui, &shown, &v.map_or_else(|| shown.clone(), |v| v.to_string()));
             }
-            ui.label(RichText::new(text::exact(s.values.len())).monospace());
+            let n = text::exact(s.values.len());
+            widgets::table::number_cell(ui, &n, &n);
             ui.end_row();
         }
     });

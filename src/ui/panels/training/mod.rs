@@ -17,6 +17,23 @@ use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
+    // What must stay in sight stands above the form; where the form would have no room, everything scrolls.
+    if ui.available_height() < LEAST_HEIGHT {
+        egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            head_ui(ui, ctx, open, state);
+            form_ui(ui, ctx, open, state);
+        });
+        return;
+    }
+    head_ui(ui, ctx, open, state);
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| form_ui(ui, ctx, open, state));
+}
+
+/// Below this height the panel scrolls as a whole.
+const LEAST_HEIGHT: f32 = 340.0;
+
+/// The run in progress, or what starts one.
+fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     match ctx.run.filter(|r| r.state.is_active()) {
         Some(run) => running_ui(ui, ctx, run, state),
         None => start_ui(ui, ctx, open),
@@ -25,22 +42,23 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         ui.checkbox(&mut state.show_advanced, "Advanced settings");
     }
     ui.separator();
-    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-        if open.form.is_empty() {
-            widgets::note(ui, "No settings.");
-        }
-        let shows_advanced = state.show_advanced;
-        for group in open.form.iter().filter(|g| !g.advanced || shows_advanced) {
-            widgets::section(ui, &group.title.to_uppercase(), |ui| {
-                for s in &group.settings {
-                    setting_ui(ui, ctx, open, s, state);
-                }
-            });
-        }
-        if shows_advanced {
-            widgets::section(ui, "GROUPS", |ui| groups::ui(ui, ctx, open, state));
-        }
-    });
+}
+
+fn form_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    if open.form.is_empty() {
+        widgets::note(ui, "No settings.");
+    }
+    let shows_advanced = state.show_advanced;
+    for group in open.form.iter().filter(|g| !g.advanced || shows_advanced) {
+        widgets::section(ui, &group.title.to_uppercase(), |ui| {
+            for s in &group.settings {
+                setting_ui(ui, ctx, open, s, state);
+            }
+        });
+    }
+    if shows_advanced {
+        widgets::section(ui, "GROUPS", |ui| groups::ui(ui, ctx, open, state));
+    }
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
