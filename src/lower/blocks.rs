@@ -196,6 +196,11 @@ impl Mark {
         }
     }
 
+    /// Whether what was added since then lacks an element type.
+    pub fn is_untyped(&self, program: &Program) -> bool {
+        super::rule::is_untyped(program, self.constants, self.instrs)
+    }
+
     pub fn restore(self, program: &mut Program) {
         program.instrs.truncate(self.instrs);
         program.values.truncate(self.values);

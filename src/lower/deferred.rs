@@ -87,6 +87,9 @@ impl Op for Deferred {
             }
             Err(m) => return Some(Err(m)),
         };
+        if super::rule::is_untyped(&program, 0, 0) {
+            return Some(Err(Misfit::new("the element type of an input is not known")));
+        }
         program.outputs = outputs[..self.outputs.len()].to_vec();
         Some(Ok(program))
     }

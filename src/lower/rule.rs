@@ -4,7 +4,8 @@
 use smallvec::SmallVec;
 
 use crate::graph::{Attr, Node};
-use crate::program::{Builder, Misfit, Value};
+use crate::ops::elementwise::Cast;
+use crate::program::{Builder, Misfit, Program, Value};
 use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 /// The values of a node's outputs, in port order. Ports that a rule leaves out become opaque.
@@ -37,6 +38,14 @@ pub struct Rule<'a, 'p> {
     pub opset: i64,
     /// A number that is unique to this node in the whole graph and stable over re-import (random ops key on it).
     pub site: u64,
+}
+
+/// Whether a rule has made something up whose element type follows from an input that has none yet: what it wrote from
+/// `constants` and `instrs` on holds a literal or a conversion without a type.
+pub(super) fn is_untyped(program: &Program, constants: usize, instrs: usize) -> bool {
+    let literals = program.constants[constants.min(program.constants.len())..].iter().filter(|c| c.node.is_none());
+    let casts = program.instrs[instrs.min(program.instrs.len())..].iter().filter_map(|i| i.op_as::<Cast>());
+    literals.map(|c| c.payload.dtype).chain(casts.map(|c| c.to)).any(|d| d == DType::Unknown)
 }
 
 impl Rule<'_, '_> {

@@ -329,6 +329,8 @@ impl<'g> Speller<'g> {
         let mark = Mark::of(self.blocks.current());
         let mut b = self.builder(env, node);
         let outputs = rule(&mut Rule { b: &mut b, node, inputs: &inputs, opset, site });
+        let is_untyped = mark.is_untyped(self.blocks.current());
+        let outputs = if is_untyped { Err(Misfit::new("the element type of an input is not known")) } else { outputs };
         let outputs = outputs.inspect_err(|_| mark.restore(self.blocks.current()))?;
         for (&out, value) in node.outputs.iter().zip(outputs) {
             self.bind_here(env, out, value);
