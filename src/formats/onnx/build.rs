@@ -17,6 +17,7 @@ use crate::graph::{
 };
 use crate::tensor::{DType, PartialShape, Payload, Tensor};
 
+use super::bodies;
 use super::model::{Opsets, RawAttr, RawFunction, RawGraph, RawModel, RawNode, RawValue};
 use super::tensor_proto::RawTensor;
 
@@ -131,6 +132,7 @@ impl Maker<'_> {
         for (node, id) in raw.nodes.iter().zip(ids) {
             b.connect(node, id, self.report);
             self.attributes(&mut b, node, id);
+            bodies::make(&mut b.graph, id, &mut self.bodies);
             self.call(&mut b, node, id);
         }
         b.finish(raw, self.report)
@@ -250,6 +252,7 @@ impl Maker<'_> {
         for (node, id) in f.nodes.iter().zip(ids) {
             b.connect(node, id, self.report);
             self.attributes(&mut b, node, id);
+            bodies::make(&mut b.graph, id, &mut self.bodies);
             self.call(&mut b, node, id);
         }
         b.finish(&raw, self.report)

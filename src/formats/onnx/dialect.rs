@@ -4,6 +4,7 @@ use crate::graph::{Attr, Graph, Node};
 use crate::lower::compose::{Composed, NewNode};
 use crate::lower::{Dialect, Repeat, RepeatKind, Spelling, Structure};
 
+use super::bodies::SEQUENCES;
 use super::build::{BODY, CAPTURED};
 use super::{compose, rules};
 
@@ -33,11 +34,17 @@ impl Dialect for Onnx {
         if node.attr(BODY).is_some() {
             return Structure::Call { function: function(BODY) };
         }
+        if node.domain == "ai.onnx.ml" && node.op == "ZipMap" {
+            // A dictionary for each row: the same numbers as the matrix, with the classes' names beside them.
+            return Structure::Alias;
+        }
         if !node.domain.is_empty() {
             return Structure::Op;
         }
         match node.op.as_str() {
-            "Identity" => Structure::Alias,
+            "Identity" | "OptionalGetElement" => Structure::Alias,
+            "Optional" if !node.inputs.is_empty() => Structure::Alias,
+            "SequenceMap" if node.attr(SEQUENCES).is_some() => sequence_map(node, function("body")),
             "If" => Structure::If { then_function: function("then_branch"), else_function: function("else_branch") },
             "Loop" => Structure::Repeat(Box::new(Repeat {
                 body: function("body"),
@@ -56,6 +63,19 @@ impl Dialect for Onnx {
 
 fn n_captured(node: &Node) -> usize {
     node.attr(CAPTURED).and_then(Attr::as_int).and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+}
+
+/// A scan without state over the sequences; the tensors behind them are the same for every entry.
+fn sequence_map(node: &Node, body: String) -> Structure {
+    let n = node.attr(SEQUENCES).and_then(Attr::as_int).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
+    let n = n.min(node.inputs.len());
+    let kind = RepeatKind::Scan {
+        input_axes: vec![0; n],
+        is_input_reversed: Vec::new(),
+        output_axes: Vec::new(),
+        is_output_reversed: Vec::new(),
+    };
+    Structure::Repeat(Box::new(Repeat { body, n_captured: node.inputs.len() - n, kind }))
 }
 
 fn scan(node: &Node, body: String) -> Repeat {

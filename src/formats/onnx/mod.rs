@@ -1,6 +1,7 @@
 //! ONNX files. Reading order: [`model`] (messages), [`tensor_proto`] (values), [`build`] (a graph of them), then
 //! [`dialect`] and [`rules`] (ops into ours), [`mod@write`] (back into the file).
 
+mod bodies;
 pub mod build;
 mod compose;
 pub mod dialect;

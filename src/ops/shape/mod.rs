@@ -4,6 +4,7 @@ mod append;
 mod broadcast_to;
 mod concat;
 pub mod copy;
+mod entries;
 mod pad;
 mod reshape;
 mod reverse;
@@ -20,6 +21,7 @@ use crate::tensor::Fact;
 pub use append::Append;
 pub use broadcast_to::BroadcastTo;
 pub use concat::Concat;
+pub use entries::Entries;
 pub use pad::{Pad, PadGradient, PadMode};
 pub use reshape::{Regroup, Reshape, expand_dims, squeeze};
 pub use reverse::Reverse;
@@ -38,6 +40,7 @@ pub const ALL: &[&OpInfo] = &[
     &broadcast_to::INFO,
     &sum_to::INFO,
     &concat::INFO,
+    &entries::INFO,
     &append::INFO,
     &slice::INFO,
     &strided_slice::INFO,

@@ -1,8 +1,8 @@
 //! Spellings of ONNX ops: boxes in images.
 
 use crate::lower::{Rule, Spelling};
-use crate::ops::elementwise::BinaryFn;
-use crate::ops::index::NonMaxSuppression;
+use crate::ops::elementwise::{BinaryFn, UnaryFn};
+use crate::ops::index::{Gather, NonMaxSuppression};
 use crate::ops::reduce::ReduceFn;
 use crate::ops::{make, sample};
 use crate::program::{Builder, Misfit, Value};
@@ -48,6 +48,10 @@ fn roi_align(r: &mut Rule<'_, '_>) -> Spelled {
     let regions = make::mul_scalar(r.b, regions, f64::from(r.float_or("spatial_scale", 1.0)))?;
     let regions = if is_exact { make::add_scalar(r.b, regions, -0.5)? } else { regions };
     let image = make::transpose(r.b, x, &[0, 2, 3, 1])?;
+    if fold == ReduceFn::Max {
+        let grid = Grid { bins: [rows, columns], samples, is_exact };
+        return largest(r, image, regions, of_region, &grid);
+    }
     let mut y = make::gather(r.b, image, of_region, 0)?;
     for (axis, bins, first) in [(1, rows, 1), (2, columns, 0)] {
         let size = dims[axis + 1];
@@ -63,6 +67,59 @@ fn roi_align(r: &mut Rule<'_, '_>) -> Spelled {
     let split = make::reshape(r.b, y, &[-1, rows, samples, columns, samples, dims[1] as i64])?;
     let axes = make::ints(r.b, &[2, 4]);
     let y = make::reduce(r.b, fold, split, axes, false)?;
+    one(make::transpose(r.b, y, &[0, 3, 1, 2])?)
+}
+
+struct Grid {
+    bins: [i64; 2],
+    samples: i64,
+    is_exact: bool,
+}
+
+/// The largest of all samples' corners, each times its weight in the interpolation (so the standard has it).
+fn largest(r: &mut Rule<'_, '_>, image: Value, regions: Value, of_region: Value, grid: &Grid) -> Spelled {
+    let dims = r.b.fact(image).dims().ok_or_else(|| Misfit::new("the shape of the image must be known"))?;
+    let all = make::gather(r.b, image, of_region, 0)?;
+    let mut sides = Vec::new();
+    for (axis, first) in [(1, 1), (2, 0)] {
+        let at = positions(r.b, regions, first, grid.bins[axis - 1], grid.samples, grid.is_exact)?;
+        let counts = is_near(r.b, at, dims[axis])?;
+        let at = clamped(r.b, at, dims[axis])?;
+        let counts = make::cast(r.b, counts, r.b.fact(at).dtype)?;
+        let lower = make::unary(r.b, UnaryFn::Floor, at)?;
+        let after = make::sub(r.b, at, lower)?;
+        let before = make::neg(r.b, after)?;
+        let before = make::add_scalar(r.b, before, 1.0)?;
+        let upper = make::add_scalar(r.b, lower, 1.0)?;
+        let upper = clamped(r.b, upper, dims[axis])?;
+        let mut own = Vec::new();
+        for (at, weight) in [(lower, before), (upper, after)] {
+            let weight = make::mul(r.b, weight, counts)?;
+            own.push((make::cast(r.b, at, DType::I64)?, weight));
+        }
+        sides.push(own);
+    }
+    let mut best: Option<Value> = None;
+    for &(row, row_weight) in &sides[0] {
+        for &(column, column_weight) in &sides[1] {
+            let corner = r.b.op(Gather { axis: 1, batch_dims: 1 }, &[all, row])?;
+            let corner = r.b.op(Gather { axis: 2, batch_dims: 1 }, &[corner, column])?;
+            let (rows, columns) = (make::expand_dims(r.b, row_weight, 2)?, make::expand_dims(r.b, column_weight, 1)?);
+            let weight = make::mul(r.b, rows, columns)?;
+            let weight = make::cast(r.b, weight, r.b.fact(corner).dtype)?;
+            let weight = make::expand_dims(r.b, weight, 3)?;
+            let value = make::mul(r.b, corner, weight)?;
+            best = Some(match best {
+                Some(b) => make::maximum(r.b, b, value)?,
+                None => value,
+            });
+        }
+    }
+    let Some(best) = best else { return Err(Misfit::new("no corners")) };
+    let ([rows, columns], samples) = (grid.bins, grid.samples);
+    let split = make::reshape(r.b, best, &[-1, rows, samples, columns, samples, dims[3] as i64])?;
+    let axes = make::ints(r.b, &[2, 4]);
+    let y = make::reduce(r.b, ReduceFn::Max, split, axes, false)?;
     one(make::transpose(r.b, y, &[0, 3, 1, 2])?)
 }
 

@@ -113,9 +113,26 @@ fn binary(r: &mut Rule<'_, '_>, f: BinaryFn) -> Spelled {
     one(make::binary(r.b, f, a, b)?)
 }
 
+/// A shift by more bits than there are, or by a negative number of them, leaves nothing (the sign, to the right).
 fn bit_shift(r: &mut Rule<'_, '_>) -> Spelled {
     let left = r.str_or("direction", "LEFT") == "LEFT";
-    binary(r, if left { BinaryFn::ShiftLeft } else { BinaryFn::ShiftRight })
+    let (x, by) = operands(r)?;
+    let bits = 8 * r.b.fact(x).dtype.size() as i64;
+    let (zero, last) = (make::scalar_like(r.b, by, 0.0), make::scalar_like(r.b, by, bits as f64 - 1.0));
+    let (least, most) = (make::maximum(r.b, by, zero)?, make::minimum(r.b, by, last)?);
+    let (low, high) = (make::equal(r.b, least, by)?, make::equal(r.b, most, by)?);
+    let is_inside = make::and(r.b, low, high)?;
+    let safe = make::minimum(r.b, least, last)?;
+    let shifted = make::binary(r.b, if left { BinaryFn::ShiftLeft } else { BinaryFn::ShiftRight }, x, safe)?;
+    let gone = if left {
+        make::zeros_like(r.b, shifted)?
+    } else {
+        let all = make::scalar_like(r.b, x, bits as f64 - 1.0);
+        make::binary(r.b, BinaryFn::ShiftRight, x, all)?
+    };
+    let is_unsigned = matches!(r.b.fact(x).dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64);
+    let gone = if is_unsigned { make::zeros_like(r.b, shifted)? } else { gone };
+    one(make::select(r.b, is_inside, shifted, gone)?)
 }
 
 fn equal(r: &mut Rule<'_, '_>) -> Spelled {

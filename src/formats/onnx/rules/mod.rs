@@ -10,8 +10,11 @@ mod contrib_grouped;
 mod contrib_quantised;
 mod conv;
 mod deform;
+mod flex;
 mod images;
 mod index;
+mod learn;
+mod learn_trees;
 mod linalg;
 mod math;
 mod nn;
@@ -21,6 +24,7 @@ mod recurrent;
 mod reduce;
 mod sequences;
 mod signal;
+mod training;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -40,11 +44,15 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("sequences", sequences::RULES),
     ("recurrent", recurrent::RULES),
     ("attention", attention::RULES),
+    ("flex attention", flex::RULES),
     ("images", images::RULES),
     ("boxes", boxes::RULES),
     ("signal", signal::RULES),
     ("quantised", quantised::RULES),
     ("random", random::RULES),
+    ("training", training::RULES),
+    ("ml", learn::RULES),
+    ("ml trees", learn_trees::RULES),
     ("contrib", contrib::RULES),
     ("contrib grouped", contrib_grouped::RULES),
     ("contrib quantised", contrib_quantised::RULES),

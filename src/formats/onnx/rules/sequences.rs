@@ -1,13 +1,15 @@
-//! Spellings of ONNX sequences. A sequence of equal tensors is one dense value `[n, …]`, also through loops and branches;
-//! tensors of different shapes in one sequence are refused with a reason.
+//! Spellings of ONNX sequences. A sequence is one value: dense `[n, …]` where it grows in a loop or goes through a branch,
+//! and the instruction that puts its entries together where those are known one by one; then they may have different
+//! shapes, and who reads an entry reads the tensor itself.
 
 use crate::lower::{Rule, Spelling};
 use crate::ops::control::EmptyStack;
 use crate::ops::make;
-use crate::ops::shape::Append;
+use crate::ops::opaque::Opaque;
+use crate::ops::shape::{Append, Entries};
 use crate::ops::sizes::{self, Size};
 use crate::program::{Builder, Misfit, Value};
-use crate::tensor::{DType, PartialShape};
+use crate::tensor::{DType, PartialShape, Tensor};
 
 use super::arrays::stack;
 use super::common::{Spelled, axis_in, ints_input, known_ints, one, rank, rows, type_of};
@@ -21,11 +23,31 @@ pub const RULES: &[Spelling] = rows! {
     "SequenceLength" => length;
     "SplitToSequence" => split;
     "ConcatFromSequence" => concat;
+    "SequenceMap" => |_| Err(Misfit::new("tensors before sequences among its inputs are not supported"));
+    "Optional" => |_| Err(Misfit::new(EMPTY_OPTIONAL));
+    "OptionalHasElement" => has_element;
 };
+
+const EMPTY_OPTIONAL: &str = "an optional without a value";
+
+/// An optional is the value in it; an empty one is made by an Optional without input, or by leaving the input out.
+fn has_element(r: &mut Rule<'_, '_>) -> Spelled {
+    let is_there = match r.inputs.first().copied().flatten() {
+        None => false,
+        Some(v) => {
+            let maker = r.b.program().producer(v).and_then(|(_, i)| i.op_as::<Opaque>());
+            !maker.is_some_and(|o| o.op == "Optional" && o.reason == EMPTY_OPTIONAL)
+        }
+    };
+    one(r.b.literal(Tensor::from_bools(&[], &[is_there])))
+}
+
+/// Entries that one split may make.
+const MAX_PARTS: usize = 1 << 12;
 
 fn construct(r: &mut Rule<'_, '_>) -> Spelled {
     let parts = r.all_inputs()?;
-    one(stack(r.b, &parts, 0)?)
+    one(r.b.op(Entries, &parts)?)
 }
 
 fn empty(r: &mut Rule<'_, '_>) -> Spelled {
@@ -34,9 +56,28 @@ fn empty(r: &mut Rule<'_, '_>) -> Spelled {
     one(r.b.op(EmptyStack { dtype, element: PartialShape::unknown() }, &[none])?)
 }
 
+/// The entries one by one, where the sequence is put together in sight.
+fn parts_of(b: &Builder, sequence: Value) -> Option<Vec<Value>> {
+    let mut behind = Vec::new();
+    let mut at = sequence;
+    loop {
+        let (_, instr) = b.program().producer(at)?;
+        if instr.op_as::<Entries>().is_some() {
+            return Some(instr.inputs.iter().copied().chain(behind.into_iter().rev()).collect());
+        }
+        if instr.op_as::<EmptyStack>().is_some() && b.fact(instr.inputs[0]).ints() == Some(vec![0]) {
+            behind.reverse();
+            return Some(behind);
+        }
+        instr.op_as::<Append>()?;
+        behind.push(instr.inputs[1]);
+        at = instr.inputs[0];
+    }
+}
+
 /// The number of entries, where it is known.
 fn entries(b: &Builder, sequence: Value) -> Option<i64> {
-    b.fact(sequence).shape.dim(0).map(|n| n as i64)
+    b.fact(sequence).shape.dim(0).map(|n| n as i64).or_else(|| Some(parts_of(b, sequence)?.len() as i64))
 }
 
 /// A position as a number from the start, where it is known; `None` where it is left out.
@@ -55,19 +96,32 @@ fn insert(r: &mut Rule<'_, '_>) -> Spelled {
     let (sequence, entry) = (r.input(0)?, r.input(1)?);
     let n = entries(r.b, sequence);
     let at = if r.has_input(2) { position(r, 2, n)? } else { None };
+    if let (Some(at), Some(n)) = (at, n)
+        && at > n
+    {
+        return Err(Misfit(format!("position {at} in a sequence of {n}")));
+    }
+    let is_last = at.is_none() || at == n;
+    if let Some(mut parts) = parts_of(r.b, sequence).filter(|p| !is_last || !fits(r.b, p, entry)) {
+        let at = at.and_then(|at| usize::try_from(at).ok()).map_or(parts.len(), |at| at.min(parts.len()));
+        parts.insert(at, entry);
+        return one(r.b.op(Entries, &parts)?);
+    }
     match at {
-        None => one(r.b.op(Append, &[sequence, entry])?),
-        Some(at) if Some(at) == n => one(r.b.op(Append, &[sequence, entry])?),
-        Some(at) => {
+        Some(at) if !is_last => {
             let n = n.ok_or_else(|| Misfit::new("the length of the sequence must be known"))?;
-            if at > n {
-                return Err(Misfit(format!("position {at} in a sequence of {n}")));
-            }
             let (before, after) = (rows_of(r, sequence, 0..at)?, rows_of(r, sequence, at..n)?);
             let own = make::expand_dims(r.b, entry, 0)?;
             one(make::concat(r.b, &[before, own, after], 0)?)
         }
+        _ => one(r.b.op(Append, &[sequence, entry])?),
     }
+}
+
+/// Whether an entry is known to have the shape that the others have.
+fn fits(b: &Builder, parts: &[Value], entry: Value) -> bool {
+    let shape = &b.fact(entry).shape;
+    parts.last().is_none_or(|&p| b.fact(p).shape == *shape && shape.is_known())
 }
 
 fn rows_of(r: &mut Rule<'_, '_>, sequence: Value, which: std::ops::Range<i64>) -> Result<Value, Misfit> {
@@ -85,17 +139,29 @@ fn erase(r: &mut Rule<'_, '_>) -> Spelled {
     if !(0..n).contains(&at) {
         return Err(Misfit(format!("position {at} in a sequence of {n}")));
     }
+    if let Some(mut parts) = parts_of(r.b, sequence).filter(|p| p.len() > 1) {
+        parts.remove(at as usize);
+        return one(r.b.op(Entries, &parts)?);
+    }
     let (before, after) = (rows_of(r, sequence, 0..at)?, rows_of(r, sequence, at + 1..n)?);
     one(make::concat(r.b, &[before, after], 0)?)
 }
 
 fn at(r: &mut Rule<'_, '_>) -> Spelled {
-    let (sequence, position) = (r.input(0)?, r.input(1)?);
-    one(make::gather(r.b, sequence, position, 0)?)
+    let (sequence, wanted) = (r.input(0)?, r.input(1)?);
+    if let (Some(parts), true) = (parts_of(r.b, sequence), known_ints(r.b, wanted).is_some()) {
+        let at = position(r, 1, Some(parts.len() as i64))?.and_then(|at| usize::try_from(at).ok());
+        let entry = at.and_then(|at| parts.get(at).copied());
+        return one(entry.ok_or_else(|| Misfit(format!("no such position in a sequence of {}", parts.len())))?);
+    }
+    one(make::gather(r.b, sequence, wanted, 0)?)
 }
 
 fn length(r: &mut Rule<'_, '_>) -> Spelled {
     let sequence = r.input(0)?;
+    if let Some(parts) = parts_of(r.b, sequence) {
+        return one(make::scalar(r.b, DType::I64, parts.len() as f64));
+    }
     let shape = make::shape_of(r.b, sequence)?;
     let n = make::slice(r.b, shape, &[0], &[1])?;
     one(make::reshape(r.b, n, &[])?)
@@ -111,8 +177,21 @@ fn split(r: &mut Rule<'_, '_>) -> Spelled {
         let given = r.input(1)?;
         let parts = known_ints(r.b, given).ok_or_else(|| Misfit::new("input 1 must be constant integers"))?;
         let first = parts.first().copied().unwrap_or(0);
-        if parts.iter().any(|&p| p != first) || first < 1 {
-            return Err(Misfit(format!("parts of different sizes {parts:?} in one sequence are not supported")));
+        let is_list = r.b.fact(given).rank() != Some(0);
+        if is_list && (parts.iter().any(|&p| p != first) || first < 1) {
+            return split_unequally(r, x, axis, &parts);
+        }
+        if let (false, Size::Known(n), true) = (is_list, dims[axis], first > 0)
+            && n % first != 0
+        {
+            if n / first >= MAX_PARTS as i64 {
+                return Err(Misfit(format!("{n} elements in parts of {first}")));
+            }
+            let parts: Vec<i64> = (0..(n + first - 1) / first).map(|i| first.min(n - i * first)).collect();
+            return split_unequally(r, x, axis, &parts);
+        }
+        if first < 1 {
+            return Err(Misfit(format!("parts of size {first}")));
         }
         (each, drops_axis) = (first, false);
     }
@@ -125,11 +204,32 @@ fn split(r: &mut Rule<'_, '_>) -> Spelled {
     one(if drops_axis { crate::ops::shape::squeeze(r.b, y, Some(&[axis as i64 + 1]))? } else { y })
 }
 
+/// Parts of the given sizes, each of which keeps the axis.
+fn split_unequally(r: &mut Rule<'_, '_>, x: Value, axis: usize, parts: &[i64]) -> Spelled {
+    let rank = rank(r.b, x)?;
+    if parts.is_empty() || parts.len() > MAX_PARTS || parts.iter().any(|&p| p < 0) {
+        return Err(Misfit(format!("{} parts in one sequence", parts.len())));
+    }
+    let mut out = Vec::with_capacity(parts.len());
+    let mut from = 0i64;
+    for &part in parts {
+        let (mut begin, mut size) = (vec![0; rank], vec![-1; rank]);
+        (begin[axis], size[axis]) = (from, part);
+        out.push(make::slice(r.b, x, &begin, &size)?);
+        from = from.checked_add(part).ok_or_else(|| Misfit::new("the parts are larger than any tensor"))?;
+    }
+    one(r.b.op(Entries, &out)?)
+}
+
 /// All entries along an axis that they have, or along a new one (`new_axis`).
 fn concat(r: &mut Rule<'_, '_>) -> Spelled {
     let sequence = r.input(0)?;
-    let dims = sizes::sizes_of(r.b, sequence)?;
     let is_new = r.int_or("new_axis", 0) != 0;
+    if let Some(parts) = parts_of(r.b, sequence).filter(|p| !p.is_empty()) {
+        let axis = r.int_or("axis", 0);
+        return one(if is_new { stack(r.b, &parts, axis)? } else { make::concat(r.b, &parts, axis)? });
+    }
+    let dims = sizes::sizes_of(r.b, sequence)?;
     let Some(own) = dims.len().checked_sub(1) else { return Err(Misfit::new("a scalar is no sequence")) };
     let axis = axis_in(r.int_or("axis", 0), if is_new { own + 1 } else { own })?;
     // The entries' number goes before that axis.
