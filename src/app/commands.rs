@@ -35,7 +35,7 @@ impl App {
             Command::Select(target, How::Toggle) => self.state.selection.toggle(target.name()),
             Command::Select(target, _) => self.state.selection.set(target),
             Command::SelectMany { nodes, focus } => self.state.selection.set_many(nodes, focus),
-            Command::ShowPanel(id) => layout::show(&mut self.layout, id),
+            Command::ShowPanel(id) => self.show_panel(id),
             Command::Describe(name) => self.describe(name),
             Command::Summarise(names) => self.summarise(names),
             Command::Export(request) => self.export(request),
@@ -104,7 +104,8 @@ impl App {
                 None => self.pick(Picked::SaveSession, None),
             },
             Action::SaveAs => self.pick(Picked::SaveSession, None),
-            Action::Export => layout::show(&mut self.layout, "export"),
+            Action::Export => self.show_panel("export"),
+            Action::PickData => self.pick(Picked::Data, None),
             Action::ApplyRecipe => self.pick(Picked::OtherModel, None),
             Action::GraftHead | Action::AddLora | Action::LoadWeights => self.ask_what_to_add(action),
             Action::ChooseEntry => self.choose_entry(),
@@ -162,6 +163,14 @@ impl App {
                 self.tell_trainer(action);
             }
             choice => self.choose(choice),
+        }
+    }
+
+    /// Brings a panel to the front; where that was asked for by keyboard, the panel takes it.
+    pub(super) fn show_panel(&mut self, id: &'static str) {
+        layout::show(&mut self.layout, id);
+        if self.state.is_by_keyboard {
+            self.state.wants_panel = Some(id);
         }
     }
 

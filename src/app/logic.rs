@@ -201,7 +201,7 @@ impl App {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
             self.state.dialog = Some(Dialog::Unsaved(Then::Quit));
         }
-        let pasted: Option<String> = if ctx.egui_wants_keyboard_input() {
+        let pasted: Option<String> = if ctx.text_edit_focused() {
             None
         } else {
             ctx.input(|i| {

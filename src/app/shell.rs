@@ -7,7 +7,7 @@ use crate::ui::command::{Action, Command, Menu};
 use crate::ui::ctx::{Ctx, JobView, run_problems};
 use crate::ui::run_view::RunState;
 use crate::ui::theme::{self, Tokens, icons};
-use crate::ui::{UiState, dialogs, offers, panels, text, widgets};
+use crate::ui::{UiState, dialogs, focus, offers, panels, text, widgets};
 
 use super::layout::{self, DockTree, Pane};
 use super::{App, welcome};
@@ -16,6 +16,7 @@ impl App {
     /// Draws one frame.
     pub fn ui(&mut self, ui: &mut Ui) {
         let began = std::time::Instant::now();
+        self.state.is_by_keyboard = is_by_keyboard(ui.ctx(), self.state.is_by_keyboard);
         self.shortcuts(ui.ctx());
         self.dropped_files(ui.ctx());
         let jobs = self.jobs.views();
@@ -32,7 +33,7 @@ impl App {
 
     /// Shortcuts of the frame, the ones with more modifiers first; plain keys only where nobody is typing.
     fn shortcuts(&mut self, ctx: &egui::Context) {
-        let is_typing = ctx.egui_wants_keyboard_input();
+        let is_typing = ctx.text_edit_focused();
         let mut all: Vec<(Action, egui::KeyboardShortcut)> =
             Action::ALL.iter().filter_map(|a| Some((*a, a.info().shortcut?))).collect();
         all.sort_by_key(|(_, s)| std::cmp::Reverse(u8::from(s.modifiers.shift) + u8::from(s.modifiers.alt)));
@@ -53,6 +54,17 @@ impl App {
             self.commands.send(if is_data(&path) { Command::UseData(path) } else { Command::Open(path) });
         }
     }
+}
+
+/// Whether keys or the pointer were used last.
+fn is_by_keyboard(ctx: &egui::Context, was: bool) -> bool {
+    ctx.input(|i| {
+        i.events.iter().fold(was, |was, e| match e {
+            egui::Event::Key { pressed: true, .. } => true,
+            egui::Event::PointerButton { pressed: true, .. } => false,
+            _ => was,
+        })
+    })
 }
 
 fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree) {
@@ -151,7 +163,7 @@ fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, action: Action) {
     }
     let mut button = egui::Button::new(format!("{}  {}", info.icon, info.title));
     if let Some(s) = &info.shortcut {
-        button = button.shortcut_text(ui.ctx().format_shortcut(s));
+        button = button.shortcut_text(ui.ctx().format_shortcut(s).replace("Comma", ","));
     }
     let enabled = ctx.is_enabled(action);
     let r = ui.add_enabled(enabled, button);
@@ -334,6 +346,9 @@ impl Behavior<Pane> for Docking<'_, '_> {
         egui::Frame::new().fill(t.panel).inner_margin(8).show(ui, |ui| {
             ui.set_min_size(ui.available_size());
             if let Some(panel) = panels::named(&pane.0) {
+                if panel.id != "graph" {
+                    focus::panel_ui(ui, panel, self.state);
+                }
                 (panel.ui)(ui, self.ctx, self.state);
             }
         });

@@ -48,7 +48,8 @@ impl App {
     pub(super) fn start_training(&mut self) {
         let Some(open) = &self.open else { return };
         if open.recipe().data.is_none() {
-            self.say(Severity::Warning, "Pick data first: a table in the Data tab.");
+            self.show_panel("data");
+            self.say(Severity::Warning, "Pick data first: training needs examples.");
             return;
         }
         let opened = open.session_path.clone().unwrap_or_else(|| open.path.clone());

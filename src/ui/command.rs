@@ -208,6 +208,7 @@ pub enum Action {
     DropoutTrain,
     BypassAllDropout,
     Prove,
+    PickData,
     Train,
     ResumeRun,
     Pause,
@@ -290,6 +291,7 @@ impl Action {
         Self::DropoutTrain,
         Self::BypassAllDropout,
         Self::Prove,
+        Self::PickData,
         Self::Train,
         Self::ResumeRun,
         Self::Pause,
@@ -501,6 +503,9 @@ impl Action {
             Self::BypassAllDropout => {
                 row(Model, icons::PROHIBIT, "Remove all dropout from the graph", "An edit of what is exported", None)
             }
+            Self::PickData => {
+                row(Train, icons::DATA, "Pick data…", "A table, arrays or a folder of images", Some((CTRL, Key::D)))
+            }
             Self::Train => {
                 row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter)))
             }
@@ -552,6 +557,7 @@ impl Action {
                 | Self::OnlyBiases
                 | Self::GraftHead
                 | Self::DropoutOff
+                | Self::Train
                 | Self::StopAndKeep
                 | Self::SaveCheckpoint
         )

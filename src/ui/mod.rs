@@ -11,6 +11,7 @@ pub mod command;
 pub mod ctx;
 pub mod describe;
 pub mod dialogs;
+pub mod focus;
 pub mod index;
 pub mod offers;
 pub mod panels;

@@ -21,4 +21,8 @@ pub struct UiState {
     /// Text being typed into setting fields, by key, until it is a valid value.
     pub drafts: HashMap<String, String>,
     pub show_advanced: bool,
+    /// The last thing that a person touched was a key.
+    pub is_by_keyboard: bool,
+    /// A panel that takes the keyboard as soon as it is drawn.
+    pub wants_panel: Option<&'static str>,
 }

@@ -96,6 +96,12 @@ pub fn format_label(name: &str) -> &str {
     crate::formats::ALL.iter().find(|f| f.name == name).map_or(name, |f| f.label)
 }
 
+/// With a capital at its start.
+pub fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// `1 node`, `3 nodes`.
 pub fn plural(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{} {many}", exact(n)) }

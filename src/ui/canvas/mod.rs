@@ -119,6 +119,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     toolbar::ui(ui, ctx, open, state);
     let (rect, response) = ui.allocate_exact_size(ui.available_size().max(vec2(40.0, 40.0)), Sense::click_and_drag());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Canvas, true, "Graph canvas"));
+    if state.wants_panel == Some("graph") {
+        state.wants_panel = None;
+        response.request_focus();
+    }
     ui.painter().rect_filled(rect, 0.0, ctx.tokens.window);
     if open.overview.nodes.is_empty() {
         return overlay::empty_ui(ui, rect);
@@ -167,6 +171,9 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     minimap::ui(ui, &scene, &mut state.canvas);
     overlay::cures_ui(ui, ctx, open, &scene, state.selection.focus());
     overlay::progress_ui(ui, rect, &mut state.canvas);
+    if response.has_focus() && state.is_by_keyboard {
+        super::focus::ring(ui, rect);
+    }
     if is_moving && ctx.settings.has_motion {
         state.canvas.motion = motion;
         ui.ctx().request_repaint();

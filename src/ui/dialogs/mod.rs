@@ -154,20 +154,37 @@ fn about_ui(ui: &mut Ui) {
     widgets::note(ui, "MIT OR Apache-2.0. Fonts: Inter and JetBrains Mono (OFL 1.1), Phosphor icons (MIT).");
 }
 
+/// Keys of the lists and of the graph, which are no commands.
+const KEYS: &[(&str, &str)] = &[
+    ("Walk the rows; with Shift, add them", "Up, Down, Page up, Page down"),
+    ("Next and previous match of the filter", "F3, Shift+F3"),
+    ("Train or freeze the selected rows", "Space"),
+    ("Graph: along its wires, and sideways", "Arrows"),
+    ("Graph: unfold or fold the selection", "Enter, +, -"),
+    ("Graph: switch the selected dropout", "Space"),
+    ("Next and previous control", "Tab, Shift+Tab"),
+    ("Close what is open", "Esc"),
+];
+
 fn shortcuts_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     heading(ui, "Keyboard shortcuts");
-    egui::ScrollArea::vertical().max_height(420.0).show(ui, |ui| {
+    egui::ScrollArea::vertical().max_height(420.0).auto_shrink([false, true]).show(ui, |ui| {
         egui::Grid::new("shortcuts").num_columns(2).spacing([24.0, 4.0]).show(ui, |ui| {
+            let egui = ui.ctx().clone();
+            let mut row = |title: &str, keys: &str| {
+                ui.label(title);
+                ui.label(RichText::new(keys).monospace().color(ctx.tokens.text_secondary));
+                ui.end_row();
+            };
             for menu in Menu::ALL {
                 for info in Action::ALL.iter().map(|a| a.info()).filter(|i| i.menu == menu) {
                     if let Some(s) = info.shortcut {
-                        ui.label(info.title);
-                        ui.label(
-                            RichText::new(ui.ctx().format_shortcut(&s)).monospace().color(ctx.tokens.text_secondary),
-                        );
-                        ui.end_row();
+                        row(info.title, &egui.format_shortcut(&s).replace("Comma", ","));
                     }
                 }
+            }
+            for (title, keys) in KEYS {
+                row(title, keys);
             }
         });
     });

@@ -7,7 +7,7 @@ use crate::ui::ctx::{Ctx, Problem, run_problems};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::icons;
-use crate::ui::widgets;
+use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
@@ -36,7 +36,7 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
     ui.horizontal(|ui| {
         widgets::severity_mark(ui, p.severity);
         ui.vertical(|ui| {
-            ui.add(egui::Label::new(&p.message).wrap());
+            ui.add(egui::Label::new(sentence(ctx, &p.message)).wrap());
             ui.horizontal_wrapped(|ui| {
                 if let Some(place) = &p.place {
                     let is_node = ctx.open.is_some_and(|o| o.index.node_of_value(place).is_some());
@@ -55,4 +55,14 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
             });
         });
     });
+}
+
+/// A message with a capital at its start, unless it starts with a name of the model.
+fn sentence(ctx: &Ctx<'_>, message: &str) -> String {
+    let first = message.split(' ').next().unwrap_or_default();
+    let is_word = first.len() < message.len() && first.chars().all(|c| c.is_ascii_lowercase());
+    if !is_word || ctx.open.is_some_and(|o| o.index.node_of_value(first).is_some()) {
+        return message.to_owned();
+    }
+    text::capitalised(message)
 }

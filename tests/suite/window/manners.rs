@@ -55,3 +55,67 @@ fn icons_of_a_row_stand_at_one_height() {
         assert!((middle(icon) - middle("Search or run a command")).abs() < 1.5, "{icon}");
     }
 }
+
+/// Opens the palette, types, and takes the first row.
+fn command(window: &mut Window, text: &str) {
+    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::P);
+    window.settle();
+    window.harness.event(egui::Event::Text(text.to_owned()));
+    window.settle();
+    window.harness.key_press(Key::Enter);
+    window.settle();
+}
+
+#[test]
+fn a_panel_that_is_asked_for_by_keyboard_takes_it() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    command(&mut window, "show data");
+    assert!(is_focused(&window, "Data panel"));
+    window.harness.key_press(Key::Tab);
+    window.settle();
+    assert!(is_focused(&window, "Pick a file…"), "Tab goes on inside the panel");
+    command(&mut window, "show graph");
+    assert!(is_focused(&window, "Graph canvas"));
+    // With the mouse, nothing moves the keyboard.
+    window.click("Export");
+    assert!(!is_focused(&window, "Export panel"));
+}
+
+#[test]
+fn training_without_data_leads_to_them() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    window.app().open.as_mut().expect("open").history.apply(&regraft::session::Change::SetData(None), None);
+    window.settle();
+    assert!(window.has("Pick data…"), "the form says what is missing and offers it");
+    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    window.settle();
+    assert!(window.has("Path of the data") && is_focused(&window, "Data panel"));
+}
+
+#[test]
+fn undo_works_while_a_check_box_has_the_keyboard() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let name = "Train bert/embeddings/word_embeddings";
+    let trains = |w: &mut Window| w.app().open.as_ref().expect("open").recipe().clone();
+    let before = trains(&mut window);
+    window.harness.get_by_label(name).focus();
+    window.settle();
+    window.harness.key_press(Key::Space);
+    window.settle();
+    assert_ne!(trains(&mut window), before);
+    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    window.settle();
+    assert_eq!(trains(&mut window), before);
+}
+
+#[test]
+fn problems_are_sentences() {
+    let file =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/bert_nano_iterator_frozen/model.pb");
+    let options = Options { open: Some(file), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Light, options);
+    super::flows::wait_for(&mut window, "the model", |app| app.open.is_some() && app.is_settled());
+    regraft::app::layout::show(window.app().dock(), "problems");
+    window.settle();
+    assert!(window.has_containing("There is no rule for the op"));
+}

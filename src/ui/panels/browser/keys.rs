@@ -6,6 +6,7 @@ use egui::{Key, Modifiers, Ui};
 use crate::session::Change;
 use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, Open};
+use crate::ui::focus;
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 
@@ -18,7 +19,7 @@ const PAGE: isize = 20;
 pub(super) fn walk(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let focused = ui.memory(egui::Memory::focused);
     let in_filter = focused == Some(filter_id());
-    if !in_filter && focused.is_some() {
+    if !in_filter && !focus::is_free(ui.ctx()) {
         return;
     }
     let (none, shift) = (Modifiers::NONE, Modifiers::SHIFT);

@@ -79,6 +79,9 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Warning);
             ui.label(why);
+            if open.recipe().data.is_none() && widgets::text_button(ui, icons::DATA, "Pick data…").clicked() {
+                ctx.act(Action::PickData);
+            }
         });
     }
     estimate::ui(ui, ctx, open, is_ready);
@@ -96,7 +99,7 @@ fn why_not(ctx: &Ctx<'_>, open: &Open, n_trainable: usize) -> Option<String> {
     if n_trainable == 0 {
         Some("Nothing trains. Choose constants in the browser.".to_owned())
     } else if open.recipe().data.is_none() {
-        Some("No data is chosen. Pick a table in the Data tab.".to_owned())
+        Some("No data is chosen.".to_owned())
     } else if open.gradients.as_ref().is_some_and(|g| g.reached == 0) {
         Some("No gradient reaches what trains; see Gradients.".to_owned())
     } else if ctx.jobs.iter().any(|j| j.title.starts_with("Opening")) {
