@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Reporter, Severity, files};
-use crate::data::{Columns, DataError, DataSet, Table};
-use crate::session::plan::DataPlan;
+use crate::data::{Columns, DataError, DataSet, LabelVocabulary, Table};
+use crate::session::plan::{DataPlan, Opened};
 use crate::session::recipe::{DataChoice, DropoutChoice, Recipe, TrainableChoice};
 use crate::session::understand::Base;
 use crate::session::{Change, Model, SessionError, Understood};
@@ -28,6 +28,34 @@ pub struct Found {
     view: DataView,
     /// The choice with its gaps filled, where there were gaps.
     guess: Option<DataChoice>,
+    /// What makes arrays of single examples.
+    examples: Option<Arc<Examples>>,
+}
+
+/// Data that were opened for a model, to look at one example after the other.
+#[derive(Debug)]
+pub struct Examples {
+    plan: DataPlan,
+    opened: Opened,
+    labels: Option<LabelVocabulary>,
+}
+
+/// What an example becomes: placeholder, feature, array.
+pub type Arrays = Vec<(String, String, String)>;
+
+impl Examples {
+    fn len(&self) -> usize {
+        self.opened.set.len()
+    }
+
+    /// The arrays of one example as a batch by itself. Errors: a row that cannot be used.
+    fn arrays(&self, row: usize) -> Result<Arrays, SessionError> {
+        let mut source = self.plan.batches(&self.opened, vec![row], self.labels.as_ref(), false)?;
+        let batch = source.batch(0, 0)?;
+        let words = |name: &str| batch.feed(name).map(array_words).unwrap_or_default();
+        let feeds = self.plan.feeds.iter();
+        Ok(feeds.map(|f| (f.name.clone(), f.feature.name().to_owned(), words(&f.name))).collect())
+    }
 }
 
 /// What the view of the data depends on: decisions about training alone do not change it.
@@ -74,6 +102,7 @@ impl App {
                 return self.say(Severity::Error, format!("The data could not be read: {e}"));
             }
         };
+        self.examples = found.examples;
         if let Some(open) = &mut self.open {
             open.data = Some(Arc::new(found.view));
         }
@@ -81,6 +110,26 @@ impl App {
             // One undo step together with the choice of the file.
             self.change(&Change::SetData(Some(guess)), Some(super::commands::DATA_GESTURE));
         }
+    }
+}
+
+impl App {
+    /// Shows what another example becomes, in a job.
+    pub(super) fn show_example(&mut self, row: usize) {
+        let Some(examples) = self.examples.clone() else { return };
+        self.jobs.replace_quietly("Reading the example", move |_, _| {
+            Outcome::Example(row, examples.arrays(row).map_err(|e| e.to_string()))
+        });
+    }
+
+    pub(super) fn take_example(&mut self, row: usize, result: Result<Arrays, String>) {
+        let Some(data) = self.open.as_mut().and_then(|o| o.data.as_mut()) else { return };
+        let view = Arc::make_mut(data);
+        view.example = row;
+        (view.mapping, view.example_problem) = match result {
+            Ok(mapping) => (mapping, None),
+            Err(e) => (std::mem::take(&mut view.mapping), Some(e)),
+        };
     }
 }
 
@@ -102,10 +151,14 @@ fn look(
         view.notes.push(format!("{skipped} malformed {} are left out ({})", set.noun(), reasons.join("; ")));
     }
     let recipe = Recipe { data: Some(chosen.clone()), ..recipe.clone() };
-    if let Err(e) = plan(&mut view, &set, recipe, model, base) {
-        view.problem = Some(e.to_string());
-    }
-    Ok(Found { view, guess })
+    let examples = match plan(&mut view, &set, recipe, model, base) {
+        Ok(examples) => Some(Arc::new(examples)),
+        Err(e) => {
+            view.problem = Some(e.to_string());
+            None
+        }
+    };
+    Ok(Found { view, guess, examples })
 }
 
 /// The first examples as they stand.
@@ -135,7 +188,7 @@ fn plan(
     recipe: Recipe,
     model: &Arc<Model>,
     base: &Arc<Base>,
-) -> Result<(), SessionError> {
+) -> Result<Examples, SessionError> {
     let base = if base.serves(&recipe) { base.clone() } else { Arc::new(Base::new(model.clone(), &recipe)?) };
     let understood = Arc::new(Understood::new(base, Arc::new(recipe))?);
     let mut reporter = Reporter::default();
@@ -158,18 +211,11 @@ fn plan(
             (view.n_train, view.n_validation) = (train.len(), held.len());
         }
     }
-    let mut source = plan.batches(&opened, vec![0], labels.as_ref(), false)?;
-    let batch = source.batch(0, 0)?;
-    view.mapping = plan
-        .feeds
-        .iter()
-        .map(|f| {
-            let array = batch.feed(&f.name).map(array_words).unwrap_or_default();
-            (f.name.clone(), f.feature.name().to_owned(), array)
-        })
-        .collect();
+    let examples = Examples { plan, opened, labels };
+    view.mapping = examples.arrays(0)?;
+    view.n_examples = examples.len();
     view.notes.extend(reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone()));
-    Ok(())
+    Ok(examples)
 }
 
 /// `int32 1×32: 2 14 7 …`.

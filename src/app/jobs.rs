@@ -53,6 +53,8 @@ pub enum Outcome {
     Described(String, Result<Arc<Described>, String>),
     Ranged(Vec<(String, Option<ValueRange>)>),
     Data(Box<Result<super::data::Found, String>>),
+    /// What an example becomes.
+    Example(usize, Result<super::data::Arrays, String>),
     Exported(Result<String, String>),
     Estimated(crate::ui::ctx::Estimated),
     /// How far runs moved a constant.

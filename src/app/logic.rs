@@ -32,6 +32,7 @@ impl App {
                     }
                 }
                 Outcome::Data(result) => self.take_data(*result),
+                Outcome::Example(row, result) => self.take_example(row, result),
                 Outcome::Exported(result) => self.take_exported(result),
                 Outcome::Changed(name, changes) => {
                     if let Some(open) = &mut self.open {

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod data;
 mod details;
 mod estimates;
+mod exporting;
 mod follow;
 pub mod jobs;
 pub mod layout;
@@ -61,6 +62,7 @@ pub struct App {
     pub(crate) config_dir: Option<PathBuf>,
     /// What the data that are shown were made from.
     pub(crate) data_key: Option<crate::session::Recipe>,
+    examples: Option<std::sync::Arc<data::Examples>>,
     pub(crate) select_when_open: Vec<String>,
     recovery: recovery::Recovery,
     /// A recipe that was matched with another model and waits to be opened.
@@ -105,6 +107,7 @@ impl App {
             slicing: None,
             config_dir: options.config_dir,
             data_key: None,
+            examples: None,
             select_when_open: options.select,
             is_closing: false,
             may_close: false,

@@ -2,7 +2,7 @@
 
 use egui::{Vec2, vec2};
 
-use crate::ui::panels::{PlotsState, plots_picture_ui};
+use crate::ui::panels::{PlotsState, compare_picture_ui, plots_picture_ui};
 use crate::ui::raster::{self, Textures};
 use crate::ui::run_view::RunView;
 use crate::ui::theme::{self, Tokens};
@@ -24,6 +24,21 @@ impl App {
             let name = format!("{}-plots.png", run.name);
             match raster::png(&plots(&run, view, is_dark)) {
                 Ok(bytes) => Outcome::Pictured { suggested: name, bytes },
+                Err(e) => Outcome::Written(Err(e)),
+            }
+        });
+    }
+}
+
+impl App {
+    /// Draws the compared runs as they are set, in a job; then asks where the picture goes.
+    pub(super) fn save_comparison(&mut self, ctx: &egui::Context) {
+        let Some(runs) = self.open.as_ref().map(|o| o.runs.clone()) else { return };
+        let is_dark = ctx.global_style().visuals.dark_mode;
+        let mut view = self.state.compare.clone();
+        self.jobs.start("Drawing the comparison", move |_, _| {
+            match raster::png(&draw(is_dark, |ui| compare_picture_ui(ui, &runs, &mut view))) {
+                Ok(bytes) => Outcome::Pictured { suggested: "runs.png".to_owned(), bytes },
                 Err(e) => Outcome::Written(Err(e)),
             }
         });

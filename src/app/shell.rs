@@ -4,7 +4,8 @@ use egui::{Align, Layout, Panel, RichText, Ui, WidgetText};
 use egui_tiles::{Behavior, SimplificationOptions, TileId, Tiles, UiResponse};
 
 use crate::ui::command::{Action, Command, Menu};
-use crate::ui::ctx::{Ctx, JobView, run_problems};
+use crate::ui::ctx::{Ctx, JobView};
+use crate::ui::problems;
 use crate::ui::run_view::RunState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{UiState, dialogs, focus, offers, panels, text, widgets};
@@ -361,7 +362,7 @@ impl Behavior<Pane> for Docking<'_, '_> {
         if panel.id == "problems"
             && let Some(open) = self.ctx.open
         {
-            let n = open.problems().len() + self.ctx.run.map_or(0, |r| run_problems(r, open.recipe()).len());
+            let n = open.problems().len() + self.ctx.run.map_or(0, |r| problems::of_run(r, open.recipe()).len());
             if n > 0 {
                 title.push_str(&format!(" {n}"));
             }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Reporter, Severity};
-use crate::data::Table;
+use crate::data::{Columns, DataSet, Table};
 use crate::session::recipe::DataChoice;
 use crate::session::{Model, Recipe, Session, file, run, runs, tables, training};
 use crate::train::metrics::Task;
-use crate::train::protocol::Sample;
+use crate::train::protocol::{Said, Sample};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
-use crate::ui::run_view::{Prediction, RunState, RunView};
+use crate::ui::run_view::{Prediction, RunState, RunView, sort_worst_first};
 
 use super::App;
 use super::follow::{self, Clock, Follower};
@@ -172,7 +172,10 @@ impl App {
 
     pub(super) fn take_predicted(&mut self, result: Result<Vec<Prediction>, String>) {
         match (result, &mut self.run) {
-            (Ok(predictions), Some(run)) => run.predictions = predictions,
+            (Ok(mut predictions), Some(run)) => {
+                sort_worst_first(&mut predictions);
+                run.predictions = predictions;
+            }
             (Ok(_), None) => {}
             (Err(e), _) => self.note(Severity::Warning, format!("No predictions: {e}")),
         }
@@ -215,7 +218,7 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, waker: Waker) 
     let job = job(&session, start, &mut reporter)?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let classes = match &job.task {
-        Task::Classes { names, .. } => names.clone(),
+        Task::Classes { names, .. } | Task::MultiLabel { names } => names.clone(),
         _ => Vec::new(),
     };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
@@ -233,27 +236,35 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, waker: Waker) 
     })
 }
 
-/// Samples with what their rows say. Rows count in the validation table, or in the training table where that was split.
+/// Samples with what their rows say. Rows count in the validation data, or in the training data where these were split.
 fn sample_rows(
     data: &DataChoice,
     classes: &[String],
     samples: &[Sample],
 ) -> Result<Vec<Prediction>, crate::data::DataError> {
-    let table = Table::open(Path::new(data.validation.as_ref().unwrap_or(&data.train)), true)?;
-    let texts: Vec<usize> = data.text.iter().filter_map(|c| table.column(c).ok()).collect();
-    let class = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
-    let row = |s: &Sample| {
-        let fields = table.row(s.row)?;
-        let text = texts.iter().filter_map(|&c| fields.get(c).map(String::as_str)).collect::<Vec<_>>().join(" | ");
-        Ok(Prediction {
-            text,
-            label: class(s.label),
-            predicted: class(s.predicted),
-            probability: s.probability,
-            loss: s.loss,
-        })
+    let path = Path::new(data.validation.as_ref().unwrap_or(&data.train));
+    let set = DataSet::open(path, data.label.as_deref(), true)?;
+    let columns = Columns { text: data.text.clone(), ..Columns::default() };
+    let row = |s: &Sample| Prediction {
+        text: set.describe(s.row, &columns),
+        label: said(&s.truth, classes),
+        predicted: said(&s.said, classes),
+        probability: s.probability,
+        loss: s.loss,
+        is_number: matches!(s.said, Said::Numbers(_)),
     };
-    samples.iter().filter(|s| s.row < table.len()).map(row).collect()
+    Ok(samples.iter().filter(|s| s.row < set.len()).map(row).collect())
+}
+
+/// A truth or a prediction in words.
+fn said(said: &Said, classes: &[String]) -> String {
+    let class = |&i: &usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    match said {
+        Said::Class(i) => class(i),
+        Said::Labels(none) if none.is_empty() => "none".to_owned(),
+        Said::Labels(all) => all.iter().map(class).collect::<Vec<_>>().join(", "),
+        Said::Numbers(all) => all.iter().map(|v| crate::ui::text::number(*v, 5)).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// The run that the session's data and settings describe.
@@ -279,6 +290,7 @@ fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, Strin
             text: texts.iter().map(|&c| field(c)).collect::<Vec<_>>().join(" | "),
             loss: p.probabilities.get(&label).map_or(f64::NAN, |p| -p.max(f64::MIN_POSITIVE).ln()),
             label,
+            is_number: false,
             predicted: p.label.clone(),
             probability: p.probabilities.get(&p.label).copied().unwrap_or(f64::NAN),
         })

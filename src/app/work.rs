@@ -1,20 +1,19 @@
-//! Opening, understanding, saving and exporting: what the window does with the session, each as a job.
+//! Opening, understanding and saving: what the window does with the session, each as a job.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::autodiff::{Cure as ReachCure, GradReport};
-use crate::base::{Reporter, Severity, files};
-use crate::session::export::{self, Export};
+use crate::base::{Severity, files};
+use crate::formats::targets;
 use crate::session::understand::Base;
-use crate::session::{
-    Change, EditStep, GraphDiff, History, Model, Recipe, Session, StandIn, Understood, demo, file, run,
-};
+use crate::session::{Change, EditStep, GraphDiff, History, Model, Recipe, Session, StandIn, Understood, demo, file};
 use crate::train::Preset;
 use crate::train::settings::{Kind, table};
 use crate::ui::Open;
-use crate::ui::ctx::{Blocker, Cure, ExportRequest, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
+use crate::ui::ctx::{Blocker, GradientRow, Gradients, Rows, Setting, SettingGroup, SettingKind};
 use crate::ui::dialogs::Dialog;
+use crate::ui::problems::Cure;
 
 use super::App;
 use super::jobs::Outcome;
@@ -138,6 +137,7 @@ impl App {
         let has_other_values =
             self.session.as_ref().is_none_or(|held| !Arc::ptr_eq(&held.understood.base, &derived.understood.base));
         let entries = is_other_graph.then(|| Arc::new(derived.model.imported.entry_points.clone()));
+        let kinds = Arc::new(targets::all(&derived.model.imported));
         self.session = Some(Held { model: derived.model, understood: derived.understood, file: derived.file });
         if is_other_graph {
             self.data_key = None;
@@ -169,6 +169,7 @@ impl App {
         open.group_sizes = derived.group_sizes;
         open.form = Arc::new(form());
         open.entries = entries.unwrap_or_default();
+        open.targets = kinds;
         let asks = open.entries.len() > 1 && open.session_path.is_none() && open.recipe().signature.is_none();
         if let Some(saved) = opened.saved {
             open.saved = Arc::new(saved);
@@ -217,19 +218,6 @@ impl App {
                 self.say(Severity::Info, format!("Saved {}", path.display()));
             }
             Err(e) => self.say(Severity::Error, e.to_string()),
-        }
-    }
-
-    pub(super) fn take_exported(&mut self, result: Result<String, String>) {
-        match result {
-            Ok(text) => {
-                self.state.drafts.insert("export-result".to_owned(), text.clone());
-                self.say(Severity::Info, text);
-            }
-            Err(text) => {
-                self.state.drafts.insert("export-result".to_owned(), format!("Not exported: {text}"));
-                self.say(Severity::Error, text);
-            }
         }
     }
 }
@@ -408,52 +396,4 @@ fn kind(kind: &Kind) -> SettingKind {
         Kind::Choice(choices) => SettingKind::Choice(choices().into_iter().map(str::to_owned).collect()),
         Kind::Patterns | Kind::Text => SettingKind::Text,
     }
-}
-
-impl App {
-    /// Writes the model in a job, with the values of the last run where there is one.
-    pub(super) fn export(&mut self, request: ExportRequest) {
-        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
-        let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
-        let run_folder = self.training.as_ref().map(|t| t.folder.clone()).filter(|f| run::is_run(f));
-        let name = request.to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        self.jobs.start(&format!("Exporting {name}"), move |_, _| {
-            let session = Session::new(model, (*recipe).clone());
-            Outcome::Exported(export(&session, run_folder.as_deref(), &request))
-        });
-    }
-}
-
-fn export(session: &Session, run_folder: Option<&Path>, request: &ExportRequest) -> Result<String, String> {
-    let constants = match run_folder {
-        Some(folder) => run::Run::open(folder, "last").map_err(|e| e.to_string())?.constants(),
-        None => Vec::new(),
-    };
-    let mut reporter = Reporter::default();
-    let what = Export {
-        session,
-        constants,
-        remove_dropout: !request.keep_dropout,
-        all_weights: false,
-        verify: request.verify,
-    };
-    let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
-    let (path, n, removed) = (request.to.display(), written.constants, written.nodes_removed);
-    let mut text = format!("Exported {path}: {n} tuned constants, {removed} nodes removed");
-    if written.nodes_added > 0 {
-        text.push_str(&format!(", {} added", written.nodes_added));
-    }
-    if written.inputs_rewired > 0 {
-        text.push_str(&format!(
-            ", {} read something else",
-            crate::ui::text::plural(written.inputs_rewired, "input", "inputs")
-        ));
-    }
-    if let Some(d) = written.largest_difference {
-        text.push_str(&format!("; read back, largest difference of outputs {}", crate::ui::text::number(d, 3)));
-    }
-    for d in reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info) {
-        text.push_str(&format!(". {}", d.message));
-    }
-    Ok(text)
 }

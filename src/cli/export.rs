@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::base::Reporter;
+use crate::formats::targets::{self, TargetKind};
 use crate::session::export::{self, Export};
 use crate::session::{Session, beside, run};
 
@@ -21,6 +22,9 @@ pub struct Args {
     /// Where it goes: the model's own format, or .safetensors / .npz for the weights alone.
     #[arg(long)]
     pub to: PathBuf,
+    /// Kind of file: own, frozen, text, saved-model, checkpoint, onnx, safetensors, npz (default: by the path's ending).
+    #[arg(long, value_name = "KIND")]
+    pub format: Option<String>,
     /// best, last, or a checkpoint's path.
     #[arg(long, default_value = "last")]
     pub checkpoint: String,
@@ -50,18 +54,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some("keep") => false,
         Some(other) => bail!(Usage(format!("--dropout-nodes {other}: expected remove or keep"))),
     };
+    let to = target(args, &session)?;
     let mut reporter = Reporter::default();
     let export =
         Export { session: &session, constants, remove_dropout, all_weights: args.all_weights, verify: !args.no_verify };
-    let written = export::write(&export, &args.to, &mut reporter);
+    let written = export::write(&export, &to, &mut reporter);
     report::diagnostics(reporter.diagnostics());
     let written = written?;
-    let kind =
-        if export::is_weights(&args.to) && (!is_run || args.all_weights) { "weights" } else { "tuned constants" };
-    println!("{}: {} {kind}, {} nodes removed", args.to.display(), written.constants, written.nodes_removed);
+    let kind = if export::is_weights(&to) && (!is_run || args.all_weights) { "weights" } else { "tuned constants" };
+    println!("{}: {} {kind}, {} nodes removed", to.display(), written.constants, written.nodes_removed);
     if let Some(run_folder) = is_run.then_some(&args.source) {
         let mut reporter = Reporter::default();
-        let files = beside::write_for_run(run_folder, &session, &args.to, &mut reporter);
+        let files = beside::write_for_run(run_folder, &session, &to, &mut reporter);
         report::diagnostics(reporter.diagnostics());
         for file in files? {
             println!("beside it: {}", file.display());
@@ -71,4 +75,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("largest difference of the outputs after reading it back: {d:e}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where it goes: the path as it is, or with the ending of the kind that was asked for.
+fn target(args: &Args, session: &Session) -> Result<PathBuf> {
+    let Some(name) = &args.format else { return Ok(args.to.clone()) };
+    let Some(kind) = TargetKind::named(name) else {
+        let known = TargetKind::ALL.map(TargetKind::name).join(", ");
+        bail!(Usage(format!("--format {name}: expected one of {known}")));
+    };
+    let imported = &session.model.imported;
+    let all = targets::all(imported);
+    // The model's own kind is listed as such, under no name of its own.
+    let target = all.iter().find(|t| t.kind == kind).or(all.first());
+    match target.and_then(|t| t.why_not.as_ref()) {
+        Some(why) => bail!("this model cannot be written as {name}: {why}"),
+        None => Ok(target.map_or_else(|| args.to.clone(), |t| t.path(&args.to))),
+    }
 }

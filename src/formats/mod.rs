@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod named;
 pub mod onnx;
 pub mod source;
+pub mod targets;
 pub mod tensorflow;
 pub mod wire;
 
@@ -250,6 +251,8 @@ pub enum WriteError {
     SameFile(String),
     #[error("files of the format {0} can be read but not written")]
     ReadOnly(&'static str),
+    #[error("this model cannot be written as {kind}: {why}")]
+    OutOfReach { kind: &'static str, why: String },
 }
 
 /// Writes the imported model with `patch` carried out to `path`, in its own format. Unchanged parts keep their bytes.
@@ -258,6 +261,12 @@ pub fn write(imported: &Imported, patch: &GraphPatch, path: &Path) -> Result<(),
     let same = |a: &Path, b: &Path| matches!((files::canonical(a), files::canonical(b)), (Ok(a), Ok(b)) if a == b);
     if same(path, &imported.path) {
         return Err(WriteError::SameFile(path.display().to_string()));
+    }
+    // Another ending than the model's own asks for another kind of file.
+    if let Some(kind) = targets::of_path(path)
+        && let Some(why) = targets::why_not(imported, kind)
+    {
+        return Err(WriteError::OutOfReach { kind: kind.label(), why });
     }
     if is_other_kind(imported, path) {
         return match tensorflow::text_print::is_text(path) {

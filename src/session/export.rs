@@ -13,6 +13,7 @@ use super::compute::{Ask, Mode};
 use super::edits;
 use super::error::SessionError;
 use super::model::Model;
+use super::prove::{self, Inputs};
 use super::recipe::{EditStep, Recipe, SitePolicy};
 use super::session::Session;
 use super::understand::Understood;
@@ -41,7 +42,12 @@ pub struct Written {
     pub inputs_rewired: usize,
     /// Largest difference of any output on the compared inputs; `None` where nothing was compared.
     pub largest_difference: Option<f64>,
+    /// What was fed for that: `8 rows of train.tsv`.
+    pub compared_on: Option<String>,
 }
+
+/// Rows of the data that outputs are compared on.
+const N_ROWS: usize = 8;
 
 /// Extensions of weight files.
 pub fn is_weights(path: &Path) -> bool {
@@ -62,7 +68,7 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
         nodes_removed: patch.removed.len(),
         nodes_added: patch.added.len(),
         inputs_rewired: patch.rewires.len() + patch.redirects.len(),
-        largest_difference: None,
+        ..Written::default()
     };
     // Written in its own format and without changes, it is the same file.
     let is_other_kind = formats::is_other_kind(&model.imported, path);
@@ -71,7 +77,8 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     // What its configuration does not describe stands in a folder as a graph of its own.
     let whole = formats::folders::write::whole_graph(&model.imported, &patch, path);
     if export.verify && is_model && (!patch.is_empty() || is_other_kind) {
-        written.largest_difference = compare(export, whole.as_deref().unwrap_or(path), reporter)?;
+        let compared = compare(export, whole.as_deref().unwrap_or(path), reporter)?;
+        (written.largest_difference, written.compared_on) = compared.unzip();
     }
     Ok(written)
 }
@@ -155,9 +162,9 @@ fn all_weights(understood: &Understood) -> Result<Vec<(String, Tensor)>, Session
     Ok(out)
 }
 
-/// Runs the written file and the session (with the tuned constants) on the same inputs, in evaluation mode. `None`
-/// where the model cannot be run without real inputs.
-fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<Option<f64>, SessionError> {
+/// Runs the written file and the session (with the tuned constants) on the same inputs, in evaluation mode: rows of the
+/// chosen data, else made-up ones. `None` where the model cannot be run on either.
+fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<Option<(f64, String)>, SessionError> {
     let session = export.session;
     let mut ours = Recipe { objective: None, ..(**session.recipe()).clone() };
     ours.data = None;
@@ -174,7 +181,7 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
     let patched = patched_model(session, &merged(export)?, reporter);
     let a = Session::new(patched, ours).understand()?;
     let b = Session::new(Arc::new(Model::open_choosing(path, theirs.signature.as_deref())?), theirs).understand()?;
-    let run = |u: &Understood| -> Result<Vec<Tensor>, SessionError> {
+    let run = |u: &Understood, inputs: Option<&Inputs>| -> Result<Vec<Tensor>, SessionError> {
         let (fetches, _) = a.fetches(&[])?;
         // Inside a function a value has a name that only this kind of file knows; what the signature calls it stays.
         // A file with variables keeps its signatures: their own words are good for a value that was replaced as well.
@@ -187,11 +194,25 @@ fn compare(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Result<
             _ => fetches.iter().map(|&v| a.program.describe(v)).collect(),
         };
         let fetches = names.iter().map(|n| u.names()?.value(n)).collect::<Result<Vec<_>, _>>()?;
-        u.compute(&Ask { mode: Mode::Eval, fetches, feeds: probe_feeds(u), ..Ask::default() }).map(|c| c.outputs)
+        let names = u.names()?;
+        let feeds = match inputs {
+            Some(real) => real.feeds.iter().filter_map(|(n, t)| Some((names.find(n)?, t.clone()))).collect(),
+            None => probe_feeds(u),
+        };
+        u.compute(&Ask { mode: Mode::Eval, fetches, feeds, ..Ask::default() }).map(|c| c.outputs)
     };
-    match (run(&a), run(&b)) {
-        (Ok(x), Ok(y)) => Ok(Some(largest_difference(&x, &y))),
-        (Err(e), _) | (_, Err(e)) => {
+    let both =
+        |inputs: Option<&Inputs>| Ok::<_, SessionError>(largest_difference(&run(&a, inputs)?, &run(&b, inputs)?));
+    if let Some((name, batches)) = prove::real_inputs(&session.model, session.recipe(), N_ROWS)
+        // A written file may call its placeholders by other names.
+        && let Ok(all) = batches.iter().map(|batch| both(Some(batch))).collect::<Result<Vec<f64>, _>>()
+    {
+        let n: usize = batches.iter().map(|b| b.n).sum();
+        return Ok(Some((all.into_iter().fold(0.0, f64::max), format!("{n} {name}"))));
+    }
+    match both(None) {
+        Ok(difference) => Ok(Some((difference, "made-up inputs".to_owned()))),
+        Err(e) => {
             reporter.warning("not-compared", format!("the written file was not compared on inputs: {e}"), None);
             Ok(None)
         }

@@ -122,13 +122,14 @@ fn sides(recipe: &Recipe, what: What) -> (Recipe, Recipe) {
     (before, after)
 }
 
-struct Inputs {
-    feeds: Vec<(String, Tensor)>,
-    n: usize,
+/// A batch by the names of placeholders, and how many examples it holds.
+pub(super) struct Inputs {
+    pub(super) feeds: Vec<(String, Tensor)>,
+    pub(super) n: usize,
 }
 
 /// The first rows of the recipe's training data as batches; `None` where there is no table or it cannot be read.
-fn real_inputs(model: &Arc<Model>, recipe: &Recipe, n: usize) -> Option<(String, Vec<Inputs>)> {
+pub(super) fn real_inputs(model: &Arc<Model>, recipe: &Recipe, n: usize) -> Option<(String, Vec<Inputs>)> {
     let data = recipe.data.as_ref()?;
     let path = std::path::Path::new(&data.train);
     let quiet = &mut Reporter::default();

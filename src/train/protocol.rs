@@ -113,16 +113,26 @@ pub enum TrainEvent {
 }
 
 /// What the model says about one held-out example.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Position in the data set.
     pub row: usize,
-    pub label: usize,
-    pub predicted: usize,
-    /// Of the predicted class.
+    pub truth: Said,
+    pub said: Said,
+    /// Of what was said; NaN for numbers.
     pub probability: f64,
-    /// Negative logarithm of the label's probability.
+    /// What the example costs: negative logarithm of the true class's probability, mean cross-entropy of labels, mean
+    /// squared error of numbers.
     pub loss: f64,
+}
+
+/// What is true of an example, or said about it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    Class(usize),
+    /// Those labels that apply.
+    Labels(Vec<usize>),
+    Numbers(Vec<f64>),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for

@@ -5,77 +5,142 @@ use crate::tensor::Tensor;
 
 use super::evaluate::probabilities;
 use super::metrics::{Task, argmax, pairs};
-use super::protocol::Sample;
+use super::protocol::{Said, Sample};
 
 /// Scores that are kept for one evaluation; beyond that (a vocabulary of classes) there are no samples.
 const MAX_SCORES: usize = 1 << 22;
+
+/// What one example's numbers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Classes,
+    Labels,
+    Numbers,
+}
 
 /// Collects scores over an evaluation.
 #[derive(Debug)]
 pub(super) struct Samples {
     keep: usize,
-    classes: usize,
+    kind: Kind,
+    /// Scores of one example; 0 until the first batch says it.
+    width: usize,
     rows: Vec<usize>,
-    labels: Vec<i64>,
+    /// One class per example, or as many numbers as there are scores.
+    labels: Vec<f64>,
     scores: Vec<f64>,
 }
 
 impl Samples {
-    /// `None` where the task has no single class per example, or nobody wants samples.
+    /// `None` where the task has many labels along an example, or nobody wants samples.
     pub(super) fn new(task: &Task, keep: usize) -> Option<Self> {
-        let Task::Classes { names, entities: false, .. } = task else { return None };
-        (keep > 0).then(|| Self {
-            keep,
-            classes: names.len(),
-            rows: Vec::new(),
-            labels: Vec::new(),
-            scores: Vec::new(),
-        })
+        let (kind, width) = match task {
+            Task::Classes { names, entities: false, .. } => (Kind::Classes, names.len()),
+            Task::MultiLabel { names } => (Kind::Labels, names.len()),
+            Task::Regression => (Kind::Numbers, 0),
+            Task::Classes { .. } | Task::None => return None,
+        };
+        (keep > 0).then(|| Self { keep, kind, width, rows: Vec::new(), labels: Vec::new(), scores: Vec::new() })
     }
 
     /// Takes the examples of a batch that count.
     pub(super) fn add(&mut self, batch: &Batch, prediction: &Tensor) {
-        let Some(labels) = batch.labels.as_ref().filter(|l| l.rank() <= 1).and_then(Tensor::to_i64s) else { return };
-        let is_single = self.classes == 2 && prediction.len() == labels.len();
-        let width = if is_single { 2 } else { prediction.shape().last().copied().unwrap_or(0) };
-        let n = batch.n_examples.min(batch.rows.len()).min(labels.len());
-        let each = if is_single { 1 } else { width };
-        if width != self.classes || prediction.len() < n * each || self.scores.len() + n * width > MAX_SCORES {
-            return;
+        let labels = batch.labels.as_ref().and_then(|l| Some((l, l.to_f64s()?)));
+        let (Some((shape, labels)), Some(scores)) = (labels, prediction.to_f64s()) else { return };
+        match self.kind {
+            Kind::Classes if shape.rank() <= 1 => self.add_classes(batch, &labels, &scores, prediction.shape()),
+            Kind::Classes => {}
+            Kind::Labels | Kind::Numbers => self.add_numbers(batch, &labels, &scores),
         }
-        let Some(scores) = prediction.to_f64s() else { return };
-        let scores = if is_single { pairs(&scores) } else { scores };
-        self.rows.extend(&batch.rows[..n]);
-        self.labels.extend(&labels[..n]);
-        self.scores.extend(&scores[..n * width]);
+    }
+
+    fn add_classes(&mut self, batch: &Batch, labels: &[f64], scores: &[f64], shape: &[usize]) {
+        // Two classes may have one score.
+        let is_single = self.width == 2 && scores.len() == labels.len();
+        let width = if is_single { 2 } else { shape.last().copied().unwrap_or(0) };
+        let paired = is_single.then(|| pairs(scores));
+        if width == self.width {
+            self.take(batch, (labels, 1), paired.as_deref().unwrap_or(scores));
+        }
+    }
+
+    fn add_numbers(&mut self, batch: &Batch, labels: &[f64], scores: &[f64]) {
+        let rows = batch.labels.as_ref().and_then(|l| l.shape().first().copied()).unwrap_or(1).max(1);
+        if self.width == 0 {
+            self.width = labels.len() / rows;
+        }
+        if self.width > 0 && labels.len() == rows * self.width && scores.len() == labels.len() {
+            self.take(batch, (labels, self.width), scores);
+        }
+    }
+
+    fn take(&mut self, batch: &Batch, (labels, per_example): (&[f64], usize), scores: &[f64]) {
+        let width = self.width.max(1);
+        let n = batch.n_examples.min(batch.rows.len()).min(labels.len() / per_example).min(scores.len() / width);
+        if self.scores.len() + n * width <= MAX_SCORES {
+            self.rows.extend(&batch.rows[..n]);
+            self.labels.extend(&labels[..n * per_example]);
+            self.scores.extend(&scores[..n * width]);
+        }
     }
 
     /// The costliest examples, worst first.
     pub(super) fn finish(self) -> Vec<Sample> {
-        let p = probabilities(&self.scores, self.classes);
-        let rows = p.chunks_exact(self.classes.max(1)).zip(self.rows.iter().zip(&self.labels));
-        let mut out: Vec<Sample> = rows
-            .filter_map(|(p, (&row, &label))| {
-                let label = usize::try_from(label).ok()?;
-                let predicted = argmax(p);
-                let loss = -p.get(label)?.max(f64::MIN_POSITIVE).ln();
-                Some(Sample { row, label, predicted, probability: p[predicted], loss })
-            })
-            .collect();
+        let width = self.width.max(1);
+        let mut out: Vec<Sample> = match self.kind {
+            Kind::Classes => {
+                let p = probabilities(&self.scores, width);
+                let rows = p.chunks_exact(width).zip(self.rows.iter().zip(&self.labels));
+                rows.filter_map(|(p, (&row, &label))| of_class(row, label, p)).collect()
+            }
+            kind => {
+                let one = if kind == Kind::Labels { of_labels } else { of_numbers };
+                let rows = self.scores.chunks_exact(width).zip(self.labels.chunks_exact(width)).zip(&self.rows);
+                rows.map(|((scores, labels), &row)| one(row, labels, scores)).collect()
+            }
+        };
         out.sort_by(|a, b| b.loss.total_cmp(&a.loss));
         out.truncate(self.keep);
         out
     }
 }
 
+fn of_class(row: usize, label: f64, p: &[f64]) -> Option<Sample> {
+    let label = (label >= 0.0).then_some(label as usize)?;
+    let predicted = argmax(p);
+    let loss = -p.get(label)?.max(f64::MIN_POSITIVE).ln();
+    Some(Sample { row, truth: Said::Class(label), said: Said::Class(predicted), probability: p[predicted], loss })
+}
+
+/// The probability is that of all labels together as they were said; the loss is the mean cross-entropy of the labels.
+fn of_labels(row: usize, labels: &[f64], scores: &[f64]) -> Sample {
+    let set = |is: fn(f64) -> bool, of: &[f64]| Said::Labels((0..of.len()).filter(|&i| is(of[i])).collect());
+    // ln(1 + e^-x) without overflow.
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let cost = |(&y, &x): (&f64, &f64)| softplus(x) - y * x;
+    let loss = labels.iter().zip(scores).map(cost).sum::<f64>() / labels.len().max(1) as f64;
+    let probability = scores.iter().map(|x| (-softplus(-x.abs())).exp()).product();
+    Sample { row, truth: set(|y| y > 0.5, labels), said: set(|x| x > 0.0, scores), probability, loss }
+}
+
+/// Numbers have no probability; the loss is the mean squared error.
+fn of_numbers(row: usize, labels: &[f64], scores: &[f64]) -> Sample {
+    let loss = labels.iter().zip(scores).map(|(y, x)| (y - x) * (y - x)).sum::<f64>() / labels.len().max(1) as f64;
+    let (truth, said) = (Said::Numbers(labels.to_vec()), Said::Numbers(scores.to_vec()));
+    Sample { row, truth, said, probability: f64::NAN, loss }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|i| i.to_string()).collect()
+    }
+
     #[test]
     fn the_costliest_examples_come_first() {
-        let names = vec!["a".to_owned(), "b".to_owned()];
-        let task = Task::Classes { names, ignore: -100, entities: false };
+        let task = Task::Classes { names: names(2), ignore: -100, entities: false };
         let mut s = Samples::new(&task, 2).unwrap();
         let batch = Batch {
             n_examples: 3,
@@ -86,9 +151,30 @@ mod tests {
         s.add(&batch, &Tensor::from_slice(&[4, 2], &[2.0f32, 0.0, 3.0, 0.0, 0.5, 0.0, 9.0, 9.0]));
         let out = s.finish();
         assert_eq!(out.iter().map(|s| s.row).collect::<Vec<_>>(), [8, 9]);
-        assert_eq!((out[0].label, out[0].predicted), (1, 0));
+        assert_eq!((&out[0].truth, &out[0].said), (&Said::Class(1), &Said::Class(0)));
         // Worked by hand: −ln softmax([3, 0])[1].
         assert!((out[0].loss - (1.0 + 3.0f64.exp()).ln()).abs() < 1e-9);
-        assert!(Samples::new(&Task::Regression, 5).is_none() && Samples::new(&task, 0).is_none());
+        assert!(Samples::new(&Task::None, 5).is_none() && Samples::new(&task, 0).is_none());
+    }
+
+    #[test]
+    fn labels_and_numbers_are_compared_as_a_whole() {
+        let mut s = Samples::new(&Task::MultiLabel { names: names(2) }, 5).unwrap();
+        let labels = Some(Tensor::from_slice(&[2, 2], &[1.0f32, 0.0, 0.0, 1.0]));
+        let batch = Batch { n_examples: 2, labels, rows: vec![3, 4], ..Batch::default() };
+        s.add(&batch, &Tensor::from_slice(&[2, 2], &[2.0f32, -1.0, 3.0, -800.0]));
+        let out = s.finish();
+        assert_eq!((out[0].row, &out[0].truth, &out[0].said), (4, &Said::Labels(vec![1]), &Said::Labels(vec![0])));
+        // numpy: mean(log1p(exp(x)) - y x) of [2, -1] and [1, 0]; the product of the two sigmoids.
+        assert!((out[1].loss - 0.220_094_849_5).abs() < 1e-9, "{}", out[1].loss);
+        assert!((out[1].probability - 0.643_914_259_9).abs() < 1e-9, "{}", out[1].probability);
+        assert!((out[0].loss - (3.0f64.exp().ln_1p() + 800.0) / 2.0).abs() < 1e-9, "no overflow");
+        let mut s = Samples::new(&Task::Regression, 1).unwrap();
+        let labels = Some(Tensor::from_slice(&[2], &[1.0f32, 5.0]));
+        let batch = Batch { n_examples: 2, labels, rows: vec![0, 1], ..Batch::default() };
+        s.add(&batch, &Tensor::from_slice(&[2, 1], &[1.5f32, 2.0]));
+        let out = s.finish();
+        assert_eq!((out.len(), out[0].row, out[0].loss), (1, 1, 9.0));
+        assert_eq!(out[0].said, Said::Numbers(vec![2.0]));
     }
 }

@@ -121,9 +121,14 @@ pub fn below(open: &Open, target: &Target) -> Vec<usize> {
 /// The choice as it is, without what lies below a target.
 pub fn freeze_below(open: &Open, target: &Target) -> Change {
     let mut choice = open.recipe().trainable.clone();
-    let selector = Selector::Below(place(target));
-    if !choice.exclude.contains(&selector) {
-        choice.exclude.push(selector);
+    let places = match target {
+        Target::Values(all) => all.iter().map(|n| place(&Target::Value(n.clone()))).collect(),
+        one => vec![place(one)],
+    };
+    for selector in places.into_iter().map(Selector::Below) {
+        if !choice.exclude.contains(&selector) {
+            choice.exclude.push(selector);
+        }
     }
     Change::SetTrainable(choice)
 }

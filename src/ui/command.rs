@@ -46,6 +46,8 @@ pub enum Command {
     /// Asks for the file of training examples.
     PickData,
     UseData(PathBuf),
+    /// Shows what this example of the data becomes.
+    ShowExample(usize),
     /// Asks where the export goes.
     PickExport,
     /// The optimizer's rate of the run in progress.
@@ -67,6 +69,8 @@ pub enum Command {
     Slice(super::ctx::SliceAt),
     /// Draws all plots of the run into one picture.
     SavePlots,
+    /// Draws the compared runs into a picture.
+    SaveComparison,
     /// Whether adjustments keep the outputs.
     Prove(crate::session::prove::What),
     /// Asks which other model should take the recipe.

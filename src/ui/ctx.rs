@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use crate::base::Severity;
 use crate::formats::EntryPoint;
-use crate::session::recipe::DataChoice;
-use crate::session::{Change, EditStep, GraphDiff, History, Overview, Recipe, UnbakeChoice};
+use crate::formats::targets::Target;
+
+use crate::session::{Change, GraphDiff, History, Overview, Recipe};
 
 use super::canvas::shown::Shown;
 use super::command::{Action, Command, Sender};
 use super::index::Index;
 pub use super::preferences::{Preferences, ThemeChoice};
-pub use super::run_problems::{Cure, Problem, run_problems};
+use super::problems::Cure;
 use super::run_view::RunView;
 use super::theme::Tokens;
 
@@ -119,10 +120,13 @@ pub struct Open {
     pub tuned: Arc<HashSet<String>>,
     /// Ways into the file, where it has several meta graphs or signatures.
     pub entries: Arc<Vec<EntryPoint>>,
+    /// What the model can be written as.
+    pub targets: Arc<Vec<Target>>,
     /// Attributes and documentation of nodes that were looked at.
     pub details: HashMap<String, NodeDetails>,
     /// How far each run moved constants that were looked at.
     pub changes: HashMap<String, Vec<Changed>>,
+    pub known_problems: super::problems::Known,
     /// What a run would take, where that was asked, and for which decisions.
     pub estimate: Option<Estimated>,
     /// Constants and parameters of each group of the recipe as it was worked in, or what is wrong with it.
@@ -161,8 +165,10 @@ impl Open {
             runs: Arc::default(),
             tuned: Arc::default(),
             entries: Arc::default(),
+            targets: Arc::default(),
             details: HashMap::new(),
             changes: HashMap::new(),
+            known_problems: super::problems::Known::default(),
             estimate: None,
             group_sizes: Vec::new(),
             slice: None,
@@ -194,132 +200,6 @@ impl Open {
     pub fn title(&self) -> String {
         let path = self.session_path.as_ref().unwrap_or(&self.path);
         path.file_name().map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned())
-    }
-
-    /// Everything that is wrong, worst first: the model's findings, then gradients that do not arrive.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut out: Vec<Problem> = self
-            .overview
-            .diagnostics
-            .iter()
-            .map(|d| Problem {
-                severity: d.severity,
-                code: d.code.clone(),
-                message: d.message.clone(),
-                place: d.place.clone(),
-                cures: Vec::new(),
-            })
-            .collect();
-        for b in self.gradients.iter().flat_map(|g| &g.blockers) {
-            let n = b.blocks.len();
-            out.push(Problem {
-                severity: Severity::Error,
-                code: format!("gradient-{}", b.verdict),
-                message: format!(
-                    "{} blocks the gradient of {}: {}",
-                    b.op,
-                    super::text::plural(n, "weight", "weights"),
-                    b.why
-                ),
-                place: Some(b.node.clone()),
-                cures: b.cures.clone(),
-            });
-        }
-        out.extend(self.baked());
-        for (i, why) in self.group_sizes.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref().err()?))) {
-            let mut groups = self.recipe().groups.clone();
-            if i < groups.len() {
-                groups.remove(i);
-            }
-            out.push(Problem {
-                severity: Severity::Error,
-                code: "group".to_owned(),
-                message: format!("The group {} of parameters has no members: {why}", i + 1),
-                place: None,
-                cures: vec![Cure { label: "Remove the group".to_owned(), change: Change::SetGroups(groups) }],
-            });
-        }
-        out.extend(self.data.iter().filter_map(|d| d.problem.as_ref()).map(|why| Problem {
-            severity: Severity::Error,
-            code: "data".to_owned(),
-            message: format!("The data do not fit: {why}"),
-            place: None,
-            cures: self.data_cures(),
-        }));
-        out.sort_by_key(|p| std::cmp::Reverse(p.severity));
-        out
-    }
-}
-
-impl Open {
-    /// Batch size and length that every placeholder repeats, where the file fixes them.
-    pub fn baked_sizes(&self) -> (Option<usize>, Option<usize>) {
-        let shapes = || self.overview.placeholders.iter().filter_map(|p| Some((p, p.shape.as_ref()?)));
-        let same = |sizes: Vec<Option<usize>>| match sizes.as_slice() {
-            [Some(n), rest @ ..] if rest.iter().all(|m| *m == Some(*n)) => Some(*n),
-            _ => None,
-        };
-        let batch = same(shapes().filter(|(_, s)| !s.is_empty()).map(|(_, s)| s[0]).collect());
-        let is_sequence = |p: &crate::session::overview::ValueRow, s: &[_]| s.len() == 2 && p.dtype.starts_with("int");
-        let length = same(shapes().filter(|(p, s)| is_sequence(p, s)).map(|(_, s)| s[1]).collect());
-        // One column of labels is no length.
-        (batch, length.filter(|n| *n > 1))
-    }
-
-    /// What often helps where data do not fit: guessing anew what was chosen by hand, or a head for the classes at hand.
-    fn data_cures(&self) -> Vec<Cure> {
-        let Some(data) = &self.recipe().data else { return Vec::new() };
-        let plain = DataChoice {
-            train: data.train.clone(),
-            validation: data.validation.clone(),
-            tokenizer: data.tokenizer.clone(),
-            ..DataChoice::default()
-        };
-        let cure = |label: &str, data| Cure { label: label.to_owned(), change: Change::SetData(data) };
-        let mut out = Vec::new();
-        if plain != *data {
-            out.push(cure("Guess columns and mapping anew", Some(plain)));
-        }
-        out.push(cure("Choose other data", None));
-        out
-    }
-
-    /// Says which sizes the file fixes, with the adjustments that free them.
-    fn baked(&self) -> Option<Problem> {
-        let freed = |is: fn(&UnbakeChoice) -> bool| {
-            let on = self.recipe().edits.iter().filter(|e| e.enabled);
-            on.into_iter().any(|e| matches!(&e.step, EditStep::Unbake(u) if is(u)))
-        };
-        let (batch, length) = self.baked_sizes();
-        let batch = batch.filter(|_| !freed(|u| u.batch));
-        let length = length.filter(|_| !freed(|u| u.length));
-        let words = |name: &str, n: Option<usize>| n.map(|n| format!("{name} {n}"));
-        let fixed: Vec<String> =
-            [words("batches of", batch), words("texts of length", length)].into_iter().flatten().collect();
-        let cure = |label: &str, batch, length| Cure {
-            label: label.to_owned(),
-            change: Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch, length })]),
-        };
-        let cures = match (batch, length) {
-            (None, None) => return None,
-            (Some(_), None) => vec![cure("Free the batch size", true, false)],
-            (None, Some(_)) => vec![cure("Free the length", false, true)],
-            (Some(_), Some(_)) => vec![
-                cure("Free batch size and length", true, true),
-                cure("Free the batch size", true, false),
-                cure("Free the length", false, true),
-            ],
-        };
-        Some(Problem {
-            severity: Severity::Info,
-            code: "baked".to_owned(),
-            message: format!(
-                "The file fixes {}: what is shorter is filled up, and training cannot choose otherwise.",
-                fixed.join(" and ")
-            ),
-            place: None,
-            cures,
-        })
     }
 }
 
@@ -427,8 +307,12 @@ pub struct DataView {
     pub n_validation: usize,
     /// Class name and count.
     pub classes: Vec<(String, usize)>,
-    /// Placeholder, feature, what one example becomes.
+    /// Placeholder, feature, what the chosen example becomes.
     pub mapping: Vec<(String, String, String)>,
+    /// The chosen one, of so many; and why it cannot be used, where it cannot.
+    pub example: usize,
+    pub n_examples: usize,
+    pub example_problem: Option<String>,
     /// Tokens per text: counts of equal bins of `length_bin`.
     pub lengths: Vec<usize>,
     pub length_bin: usize,
@@ -591,10 +475,14 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// What the export dialog asks for.
+/// What the export panel asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportRequest {
     pub to: PathBuf,
+    /// The run whose values are written, and whether those of its best checkpoint; `None` for the file's own.
+    pub values: Option<(PathBuf, bool)>,
     pub keep_dropout: bool,
+    /// Of weights alone all, not only those that were tuned.
+    pub all_weights: bool,
     pub verify: bool,
 }

@@ -16,8 +16,9 @@ pub mod index;
 pub mod offers;
 pub mod panels;
 pub mod preferences;
+pub mod problems;
 pub mod raster;
-pub mod run_problems;
+
 pub mod run_view;
 #[cfg(test)]
 pub mod sample;

@@ -59,8 +59,24 @@ pub struct Prediction {
     pub text: String,
     pub label: String,
     pub predicted: String,
+    /// NaN where there is none.
     pub probability: f64,
     pub loss: f64,
+    /// A number is near or far, not right or wrong.
+    pub is_number: bool,
+}
+
+/// Mistakes by how sure the model was, then what is right by how unsure it was; numbers by how far they are off.
+pub fn sort_worst_first(predictions: &mut [Prediction]) {
+    predictions.sort_by(|a, b| {
+        if a.is_number || b.is_number {
+            return b.loss.total_cmp(&a.loss);
+        }
+        let right = |p: &Prediction| p.label == p.predicted;
+        let order = right(a).cmp(&right(b));
+        let by_probability = b.probability.total_cmp(&a.probability);
+        order.then(if right(a) { by_probability.reverse() } else { by_probability })
+    });
 }
 
 /// See the module doc.
@@ -138,5 +154,23 @@ mod tests {
         assert_eq!(r.fraction(), 0.25);
         assert_eq!(r.remaining_secs(), Some(30.0));
         assert_eq!(RunView::default().remaining_secs(), None);
+    }
+
+    #[test]
+    fn sure_mistakes_come_first() {
+        let p = |label: &str, predicted: &str, probability| Prediction {
+            label: label.to_owned(),
+            predicted: predicted.to_owned(),
+            probability,
+            ..Prediction::default()
+        };
+        let mut all = [p("a", "a", 0.9), p("a", "b", 0.6), p("b", "a", 0.99), p("b", "b", 0.55)];
+        sort_worst_first(&mut all);
+        let order: Vec<f64> = all.iter().map(|p| p.probability).collect();
+        assert_eq!(order, [0.99, 0.6, 0.55, 0.9]);
+        let number = |loss| Prediction { loss, is_number: true, probability: f64::NAN, ..Prediction::default() };
+        let mut numbers = [number(0.1), number(3.0)];
+        sort_worst_first(&mut numbers);
+        assert_eq!(numbers[0].loss, 3.0);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::canvas::CanvasState;
 use super::dialogs::Dialog;
-use super::panels::{BrowserState, CompareState, GradientsState, InspectorState, PlotsState};
+use super::panels::{BrowserState, CompareState, DataState, GradientsState, InspectorState, PlotsState};
 use super::selection::Selection;
 
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub struct UiState {
     pub gradients: GradientsState,
     pub plots: PlotsState,
     pub compare: CompareState,
+    pub data: DataState,
     pub palette: Option<super::dialogs::PaletteState>,
     pub dialog: Option<Dialog>,
     /// Text being typed into setting fields, by key, until it is a valid value.

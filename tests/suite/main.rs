@@ -24,6 +24,7 @@ mod ops;
 mod passes;
 mod session;
 mod stages;
+mod targets;
 mod tensorflow_ops;
 mod training;
 #[cfg(feature = "gui")]

@@ -121,15 +121,23 @@ fn metrics_equal_scikit_learn() {
 
 #[test]
 fn precision_recall_curves_equal_scikit_learn() {
-    for case in json("precision_recall.json")["cases"].as_array().unwrap() {
+    let all = json("precision_recall.json");
+    let cases = all["cases"].as_array().unwrap().iter().map(|c| (c, false));
+    for (case, is_multi) in cases.chain([(&all["labels"], true)]) {
         let (labels, predictions) = (floats(&case["labels"]), floats(&case["predictions"]));
         let k = case["classes"].as_u64().unwrap() as usize;
         let names: Vec<String> = (0..k).map(|c| format!("class {c}")).collect();
-        let mut collector = Collector::new(Task::Classes { names, ignore: -100, entities: false });
-        let p = Tensor::from_slice(&[labels.len(), k], &predictions);
-        collector.add(&p, &Tensor::from_slice(&[labels.len()], &labels), labels.len());
+        let task = match is_multi {
+            true => Task::MultiLabel { names },
+            false => Task::Classes { names, ignore: -100, entities: false },
+        };
+        let mut collector = Collector::new(task);
+        let n = predictions.len() / k;
+        let shape = if is_multi { vec![n, k] } else { vec![n] };
+        collector.add(&Tensor::from_slice(&[n, k], &predictions), &Tensor::from_slice(&shape, &labels), n);
         let curves = collector.precision_recall();
-        assert_eq!(curves.len(), k);
+        // A label that no example has is left out.
+        assert_eq!(curves.len(), if is_multi { k - 1 } else { k });
         for (got, want) in curves.iter().zip(case["curves"].as_array().unwrap()) {
             let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
             assert!(near(&got.precision, &floats(&want["precision"])), "{got:?}");

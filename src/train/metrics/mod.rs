@@ -105,6 +105,7 @@ pub struct Collector {
     scores: ranking::Scores,
     values: regression::Sums,
     labels: Vec<classification::Counts>,
+    label_scores: ranking::LabelScores,
     exact: (u64, u64),
     sequences: entities::Sequences,
     words: words::Sums,
@@ -122,6 +123,7 @@ impl Collector {
             scores: ranking::Scores::new(n_classes),
             values: regression::Sums::default(),
             labels: vec![classification::Counts::new(2); n_labels],
+            label_scores: ranking::LabelScores::new(n_labels),
             exact: (0, 0),
             sequences: entities::Sequences::default(),
             words: words::Sums::default(),
@@ -193,6 +195,7 @@ impl Collector {
         }
         for (p, l) in p.chunks_exact(n_labels).zip(l.chunks_exact(n_labels)) {
             let mut all = true;
+            self.label_scores.add(p, l);
             for ((counts, &p), &l) in self.labels.iter_mut().zip(p).zip(l) {
                 let (truth, predicted) = (usize::from(l > 0.5), usize::from(p > 0.0));
                 counts.add(truth, predicted);
@@ -204,10 +207,11 @@ impl Collector {
         }
     }
 
-    /// Precision against recall of each class, where every example has one of several classes.
+    /// Precision against recall of each class or label against its absence.
     pub fn precision_recall(&self) -> Vec<PrecisionRecall> {
         match &self.task {
             Task::Classes { entities: false, .. } => self.scores.precision_recall(),
+            Task::MultiLabel { .. } => self.label_scores.precision_recall(),
             _ => Vec::new(),
         }
     }

@@ -29,6 +29,56 @@ impl PrecisionRecall {
     }
 }
 
+/// The curve of one class or label from its score for every example, and whether it is true there. `None` without true
+/// examples, and for scores that are no numbers.
+fn curve_of(class: usize, mut scored: Vec<(f64, bool)>) -> Option<PrecisionRecall> {
+    let positives = scored.iter().filter(|s| s.1).count() as f64;
+    if positives == 0.0 || scored.iter().any(|s| s.0.is_nan()) {
+        return None;
+    }
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut out = PrecisionRecall { class, precision: vec![1.0], recall: vec![0.0], average: 0.0 };
+    let (mut hits, mut said) = (0.0, 0.0);
+    for (i, (score, is_hit)) in scored.iter().enumerate() {
+        said += 1.0;
+        hits += f64::from(u8::from(*is_hit));
+        if scored.get(i + 1).is_some_and(|next| next.0 == *score) {
+            continue;
+        }
+        let (precision, recall) = (hits / said, hits / positives);
+        out.average += (recall - out.recall.last().copied().unwrap_or(0.0)) * precision;
+        out.precision.push(precision);
+        out.recall.push(recall);
+    }
+    out.precision.reverse();
+    out.recall.reverse();
+    Some(out)
+}
+
+/// Scores of labels of which an example may have several: each label by itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LabelScores {
+    labels: Vec<Vec<(f64, bool)>>,
+}
+
+impl LabelScores {
+    pub(super) fn new(n_labels: usize) -> Self {
+        Self { labels: vec![Vec::new(); if n_labels > MAX_CLASSES { 0 } else { n_labels }] }
+    }
+
+    /// One example: the score of each label, and 0 or 1.
+    pub(super) fn add(&mut self, scores: &[f64], truth: &[f64]) {
+        for (label, (&score, &t)) in self.labels.iter_mut().zip(scores.iter().zip(truth)) {
+            label.push((score, t > 0.5));
+        }
+    }
+
+    /// One curve per label that some example has.
+    pub(super) fn precision_recall(&self) -> Vec<PrecisionRecall> {
+        self.labels.iter().enumerate().filter_map(|(i, scored)| curve_of(i, scored.clone())).collect()
+    }
+}
+
 /// Class probabilities and truths.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scores {
@@ -73,29 +123,7 @@ impl Scores {
     fn curve(&self, probabilities: &[f64], class: usize) -> Option<PrecisionRecall> {
         let rows = probabilities.chunks_exact(self.n_classes.max(1)).zip(&self.truth);
         // Rounded as rounding errors go, so that equal logits are one threshold.
-        let mut scored: Vec<(f64, bool)> =
-            rows.map(|(p, &t)| ((p[class] * 1e12).round(), t as usize == class)).collect();
-        let positives = scored.iter().filter(|s| s.1).count() as f64;
-        if positives == 0.0 || scored.iter().any(|s| s.0.is_nan()) {
-            return None;
-        }
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut out = PrecisionRecall { class, precision: vec![1.0], recall: vec![0.0], average: 0.0 };
-        let (mut hits, mut said) = (0.0, 0.0);
-        for (i, (score, is_hit)) in scored.iter().enumerate() {
-            said += 1.0;
-            hits += f64::from(u8::from(*is_hit));
-            if scored.get(i + 1).is_some_and(|next| next.0 == *score) {
-                continue;
-            }
-            let (precision, recall) = (hits / said, hits / positives);
-            out.average += (recall - out.recall.last().copied().unwrap_or(0.0)) * precision;
-            out.precision.push(precision);
-            out.recall.push(recall);
-        }
-        out.precision.reverse();
-        out.recall.reverse();
-        Some(out)
+        curve_of(class, rows.map(|(p, &t)| ((p[class] * 1e12).round(), t as usize == class)).collect())
     }
 
     fn one_against_rest(&self, probabilities: &[f64], class: usize) -> Option<f64> {

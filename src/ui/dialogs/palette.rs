@@ -6,8 +6,9 @@ use crate::session::Selector;
 use crate::session::query::Query;
 use crate::ui::bulk;
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::{Ctx, Cure, Problem, run_problems};
+use crate::ui::ctx::Ctx;
 use crate::ui::panels;
+use crate::ui::problems::{self, Cure, Problem};
 use crate::ui::selection::{How, Target};
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets};
@@ -97,10 +98,9 @@ fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &Row, is_on: bool) -> bool {
 /// Every one-click cure of the problems, with the place that it is for.
 fn cures(ctx: &Ctx<'_>) -> Vec<(String, Cure)> {
     let Some(open) = ctx.open else { return Vec::new() };
-    let mut problems = open.problems();
-    problems.extend(ctx.run.iter().flat_map(|r| run_problems(r, open.recipe())));
+    let (known, measured) = (open.problems(), ctx.run.map(|r| problems::of_run(r, open.recipe())).unwrap_or_default());
     let place = |p: &Problem| text::elide_middle(p.place.as_deref().unwrap_or_default(), 24);
-    problems.iter().flat_map(|p| p.cures.iter().map(move |c| (place(p), c.clone()))).collect()
+    known.iter().chain(&measured).flat_map(|p| p.cures.iter().map(move |c| (place(p), c.clone()))).collect()
 }
 
 /// Recent files, layers to train, and panels to close.

@@ -10,6 +10,12 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets};
 
+#[derive(Debug, Default)]
+pub struct DataState {
+    /// The example that was asked for and is not there yet.
+    wanted: Option<usize>,
+}
+
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     source_ui(ui, ctx, state);
@@ -39,13 +45,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     ui.horizontal_top(|ui| {
         let left = (ui.available_width() - side - theme::GROUPS).max(160.0);
         let height = ui.available_height();
-        ui.allocate_ui(vec2(left, height), |ui| ui.vertical(|ui| preview_ui(ui, ctx, d)));
+        ui.allocate_ui(vec2(left, height), |ui| ui.vertical(|ui| preview_ui(ui, ctx, d, &mut state.data)));
         ui.separator();
         ui.vertical(|ui| {
             egui::ScrollArea::vertical()
                 .id_salt("data-side")
                 .auto_shrink(false)
-                .show(ui, |ui| summary_ui(ui, ctx, open, d));
+                .show(ui, |ui| summary_ui(ui, ctx, open, d, &mut state.data));
         });
     });
 }
@@ -206,17 +212,51 @@ fn column_choice(ui: &mut Ui, name: &str, now: Option<&str>, columns: &[String])
     new.filter(|n| n.as_deref() != now)
 }
 
-fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
-    egui::ScrollArea::horizontal().id_salt("data-preview").show(ui, |ui| rows_ui(ui, ctx, d));
+fn preview_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
+    egui::ScrollArea::horizontal().id_salt("data-preview").show(ui, |ui| rows_ui(ui, ctx, d, state));
 }
 
-fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
+/// Asks for another example; a newer wish replaces one that is under way.
+fn show_example(ctx: &Ctx<'_>, d: &DataView, row: usize, state: &mut DataState) {
+    if row < d.n_examples && row != state.wanted.unwrap_or(d.example) {
+        state.wanted = Some(row);
+        ctx.send(crate::ui::Command::ShowExample(row));
+    }
+}
+
+/// Which example's arrays are listed.
+fn example_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
+    if state.wanted == Some(d.example) {
+        state.wanted = None;
+    }
+    let now = state.wanted.unwrap_or(d.example);
+    ui.horizontal(|ui| {
+        let label = ui.label("Example");
+        let mut number = now + 1;
+        let drag = egui::DragValue::new(&mut number).range(1..=d.n_examples.max(1));
+        ui.add(drag).labelled_by(label.id).on_hover_text("A row of the preview can be clicked as well.");
+        ui.label(format!("of {}", text::exact(d.n_examples)));
+        let mut to = number.saturating_sub(1);
+        if widgets::icon_button_enabled(ui, now > 0, icons::BACK, "The example before").clicked() {
+            to = now - 1;
+        }
+        if widgets::icon_button_enabled(ui, now + 1 < d.n_examples, icons::FORWARD, "The next example").clicked() {
+            to = now + 1;
+        }
+        show_example(ctx, d, to, state);
+    });
+    if let Some(why) = &d.example_problem {
+        widgets::note(ui, format!("It cannot be used: {why}"));
+    }
+}
+
+fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
     let single = [d.preview_title.clone()];
     let columns: &[String] = if d.columns.is_empty() { &single } else { &d.columns };
     let n = columns.len();
     // The last column takes what is left; texts stand first in most tables and get the most.
     let widths = column_widths(&d.rows, n, ui.available_width() - 52.0);
-    let mut table = widgets::table::builder(ui).id_salt("data-rows").column(Column::exact(40.0));
+    let mut table = widgets::table::builder(ui).id_salt("data-rows").sense(Sense::click()).column(Column::exact(40.0));
     for (i, width) in widths.into_iter().enumerate() {
         let column =
             if i + 1 == n { Column::remainder().at_least(80.0) } else { Column::initial(width).at_least(50.0) };
@@ -234,13 +274,17 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView) {
         .body(|body| {
             body.rows(theme::ROW_HEIGHT, d.rows.len(), |mut row| {
                 let i = row.index();
+                row.set_selected(d.n_examples > 0 && i == state.wanted.unwrap_or(d.example));
                 row.col(|ui| {
                     ui.label(RichText::new((i + 1).to_string()).monospace().color(ctx.tokens.text_disabled));
                 });
                 for cell in &d.rows[i] {
                     row.col(|ui| {
-                        ui.add(egui::Label::new(cell).truncate()).on_hover_text(cell);
+                        ui.add(egui::Label::new(cell).truncate().selectable(false)).on_hover_text(cell);
                     });
+                }
+                if row.response().clicked() {
+                    show_example(ctx, d, i, state);
                 }
             });
         });
@@ -257,13 +301,16 @@ fn column_widths(rows: &[Vec<String>], n: usize, room: f32) -> Vec<f32> {
     needs.iter().map(|w| (room * w / total.max(1.0) - 12.0).clamp(60.0, 480.0)).collect()
 }
 
-fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView) {
+fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut DataState) {
     widgets::section(ui, "EXAMPLES", |ui| {
         widgets::fact(ui, "Training", &text::exact(d.n_train));
         widgets::fact(ui, "Validation", &text::exact(d.n_validation));
     });
     if !d.mapping.is_empty() {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
+            if d.n_examples > 0 {
+                example_ui(ui, ctx, d, state);
+            }
             for (placeholder, feature, example) in &d.mapping {
                 feed_ui(ui, ctx, open, d, (placeholder, feature, example));
             }

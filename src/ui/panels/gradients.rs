@@ -5,16 +5,50 @@ use egui_extras::Column;
 
 use crate::ui::command::Command;
 use crate::ui::ctx::{Blocker, Ctx, GradientRow, Gradients};
+use crate::ui::run_view::RunView;
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
-use crate::ui::weights::{Health, Weight};
+use crate::ui::weights::{Health, Watch, Weight};
 use crate::ui::{text, widgets};
+
+/// Blocking nodes that are listed.
+const MAX_BLOCKERS: usize = 100;
 
 #[derive(Debug, Default)]
 pub struct GradientsState {
     /// Only constants that no gradient reaches.
     only_missing: bool,
+    rows: Rows,
+}
+
+/// The order of the last frame's rows, and what it follows from: the report, the filter, the run and its step.
+#[derive(Debug, Default)]
+struct Rows {
+    of: Option<(std::sync::Arc<Gradients>, bool, Option<(String, u64)>)>,
+    order: Vec<usize>,
+}
+
+impl Rows {
+    /// What needs a look comes first; else the file's order.
+    fn refresh(&mut self, g: &std::sync::Arc<Gradients>, only_missing: bool, run: Option<&RunView>) {
+        let measured = run.and_then(|r| Some((r.name.clone(), r.watch.step?)));
+        let is_same = |(old, only, step): &(std::sync::Arc<Gradients>, bool, Option<(String, u64)>)| {
+            std::sync::Arc::ptr_eq(old, g) && *only == only_missing && *step == measured
+        };
+        if self.of.as_ref().is_some_and(is_same) {
+            return;
+        }
+        let watch = run.map(|r| &r.watch).filter(|w| w.step.is_some());
+        self.order = (0..g.constants.len()).filter(|&i| !only_missing || g.constants[i].verdict != "flows").collect();
+        self.order.sort_by_cached_key(|&i| health(watch, &g.constants[i]));
+        self.of = Some((g.clone(), only_missing, measured));
+    }
+}
+
+/// How a weight does, where that was measured.
+fn health(watch: Option<&Watch>, c: &GradientRow) -> Health {
+    watch.and_then(|w| w.of(&c.name)).map_or(Health::Fine, Weight::health)
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
@@ -39,9 +73,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             ui.allocate_ui(egui::vec2((width * 0.42).max(280.0), height), |ui| {
                 ui.vertical(|ui| {
                     egui::ScrollArea::vertical().id_salt("blockers").auto_shrink(false).show(ui, |ui| {
-                        for b in &g.blockers {
+                        for b in g.blockers.iter().take(MAX_BLOCKERS) {
                             blocker_ui(ui, ctx, b);
                             ui.separator();
+                        }
+                        if g.blockers.len() > MAX_BLOCKERS {
+                            widgets::caption(ui, format!("and {} more", g.blockers.len() - MAX_BLOCKERS));
                         }
                     });
                 });
@@ -127,13 +164,11 @@ pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
     });
 }
 
-fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
+fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &std::sync::Arc<Gradients>, state: &mut UiState) {
+    let only_missing = state.gradients.only_missing;
+    state.gradients.rows.refresh(g, only_missing, ctx.run);
+    let rows = &state.gradients.rows.order;
     let watch = ctx.run.map(|r| &r.watch).filter(|w| w.step.is_some());
-    let health = |c: &GradientRow| watch.and_then(|w| w.of(&c.name)).map_or(Health::Fine, Weight::health);
-    let mut rows: Vec<_> =
-        g.constants.iter().filter(|c| !state.gradients.only_missing || c.verdict != "flows").collect();
-    // What needs a look comes first; else the file's order.
-    rows.sort_by_key(|c| health(c));
     widgets::table::builder(ui)
         .id_salt("gradients")
         .sense(egui::Sense::click())
@@ -158,7 +193,7 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
         })
         .body(|body| {
             body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
-                let c = rows[row.index()];
+                let c = &g.constants[rows[row.index()]];
                 row.set_selected(state.selection.contains(&c.name));
                 let (_, cell) = row.col(|ui| {
                     widgets::name_label(ui, &c.name);
@@ -176,7 +211,7 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
                     });
                 }
                 row.col(|ui| {
-                    let health = health(c);
+                    let health = health(watch, c);
                     if health != Health::Fine {
                         let color = if health == Health::Fast { ctx.tokens.warning } else { ctx.tokens.error };
                         widgets::badge(ui, health.word(), color).on_hover_text(health.help());
@@ -196,6 +231,35 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &Gradients, state: &mut UiState) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_follows_report_filter_and_measurements() {
+        let row = |name: &str, verdict: &str| GradientRow {
+            name: name.to_owned(),
+            verdict: verdict.to_owned(),
+            ..GradientRow::default()
+        };
+        let g = std::sync::Arc::new(Gradients {
+            constants: vec![row("a", "flows"), row("b", "blocked"), row("c", "flows")],
+            ..Gradients::default()
+        });
+        let mut rows = Rows::default();
+        rows.refresh(&g, false, None);
+        assert_eq!(rows.order, [0, 1, 2]);
+        rows.refresh(&g, true, None);
+        assert_eq!(rows.order, [1]);
+        // What a run finds ill stands first.
+        let mut run = RunView { name: "run-1".to_owned(), ..RunView::default() };
+        let dead = |n| crate::train::WeightRow {
+            name: "c".into(),
+            gradient_norm: Some(0.0),
+            update_ratio: Some(0.0),
+            zero_in_a_row: n,
+        };
+        (1..=4).for_each(|n| run.watch.take(u64::from(n), &[dead(n)]));
+        rows.refresh(&g, false, Some(&run));
+        assert_eq!(rows.order[0], 2);
+    }
 
     #[test]
     fn the_summary_counts() {

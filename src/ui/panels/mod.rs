@@ -24,7 +24,8 @@ use super::state::UiState;
 use super::theme::icons;
 
 pub use browser::BrowserState;
-pub use compare::CompareState;
+pub use compare::{CompareState, picture_ui as compare_picture_ui};
+pub use data::DataState;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};

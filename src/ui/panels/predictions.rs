@@ -5,7 +5,6 @@ use egui_extras::Column;
 
 use crate::train::metrics::PrecisionRecall;
 use crate::ui::ctx::Ctx;
-use crate::ui::run_view::Prediction;
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons, tokens};
 use crate::ui::{text, widgets};
@@ -37,18 +36,19 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         });
         ui.separator();
     }
-    let rows = worst_first(&run.predictions);
+    let rows = &run.predictions;
     widgets::table::builder(ui)
         .id_salt("predictions")
         .column(Column::exact(26.0))
         .column(Column::initial(110.0).at_least(60.0).clip(true))
         .column(Column::initial(110.0).at_least(60.0).clip(true))
         .column(Column::exact(76.0))
+        .column(Column::exact(60.0))
         .column(Column::remainder().at_least(160.0).clip(true))
         .header(theme::ROW_HEIGHT, |mut row| {
-            for title in ["", "Label", "Predicted", "Probability", "Example"] {
+            for title in ["", "Label", "Predicted", "Probability", "Loss", "Example"] {
                 row.col(|ui| match title {
-                    "Probability" => widgets::number_title(ui, title),
+                    "Probability" | "Loss" => widgets::number_title(ui, title),
                     _ => {
                         widgets::column_title(ui, title);
                     }
@@ -57,9 +57,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         })
         .body(|body| {
             body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
-                let p = rows[row.index()];
+                let p = &rows[row.index()];
                 let is_right = p.label == p.predicted;
                 row.col(|ui| {
+                    if p.is_number {
+                        return;
+                    }
                     let (icon, color) =
                         if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
                     ui.label(RichText::new(icon).color(color)).on_hover_text(if is_right { "Right" } else { "Wrong" });
@@ -70,25 +73,15 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                     });
                 }
                 row.col(|ui| {
-                    widgets::table::number_cell(ui, &text::percent(p.probability), &p.probability.to_string())
+                    let words = if p.probability.is_nan() { "–".to_owned() } else { text::percent(p.probability) };
+                    widgets::table::number_cell(ui, &words, &p.probability.to_string());
                 });
+                row.col(|ui| widgets::table::number_cell(ui, &text::number(p.loss, 3), &p.loss.to_string()));
                 row.col(|ui| {
                     ui.add(egui::Label::new(&p.text).truncate()).on_hover_text(&p.text);
                 });
             });
         });
-}
-
-/// Mistakes by how sure the model was, then what is right by how unsure it was.
-fn worst_first(predictions: &[Prediction]) -> Vec<&Prediction> {
-    let mut rows: Vec<&Prediction> = predictions.iter().collect();
-    rows.sort_by(|a, b| {
-        let right = |p: &Prediction| p.label == p.predicted;
-        let order = right(a).cmp(&right(b));
-        let by_probability = b.probability.total_cmp(&a.probability);
-        order.then(if right(a) { by_probability.reverse() } else { by_probability })
-    });
-    rows
 }
 
 /// Precision, recall and F1 of one class, as scikit-learn defines them (0 where there is nothing to divide by).
@@ -256,18 +249,5 @@ mod tests {
         let (recall, precision) = (vec![1.0, 0.5, 0.5, 0.0], vec![0.4, 0.6, 0.8, 1.0]);
         let c = PrecisionRecall { recall, precision, ..PrecisionRecall::default() };
         assert_eq!([1.0, 0.7, 0.5, 0.2].map(|r| precision_at(&c, r)), [0.4, 0.4, 0.8, 0.8]);
-    }
-
-    #[test]
-    fn sure_mistakes_come_first() {
-        let p = |label: &str, predicted: &str, probability| Prediction {
-            label: label.to_owned(),
-            predicted: predicted.to_owned(),
-            probability,
-            ..Prediction::default()
-        };
-        let all = [p("a", "a", 0.9), p("a", "b", 0.6), p("b", "a", 0.99), p("b", "b", 0.55)];
-        let order: Vec<f64> = worst_first(&all).iter().map(|p| p.probability).collect();
-        assert_eq!(order, [0.99, 0.6, 0.55, 0.9]);
     }
 }

@@ -3,19 +3,21 @@
 use egui::{RichText, Ui};
 
 use crate::ui::command::Command;
-use crate::ui::ctx::{Ctx, Problem, run_problems};
+use crate::ui::ctx::Ctx;
+use crate::ui::problems::{self, Problem};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::icons;
 use crate::ui::{text, widgets};
 
+/// Problems that are listed; whoever has more begins with these.
+const MAX_SHOWN: usize = 200;
+
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
-    let mut problems = open.problems();
-    if let Some(run) = ctx.run {
-        problems.extend(run_problems(run, open.recipe()));
-        problems.sort_by_key(|p| std::cmp::Reverse(p.severity));
-    }
+    let (known, measured) = (open.problems(), ctx.run.map(|r| problems::of_run(r, open.recipe())).unwrap_or_default());
+    let mut problems: Vec<&Problem> = known.iter().chain(&measured).collect();
+    problems.sort_by_key(|p| std::cmp::Reverse(p.severity));
     if problems.is_empty() {
         return widgets::empty_state(
             ui,
@@ -25,9 +27,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         );
     }
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-        for p in &problems {
+        for p in problems.iter().take(MAX_SHOWN) {
             problem_ui(ui, ctx, p);
             ui.separator();
+        }
+        if problems.len() > MAX_SHOWN {
+            widgets::caption(ui, format!("and {} more, none of them worse", problems.len() - MAX_SHOWN));
         }
     });
 }

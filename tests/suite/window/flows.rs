@@ -424,3 +424,66 @@ fn plots_are_saved_as_pictures_and_ill_weights_are_problems() {
     let frozen = window.app().open.as_ref().expect("open").recipe().trainable.exclude.clone();
     assert_eq!(frozen, [regraft::session::Selector::Name(name.to_string())]);
 }
+
+#[test]
+fn the_comparison_is_saved_as_table_and_pictures() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = window.app().open.as_mut().expect("open");
+    open.path = folder.path().join("bert.pb");
+    open.set_runs(["run-1", "run-2"].map(model::entry).to_vec());
+    regraft::app::layout::show(window.app().dock(), "compare");
+    window.settle();
+    for (what, file) in [
+        ("All curves of these runs as CSV", "runs.csv"),
+        ("This plot as SVG", "runs-validation-loss.svg"),
+        ("This plot as PNG", "runs.png"),
+    ] {
+        window.click("Save the comparison");
+        window.click(what);
+        wait_for(&mut window, what, |_| folder.path().join(file).exists());
+    }
+    let svg = std::fs::read_to_string(folder.path().join("runs-validation-loss.svg")).expect("the picture");
+    assert!(svg.contains("run-1") && svg.matches("<polyline").count() == 2);
+    let png = image::open(folder.path().join("runs.png")).expect("a picture").into_rgb8();
+    let colours: std::collections::HashSet<[u8; 3]> = png.pixels().map(|p| p.0).collect();
+    assert!(colours.len() > 20, "lines and words are on it");
+}
+
+#[test]
+fn another_example_shows_its_own_arrays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut window = demo_window(folder.path());
+    regraft::app::layout::show(window.app().dock(), "data");
+    wait_for(&mut window, "the data", |app| app.open.as_ref().is_some_and(|o| o.data.is_some()));
+    let data = |app: &App| app.open.as_ref().and_then(|o| o.data.clone()).expect("there are data");
+    let first = data(window.app());
+    assert!(first.example == 0 && first.n_examples > 2);
+    window.click("The next example");
+    wait_for(&mut window, "the second example", |app| data(app).example == 1);
+    let second = data(window.app());
+    assert!(second.mapping != first.mapping && second.mapping.len() == first.mapping.len());
+    window.click("The example before");
+    wait_for(&mut window, "the first example", |app| data(app).mapping == first.mapping);
+}
+
+#[test]
+fn kinds_of_files_are_offered_with_what_they_need() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    window.app().open.as_mut().expect("open").set_runs(["run-1", "run-2"].map(model::entry).to_vec());
+    regraft::app::layout::show(window.app().dock(), "export");
+    window.settle();
+    use egui_kittest::kittest::NodeT;
+    assert!(window.harness.get_by_label("ONNX").accesskit_node().is_disabled(), "out of reach");
+    assert!(window.has("Keep dropout nodes in the graph") && window.has("Values that are written"));
+    window.click("Weights, NumPy");
+    assert!(window.app().state.drafts["export-path"].ends_with("-tuned.npz"));
+    assert!(window.has("All weights, not only the tuned ones") && !window.has("Keep dropout nodes in the graph"));
+    window.click("Frozen graph (as the file)");
+    assert!(window.app().state.drafts["export-path"].ends_with("-tuned.pb"));
+    // A path typed by hand asks for its kind too.
+    window.app().state.drafts.insert("export-path".to_owned(), "tuned.onnx".to_owned());
+    window.settle();
+    assert!(window.has("Its ops are those of TensorFlow."));
+    assert!(window.harness.get_by_label("Export model").accesskit_node().is_disabled());
+}

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use regraft::base::{Diagnostic, Severity};
+use regraft::formats::targets::{Target, TargetKind};
 use regraft::session::overview::{ConstantRow, Counts, NodeRow, Overview, SiteRow, ValueRow};
 use regraft::session::{Change, History};
 use regraft::ui::Open;
-use regraft::ui::ctx::{Blocker, Cure, DataView, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
+use regraft::ui::ctx::{Blocker, DataView, GradientRow, Gradients, Setting, SettingGroup, SettingKind};
+use regraft::ui::problems::Cure;
 
 const HIDDEN: usize = 128;
 
@@ -205,8 +207,23 @@ pub fn open() -> Open {
     let mut open = Open::new(Path::new("bert_mini.pb"), Arc::new(o), History::default());
     open.gradients = Some(Arc::new(gradients));
     open.form = Arc::new(form());
+    open.targets = Arc::new(targets());
     open.data = Some(Arc::new(data()));
     open
+}
+
+fn targets() -> Vec<Target> {
+    let target = |kind, label: &str, ending: &str, why_not: Option<&str>| Target {
+        kind,
+        label: label.to_owned(),
+        ending: ending.to_owned(),
+        why_not: why_not.map(str::to_owned),
+    };
+    vec![
+        target(TargetKind::Own, "Frozen graph (as the file)", ".pb", None),
+        target(TargetKind::Onnx, "ONNX", ".onnx", Some("Its ops are those of TensorFlow.")),
+        target(TargetKind::Npz, "Weights, NumPy", ".npz", None),
+    ]
 }
 
 fn form() -> Vec<SettingGroup> {
@@ -283,6 +300,7 @@ fn data() -> DataView {
         max_length: 64,
         n_cut: 4,
         kind: "rows".to_owned(),
+        n_examples: 60,
         ..DataView::default()
     }
 }
@@ -337,8 +355,10 @@ pub fn run() -> regraft::ui::run_view::RunView {
             predicted: ["bad", "good"][usize::from(i % 2 == 1 || i % 7 == 0)].to_owned(),
             probability: 0.55 + (i as f64 * 0.017) % 0.44,
             loss: 0.1,
+            is_number: false,
         })
         .collect();
+    regraft::ui::run_view::sort_worst_first(&mut r.predictions);
     r
 }
 

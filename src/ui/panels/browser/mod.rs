@@ -6,8 +6,8 @@ mod rows;
 use egui::{Align, Layout, Modifiers, RichText, Role, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder, TableRow};
 
+use crate::session::Change;
 use crate::session::query::Query;
-use crate::session::{Change, Overview};
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open, ValueRange};
 use crate::ui::index::Scopes;
@@ -172,7 +172,8 @@ pub fn matching_nodes(listed: Listed<'_>, query: &Query) -> Vec<usize> {
 }
 
 fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
-    let c = trainable_totals(&open.overview);
+    let counts = open.overview.counts;
+    let c = (counts.trainable, counts.trainable_parameters);
     let shown = state.browser.cache.rows.len();
     let total = match state.browser.tab {
         Tab::Nodes => open.overview.nodes.len(),
@@ -189,11 +190,6 @@ fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
         }
         widgets::caption(ui, words).on_hover_text(format!("{} parameters train", text::exact(c.1)));
     });
-}
-
-/// Trainable constants and their elements.
-fn trainable_totals(o: &Overview) -> (usize, usize) {
-    o.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements))
 }
 
 fn is_float(dtype: &str) -> bool {

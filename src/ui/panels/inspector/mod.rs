@@ -2,12 +2,13 @@
 
 mod edge;
 mod node;
+mod several;
 
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
 
 use crate::session::Change;
 use crate::session::overview::ConstantRow;
-use crate::ui::command::{Action, Command};
+use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, Described, Open, SliceAt, Sliced};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
@@ -20,6 +21,7 @@ pub struct InspectorState {
     picture: Option<(SliceAt, bool, TextureHandle)>,
     /// The part that is asked for.
     at: SliceAt,
+    several: several::Cache,
     /// Diverging colours centred at zero instead of viridis.
     is_diverging: bool,
 }
@@ -34,7 +36,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if state.selection.nodes().len() > 1 {
-            return several_ui(ui, ctx, open, state);
+            return several::ui(ui, ctx, open, &state.selection, &mut state.inspector.several);
         }
         match state.selection.focus().cloned() {
             None => model_ui(ui, open),
@@ -110,7 +112,8 @@ fn constant_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, c: usize, state: &mut In
         });
     });
     trainable_ui(ui, ctx, row);
-    let path = open.gradients.as_ref().and_then(|g| g.constants.iter().find(|g| g.name == row.name));
+    let report = open.gradients.as_ref().filter(|_| row.gradient != "flows");
+    let path = report.and_then(|g| g.constants.iter().find(|g| g.name == row.name));
     if let Some(g) = path.filter(|g| g.why.is_some()) {
         widgets::section(ui, "WHY NO GRADIENT ARRIVES", |ui| {
             widgets::note(ui, g.why.clone().unwrap_or_default());
@@ -394,9 +397,9 @@ fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     let size = vec2(ui.available_width(), 4.0);
     widgets::share_bar(ui, share, ctx.tokens.trainable, size);
     ui.add_space(theme::RELATED);
-    let inside = constants_inside(open, s);
     ui.horizontal(|ui| {
         if widgets::text_button(ui, icons::CHECK, "Train what is suggested inside").clicked() {
+            let inside = constants_inside(open, s);
             let names = inside.iter().filter(|&&c| open.overview.constants[c].suggest == "train");
             let names = names.map(|&c| open.overview.constants[c].name.clone()).collect();
             ctx.change(Change::Train { names, on: true });
@@ -404,6 +407,7 @@ fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     });
     ui.horizontal(|ui| {
         if widgets::text_button(ui, icons::MINUS, "Freeze everything inside").clicked() {
+            let inside = constants_inside(open, s);
             let names = inside.iter().map(|&c| &open.overview.constants[c]).filter(|c| c.trainable);
             let names = names.map(|c| c.name.clone()).collect();
             ctx.change(Change::Train { names, on: false });
@@ -419,48 +423,6 @@ fn constants_inside(open: &Open, scope: usize) -> Vec<usize> {
     (0..open.overview.constants.len()).filter(|&c| is_inside(&open.overview.constants[c].name)).collect()
 }
 
-/// How often each word comes, most first, for the most common few.
-fn counted<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
-    let mut counts = std::collections::BTreeMap::new();
-    words.for_each(|w| *counts.entry(w).or_insert(0) += 1);
-    let mut out: Vec<(&str, usize)> = counts.into_iter().collect();
-    out.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    out.truncate(6);
-    out
-}
-
-fn several_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &UiState) {
-    let names = state.selection.nodes();
-    title(ui, "Selection", &format!("{} selected", names.len()));
-    let rows: Vec<&ConstantRow> =
-        names.iter().filter_map(|n| open.index.constant(n)).map(|c| &open.overview.constants[c]).collect();
-    let elements: usize = rows.iter().map(|r| r.elements).sum();
-    let bytes: usize = rows.iter().map(|r| r.bytes).sum();
-    widgets::fact(ui, "Nodes that compute", &text::exact(names.len() - rows.len()));
-    widgets::fact(ui, "Constants", &text::exact(rows.len()));
-    widgets::fact_with_exact(ui, "Elements", &text::count(elements), Some(&text::exact(elements)));
-    widgets::fact_with_exact(ui, "Size", &text::bytes(bytes as u64), Some(&text::exact(bytes)));
-    widgets::fact(ui, "Trains", &format!("{} of {}", rows.iter().filter(|r| r.trainable).count(), rows.len()));
-    ui.add_space(theme::RELATED);
-    for (what, count) in counted(rows.iter().map(|r| r.role.as_str())) {
-        widgets::fact(ui, &format!("Role {what}"), &text::exact(count));
-    }
-    let ops = names.iter().filter_map(|n| open.index.node(n)).map(|n| open.overview.nodes[n].op.as_str());
-    for (what, count) in counted(ops) {
-        widgets::fact(ui, &format!("Op {what}"), &text::exact(count));
-    }
-    ui.add_space(theme::RELATED);
-    let bulk =
-        [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection, Action::AddLora, Action::CopyNames];
-    for action in bulk {
-        let info = action.info();
-        let enabled = ctx.is_enabled(action);
-        if widgets::text_button_enabled(ui, enabled, info.icon, info.title).on_hover_text(info.help).clicked() {
-            ctx.act(action);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,10 +431,5 @@ mod tests {
     fn values_are_copied_with_all_their_digits() {
         let s = Sliced { grid: vec![0.1, -2.0, 1e-7, f64::NAN], grid_columns: 2, ..Sliced::default() };
         assert_eq!(as_table(&s), "0.1\t-2\n0.0000001\tNaN");
-    }
-
-    #[test]
-    fn the_most_common_come_first() {
-        assert_eq!(counted(["a", "b", "b"].into_iter()), [("b", 2), ("a", 1)]);
     }
 }

@@ -2,7 +2,7 @@
 
 mod chart;
 pub mod curves;
-mod svg;
+pub(super) mod svg;
 
 use std::collections::{BTreeSet, HashMap};
 

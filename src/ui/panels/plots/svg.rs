@@ -4,16 +4,38 @@ use std::fmt::Write as _;
 
 use egui::Color32;
 
-use crate::ui::run_view::RunView;
+use crate::ui::run_view::{RunView, XAxis};
 use crate::ui::text;
 use crate::ui::theme::Tokens;
 
 use super::{Chart, PlotsState, chart, curves};
 
-const WIDTH: f64 = 800.0;
+pub(in crate::ui::panels) const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 440.0;
 /// Left, top, right, bottom of the area with lines.
 const AREA: [f64; 4] = [64.0, 44.0, 784.0, 396.0];
+
+/// A line of a picture, in the coordinates of its axes.
+pub(in crate::ui::panels) struct Line {
+    pub name: String,
+    pub color: Color32,
+    /// Drawn thin behind the line; empty where there is nothing of the kind.
+    pub faint: Vec<[f64; 2]>,
+    pub points: Vec<[f64; 2]>,
+}
+
+/// Everything that a picture shows. Coordinates of logarithmic axes are logarithms.
+pub(in crate::ui::panels) struct Sheet {
+    pub title: String,
+    pub x: (f64, f64),
+    pub y: (f64, f64),
+    pub axis: XAxis,
+    pub is_log_x: bool,
+    pub is_log_y: bool,
+    pub lines: Vec<Line>,
+    /// Places on the x axis with their colours and words.
+    pub marks: Vec<(f64, Color32, String)>,
+}
 
 /// The whole chart as it is set, on the theme's own ground.
 pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState) -> String {
@@ -22,13 +44,48 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
         chart.curves.iter().filter(|c| !s.hidden.contains(&format!("{}/{}", chart.title, c.name))).collect();
     let lines: Vec<_> = shown.iter().map(|c| chart::drawn(run, chart, c, &mut view, WIDTH as f32)).collect();
     let points = || lines.iter().flat_map(|l| l.raw.iter().copied());
-    let (y0, y1) = curves::range(points().map(|p| p[1]), s.ignores_outliers).unwrap_or((0.0, 1.0));
+    let y = curves::range(points().map(|p| p[1]), s.ignores_outliers).unwrap_or((0.0, 1.0));
     let x0 = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
     let x1 = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
-    let (x0, x1) = if x1 > x0 { (x0, x1) } else { (0.0, 1.0) };
+    let place = |v: f64| if s.is_log_x { curves::log10(v.max(1e-9)) } else { v };
+    let marks = run.marks.iter().map(|m| (place(m.at.x(s.x)), chart::mark_color(t, m.kind), m.text.clone()));
+    let lines = shown.iter().zip(lines).map(|(c, line)| Line {
+        name: c.name.clone(),
+        color: c.color,
+        faint: if c.is_smoothed { line.raw } else { Vec::new() },
+        points: line.main,
+    });
+    let sheet = Sheet {
+        title: format!("{} · {}", chart.title, run.name),
+        x: if x1 > x0 { (x0, x1) } else { (0.0, 1.0) },
+        y,
+        axis: s.x,
+        is_log_x: s.is_log_x,
+        is_log_y: chart.is_log,
+        lines: lines.collect(),
+        marks: marks.collect(),
+    };
+    draw(t, &sheet)
+}
+
+/// From the axes to the picture.
+struct Frame {
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Frame {
+    fn x(&self, v: f64) -> f64 {
+        AREA[0] + (v - self.x.0) / (self.x.1 - self.x.0) * (AREA[2] - AREA[0])
+    }
+
+    fn y(&self, v: f64) -> f64 {
+        AREA[3] - (v - self.y.0) / (self.y.1 - self.y.0) * (AREA[3] - AREA[1])
+    }
+}
+
+pub(in crate::ui::panels) fn draw(t: &Tokens, sheet: &Sheet) -> String {
     let [left, top, right, bottom] = AREA;
-    let x = |v: f64| left + (v - x0) / (x1 - x0) * (right - left);
-    let y = |v: f64| bottom - (v - y0) / (y1 - y0) * (bottom - top);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          font-family=\"Inter, sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"{}\"/>\n\
@@ -37,77 +94,110 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
         right - left,
         bottom - top
     );
-    let mut put = |line: String| {
-        // Writing to a text cannot fail.
-        let _ = writeln!(out, "{line}");
-    };
-    let title = format!("{} · {}", chart.title, run.name);
-    put(format!("<text x=\"{left}\" y=\"22\" fill=\"{}\" font-weight=\"600\">{}</text>", hex(t.text), escape(&title)));
-    for v in curves::ticks(y0, y1, 6).1 {
-        let label = text::number(if chart.is_log { 10f64.powf(v) } else { v }, 3);
-        let at = y(v);
-        put(format!(
-            "<line x1=\"{left}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"{}\"/>",
-            hex(t.stroke_subtle)
-        ));
-        put(format!(
-            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{}\">{label}</text>",
-            left - 8.0,
-            at + 4.0,
-            hex(t.text_secondary)
-        ));
-    }
-    for v in curves::ticks(x0, x1, 7).1 {
-        let label = chart::axis_label(if s.is_log_x { 10f64.powf(v) } else { v }, s.x);
-        put(format!(
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"{}\">{label}</text>",
-            x(v),
-            bottom + 18.0,
-            hex(t.text_secondary)
-        ));
-    }
-    put(format!(
-        "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"{}\">{}</text>",
-        bottom + 36.0,
-        hex(t.text_secondary),
-        s.x.title()
-    ));
-    for m in &run.marks {
-        let at = m.at.x(s.x);
-        let at = x(if s.is_log_x { curves::log10(at.max(1e-9)) } else { at });
+    let frame = Frame { x: sheet.x, y: sheet.y };
+    axes(t, sheet, &frame, &mut out);
+    for (at, color, words) in &sheet.marks {
+        let at = frame.x(*at);
         if (left..=right).contains(&at) {
-            let color = hex(chart::mark_color(t, m.kind));
-            put(format!(
-                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" stroke=\"{color}\"><title>{}</title></line>",
-                escape(&m.text)
-            ));
+            put(
+                &mut out,
+                format_args!(
+                    "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" stroke=\"{}\"><title>{}</title></line>",
+                    hex(*color),
+                    escape(words)
+                ),
+            );
         }
     }
-    let path = |points: &[[f64; 2]]| {
-        points.iter().map(|p| format!("{:.1},{:.1}", x(p[0]), y(p[1]))).collect::<Vec<_>>().join(" ")
-    };
-    for (i, (c, line)) in shown.iter().zip(&lines).enumerate() {
-        let color = hex(c.color);
-        let mut stroke = |points: &[[f64; 2]], style: &str| {
-            put(format!(
-                "<polyline clip-path=\"url(#area)\" fill=\"none\" stroke=\"{color}\" {style} points=\"{}\"/>",
-                path(points)
-            ));
-        };
-        if c.is_smoothed {
-            stroke(&line.raw, "stroke-opacity=\"0.3\"");
-        }
-        stroke(&line.main, "stroke-width=\"2\"");
-        let at = right - 90.0 * (shown.len() - i) as f64;
-        put(format!(
-            "<line x1=\"{}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{color}\" stroke-width=\"3\"/>",
-            at,
-            at + 12.0
-        ));
-        put(format!("<text x=\"{}\" y=\"22\" fill=\"{}\">{}</text>", at + 18.0, hex(t.text), escape(&c.name)));
+    for (i, line) in sheet.lines.iter().enumerate() {
+        put_line(t, sheet, &frame, i, line, &mut out);
     }
     out.push_str("</svg>\n");
     out
+}
+
+fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a text cannot fail.
+    let _ = writeln!(out, "{line}");
+}
+
+/// Title, horizontal lines and the words along both axes.
+fn axes(t: &Tokens, sheet: &Sheet, frame: &Frame, out: &mut String) {
+    let [left, _, right, bottom] = AREA;
+    let (strong, weak) = (hex(t.text), hex(t.text_secondary));
+    put(
+        out,
+        format_args!(
+            "<text x=\"{left}\" y=\"22\" fill=\"{strong}\" font-weight=\"600\">{}</text>",
+            escape(&sheet.title)
+        ),
+    );
+    for v in curves::ticks(sheet.y.0, sheet.y.1, 6).1 {
+        let label = text::number(if sheet.is_log_y { 10f64.powf(v) } else { v }, 3);
+        let at = frame.y(v);
+        put(
+            out,
+            format_args!(
+                "<line x1=\"{left}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"{}\"/>",
+                hex(t.stroke_subtle)
+            ),
+        );
+        put(
+            out,
+            format_args!(
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{weak}\">{label}</text>",
+                left - 8.0,
+                at + 4.0
+            ),
+        );
+    }
+    for v in curves::ticks(sheet.x.0, sheet.x.1, 7).1 {
+        let label = chart::axis_label(if sheet.is_log_x { 10f64.powf(v) } else { v }, sheet.axis);
+        put(
+            out,
+            format_args!(
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"{weak}\">{label}</text>",
+                frame.x(v),
+                bottom + 18.0
+            ),
+        );
+    }
+    put(
+        out,
+        format_args!(
+            "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"{weak}\">{}</text>",
+            bottom + 36.0,
+            sheet.axis.title()
+        ),
+    );
+}
+
+/// A line and its entry in the legend.
+fn put_line(t: &Tokens, sheet: &Sheet, frame: &Frame, i: usize, line: &Line, out: &mut String) {
+    let color = hex(line.color);
+    for (points, style) in [(&line.faint, "stroke-opacity=\"0.3\""), (&line.points, "stroke-width=\"2\"")] {
+        if points.is_empty() {
+            continue;
+        }
+        let path: Vec<String> = points.iter().map(|p| format!("{:.1},{:.1}", frame.x(p[0]), frame.y(p[1]))).collect();
+        put(
+            out,
+            format_args!(
+                "<polyline clip-path=\"url(#area)\" fill=\"none\" stroke=\"{color}\" {style} points=\"{}\"/>",
+                path.join(" ")
+            ),
+        );
+    }
+    let at = AREA[2] - 90.0 * (sheet.lines.len() - i) as f64;
+    put(
+        out,
+        format_args!(
+            "<line x1=\"{at}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{color}\" stroke-width=\"3\"/>",
+            at + 12.0
+        ),
+    );
+    let (x, name) = (at + 18.0, escape(&text::elide_middle(&line.name, 10)));
+    put(out, format_args!("<text x=\"{x}\" y=\"22\" fill=\"{}\">{name}</text>", hex(t.text)));
 }
 
 fn hex(c: Color32) -> String {

@@ -62,8 +62,7 @@ fn form_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
-    let (n, parameters) =
-        open.overview.constants.iter().filter(|c| c.trainable).fold((0, 0), |(n, p), c| (n + 1, p + c.elements));
+    let (n, parameters) = (open.overview.counts.trainable, open.overview.counts.trainable_parameters);
     let why_not = why_not(ctx, open, n);
     let is_ready = why_not.is_none();
     ui.horizontal(|ui| {

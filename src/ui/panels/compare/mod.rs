@@ -1,11 +1,13 @@
 //! Runs of this session side by side: what each was set to and came to, their curves on one plot, and what can be done
 //! with each.
 
+mod curves;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use egui::{Color32, RichText, Role, Ui, WidgetInfo, vec2};
 use egui_extras::{Column, TableBuilder};
-use egui_plot::{Line, Plot, PlotPoints};
 
 use crate::session::{Change, runs};
 use crate::ui::command::{Action, Command};
@@ -13,11 +15,11 @@ use crate::ui::ctx::{Ctx, Open, RunEntry};
 use crate::ui::dialogs::Dialog;
 use crate::ui::run_view::XAxis;
 use crate::ui::state::UiState;
-use crate::ui::theme::{self, icons};
+use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
 /// Which runs are drawn, and which curve.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CompareState {
     /// Names of runs that are not compared.
     left_out: BTreeSet<String>,
@@ -27,6 +29,8 @@ pub struct CompareState {
     x: XAxis,
     is_log: bool,
     keeps_outliers: bool,
+    /// In what the compared runs differ, worked out once for the runs and those left out.
+    differences: Option<(Arc<Vec<RunEntry>>, BTreeSet<String>, Vec<(String, Vec<String>)>)>,
     /// Epochs or steps that *Extend* adds.
     more: Option<usize>,
 }
@@ -43,17 +47,28 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         return;
     }
     let s = &mut state.compare;
-    let shown: Vec<(usize, &RunEntry)> =
-        open.runs.iter().enumerate().filter(|(_, r)| !s.left_out.contains(&r.name)).collect();
+    let shown = s.shown(&open.runs);
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         table_ui(ui, ctx, open, s);
-        curves_ui(ui, ctx, &shown, s);
-        differences_ui(ui, &shown);
+        curves::ui(ui, ctx, &shown, s);
+        differences_ui(ui, open, &shown, s);
     });
 }
 
-fn color(ctx: &Ctx<'_>, i: usize) -> Color32 {
-    ctx.tokens.series[i % ctx.tokens.series.len()]
+impl CompareState {
+    /// The runs that are compared, with their numbers among all of them, which choose their colours.
+    fn shown<'a>(&self, runs: &'a [RunEntry]) -> Vec<(usize, &'a RunEntry)> {
+        runs.iter().enumerate().filter(|(_, r)| !self.left_out.contains(&r.name)).collect()
+    }
+}
+
+/// The chosen curve of all compared runs and nothing else, for a picture.
+pub fn picture_ui(ui: &mut Ui, runs: &[RunEntry], s: &mut CompareState) {
+    curves::picture_ui(ui, Tokens::of(ui.visuals()), &s.shown(runs), s);
+}
+
+fn color(t: &Tokens, i: usize) -> Color32 {
+    t.series[i % t.series.len()]
 }
 
 /// Measures that the table has columns for, best first: what was validated, else what was trained on.
@@ -138,7 +153,7 @@ fn run_cells(
         }
     });
     row.col(|ui| {
-        ui.add(egui::Label::new(RichText::new(&r.name).color(color(ctx, i)).strong()).truncate())
+        ui.add(egui::Label::new(RichText::new(&r.name).color(color(ctx.tokens, i)).strong()).truncate())
             .on_hover_text(r.folder.to_string_lossy());
     });
     row.col(|ui| actions_ui(ui, ctx, r, s.more.unwrap_or(1)));
@@ -197,147 +212,14 @@ fn actions_ui(ui: &mut Ui, ctx: &Ctx<'_>, r: &RunEntry, more: usize) {
     }
 }
 
-fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], s: &mut CompareState) {
-    let mut names: Vec<String> = Vec::new();
-    for c in shown.iter().flat_map(|(_, r)| &r.curves) {
-        if !names.contains(&c.name) {
-            names.push(c.name.clone());
-        }
+fn differences_ui(ui: &mut Ui, open: &Open, shown: &[(usize, &RunEntry)], s: &mut CompareState) {
+    let is_known =
+        s.differences.as_ref().is_some_and(|(all, out, _)| Arc::ptr_eq(all, &open.runs) && *out == s.left_out);
+    if !is_known {
+        let recipes: Vec<&crate::session::Recipe> = shown.iter().map(|(_, r)| &r.recipe).collect();
+        s.differences = Some((open.runs.clone(), s.left_out.clone(), runs::differences(&recipes)));
     }
-    let Some(first) = names.first() else { return };
-    let preferred = names.iter().find(|n| *n == "validation/loss").unwrap_or(first);
-    let chosen = s.curve.clone().filter(|c| names.contains(c)).unwrap_or_else(|| preferred.clone());
-    ui.add_space(theme::RELATED);
-    let width = ui.available_width();
-    ui.horizontal_wrapped(|ui| {
-        let combo = egui::ComboBox::from_id_salt("compared-curve")
-            .width(160.0)
-            .selected_text(crate::train::metrics::title(&chosen));
-        let r = combo.show_ui(ui, |ui| {
-            for n in &names {
-                if ui.selectable_label(*n == chosen, crate::train::metrics::title(n)).clicked() {
-                    s.curve = Some(n.clone());
-                }
-            }
-        });
-        r.response.accessible_name("Curve");
-        for axis in XAxis::ALL {
-            let r = ui.selectable_label(s.x == axis, axis.title());
-            r.widget_info(|| {
-                WidgetInfo::selected(Role::RadioButton, true, s.x == axis, format!("Compare by {}", axis.title()))
-            });
-            if r.clicked() {
-                s.x = axis;
-            }
-        }
-        ui.toggle_value(&mut s.is_log, "Log y");
-        ui.toggle_value(&mut s.keeps_outliers, "Outliers").on_hover_text("Show them even where they flatten the rest.");
-        if widgets::text_button(ui, icons::TABLE, "Save as CSV").on_hover_text("Every curve of these runs.").clicked() {
-            ctx.send(Command::SaveFile { suggested: "runs.csv".to_owned(), bytes: csv(shown).into_bytes() });
-        }
-    });
-    let axis = s.x;
-    let is_log = s.is_log;
-    let height = (ui.available_height() * 0.5).clamp(150.0, 320.0);
-    let plot = Plot::new("compare-plot")
-        .width(width)
-        .height(height)
-        .x_grid_spacer(move |input| super::plots::marks(input, (width / 110.0) as usize))
-        .show_background(false)
-        .show_grid([false, true])
-        .allow_scroll(false)
-        .grid_color(ctx.tokens.stroke_subtle)
-        .show_x(false)
-        .show_y(false)
-        .y_axis_min_width(52.0)
-        .x_axis_formatter(move |m, _| super::plots::axis_label(m.value, axis))
-        .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3));
-    // Another axis or curve is looked at as a whole.
-    let view = (chosen.clone(), axis, is_log, s.keeps_outliers);
-    let is_new = s.view.as_ref() != Some(&view);
-    s.view = Some(view);
-    let ignores = !s.keeps_outliers;
-    let response = plot.show(ui, |p| {
-        if is_new {
-            p.set_auto_bounds(true);
-        }
-        let all = || shown.iter().filter_map(|(_, r)| r.curve(&chosen));
-        let values = all().flat_map(|c| c.values.iter().map(|v| if is_log { super::curves::log10(*v) } else { *v }));
-        let ends = |c: &crate::ui::run_view::Series| Some((*c.xs(axis).first()?, *c.xs(axis).last()?));
-        let x = all().filter_map(ends).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        if is_new
-            && let (Some((low, high)), Some((from, to))) = (super::curves::range(values, ignores), x)
-            && to > from
-        {
-            p.set_plot_bounds(egui_plot::PlotBounds::from_min_max([from, low], [to, high]));
-        }
-        for (i, r) in shown {
-            let Some(c) = r.curve(&chosen) else { continue };
-            let width = p.response().rect.width().max(100.0) as usize;
-            let xs = c.xs(axis);
-            let y = |v: f64| if is_log { super::curves::log10(v) } else { v };
-            let points = c.thin(axis, f64::NEG_INFINITY, f64::INFINITY, width).into_iter();
-            let points: Vec<[f64; 2]> = points.map(|j| [xs[j], y(c.values[j])]).filter(|p| p[1].is_finite()).collect();
-            if points.len() == 1 {
-                let point = egui_plot::Points::new(&r.name, PlotPoints::from(points.clone()));
-                p.points(point.color(color(ctx, *i)).radius(3.5).allow_hover(false));
-            }
-            p.line(Line::new(&r.name, PlotPoints::from(points)).color(color(ctx, *i)).width(2.0).allow_hover(false));
-        }
-    });
-    let hovered = response.response;
-    hovered.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("Plot of {chosen} of all runs")));
-    if let Some(at) = hovered.hover_pos() {
-        let x = response.transform.value_from_position(at).x;
-        hovered.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, ctx, shown, &chosen, axis, x));
-    }
-    extremes_ui(ui, ctx, shown, &chosen);
-}
-
-/// What every run had at a place of the axis.
-fn tooltip_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], curve: &str, axis: XAxis, x: f64) {
-    widgets::caption(ui, format!("{} {}", axis.title().to_lowercase(), super::plots::axis_label(x, axis)));
-    egui::Grid::new("compare-tooltip").num_columns(2).spacing(vec2(12.0, 2.0)).show(ui, |ui| {
-        for (i, r) in shown {
-            let value = r.curve(curve).and_then(|c| Some(c.values[super::plots::nearest(c.xs(axis), x)?]));
-            let Some(v) = value else { continue };
-            ui.label(RichText::new(&r.name).color(color(ctx, *i)));
-            ui.label(RichText::new(text::number(v, 8)).monospace());
-            ui.end_row();
-        }
-    });
-}
-
-/// Last, lowest and highest value of the chosen curve, run by run.
-fn extremes_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &[(usize, &RunEntry)], curve: &str) {
-    egui::Grid::new("compare-extremes").spacing(vec2(24.0, 2.0)).show(ui, |ui| {
-        for title in ["Run", "Last", "Lowest", "Highest", "Points"] {
-            widgets::column_title(ui, title);
-        }
-        ui.end_row();
-        for (i, r) in shown {
-            let Some(c) = r.curve(curve).filter(|c| !c.values.is_empty()) else { continue };
-            ui.label(RichText::new(&r.name).color(color(ctx, *i)));
-            for v in [c.last(), c.min(), c.max()] {
-                let words = v.map_or_else(|| "–".to_owned(), |v| text::number(v, 4));
-                ui.label(RichText::new(words).monospace()).on_hover_text(v.map_or_else(String::new, |v| v.to_string()));
-            }
-            ui.label(RichText::new(text::exact(c.values.len())).monospace());
-            ui.end_row();
-        }
-    });
-}
-
-/// Every curve of the compared runs as one table.
-fn csv(shown: &[(usize, &RunEntry)]) -> String {
-    let named: Vec<(String, &crate::ui::run_view::Series)> =
-        shown.iter().flat_map(|(_, r)| r.curves.iter().map(|c| (format!("{}/{}", r.name, c.name), c))).collect();
-    super::curves::csv(&named.iter().map(|(n, c)| (n.as_str(), *c)).collect::<Vec<_>>())
-}
-
-fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
-    let recipes: Vec<&crate::session::Recipe> = shown.iter().map(|(_, r)| &r.recipe).collect();
-    let lines = runs::differences(&recipes);
+    let lines = s.differences.as_ref().map(|d| &d.2[..]).unwrap_or_default();
     widgets::section(ui, "WHAT DIFFERS", |ui| {
         if shown.len() < 2 {
             return widgets::note(ui, "Choose two runs or more.");
@@ -352,7 +234,7 @@ fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
                     widgets::column_title(ui, &r.name);
                 }
                 ui.end_row();
-                for (key, values) in &lines {
+                for (key, values) in lines {
                     ui.label(key);
                     for v in values {
                         let shown = if v.is_empty() { "default" } else { v };
@@ -371,18 +253,6 @@ fn differences_ui(ui: &mut Ui, shown: &[(usize, &RunEntry)]) {
 mod tests {
     use super::*;
     use crate::ui::run_view::{Moment, Series};
-
-    #[test]
-    fn curves_of_all_runs_are_one_table() {
-        let run = |name: &str| {
-            let mut c = Series::new("train/loss");
-            c.push(Moment { step: 3.0, epoch: 0.5, seconds: 1.0, wall: 2.0 }, 0.25);
-            RunEntry { name: name.to_owned(), curves: vec![c], ..RunEntry::default() }
-        };
-        let (a, b) = (run("run-1"), run("run-2"));
-        let text = csv(&[(0, &a), (1, &b)]);
-        assert_eq!(text.lines().nth(2), Some("run-2/train/loss,3,0.5,1,2,0.25"));
-    }
 
     #[test]
     fn what_was_validated_comes_first() {

@@ -2,13 +2,14 @@
 
 use crate::base::Severity;
 use crate::session::{Change, Recipe};
+use crate::ui::run_view::RunView;
+use crate::ui::text;
+use crate::ui::weights::Health;
 
-use super::run_view::RunView;
-use super::text;
-use super::weights::Health;
+use super::{Cure, Problem};
 
 /// What a run showed to be wrong, with settings that cure it.
-pub fn run_problems(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
+pub fn of_run(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
     let set = |key: &str, value: &str| Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) };
     let clip = || Cure { label: "Clip gradients at 1".to_owned(), change: set("training.clip_global_norm", "1") };
     let slower = || {
@@ -54,21 +55,4 @@ pub fn run_problems(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
         });
     }
     out
-}
-
-/// One line of the problems panel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    pub severity: Severity,
-    pub code: String,
-    pub message: String,
-    pub place: Option<String>,
-    pub cures: Vec<Cure>,
-}
-
-/// A change that would help.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cure {
-    pub label: String,
-    pub change: Change,
 }

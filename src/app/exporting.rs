@@ -1,0 +1,130 @@
+//! Writing the model, as a job: the values of the file or of a run, in the kind of file that the path asks for.
+
+use std::path::PathBuf;
+
+use crate::base::{Reporter, Severity};
+use crate::session::export::{self, Export, Written};
+use crate::session::{Session, beside, run};
+use crate::ui::ctx::ExportRequest;
+use crate::ui::text;
+
+use super::App;
+use super::jobs::Outcome;
+
+impl App {
+    pub(super) fn export(&mut self, request: ExportRequest) {
+        let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
+        let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
+        let name = request.to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        self.jobs.start(&format!("Exporting {name}"), move |_, _| {
+            Outcome::Exported(export(&Session::new(model, (*recipe).clone()), &request))
+        });
+    }
+
+    pub(super) fn take_exported(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(text) => {
+                self.state.drafts.insert("export-result".to_owned(), text.clone());
+                self.say(Severity::Info, text);
+            }
+            Err(text) => {
+                self.state.drafts.insert("export-result".to_owned(), format!("Not exported: {text}"));
+                self.say(Severity::Error, text);
+            }
+        }
+    }
+}
+
+fn export(session: &Session, request: &ExportRequest) -> Result<String, String> {
+    let constants = match &request.values {
+        Some((folder, is_best)) => {
+            let which = if *is_best { "best" } else { "last" };
+            run::Run::open(folder, which).map_err(|e| e.to_string())?.constants()
+        }
+        None => Vec::new(),
+    };
+    let mut reporter = Reporter::default();
+    let what = Export {
+        session,
+        constants,
+        remove_dropout: !request.keep_dropout,
+        all_weights: request.all_weights,
+        verify: request.verify,
+    };
+    let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
+    let beside = match &request.values {
+        Some((folder, _)) => {
+            beside::write_for_run(folder, session, &request.to, &mut reporter).map_err(|e| e.to_string())?
+        }
+        None => Vec::new(),
+    };
+    let is_tuned = request.values.is_some();
+    let mut said = summary(request, is_tuned, &written);
+    if !beside.is_empty() {
+        said.push_str(&format!(". Beside it: {}", names(&beside)));
+    }
+    for d in reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info) {
+        said.push_str(&format!(". {}", d.message));
+    }
+    Ok(said)
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    let name = |p: &PathBuf| p.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    paths.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// What was written and how it differs from the file.
+fn summary(request: &ExportRequest, is_tuned: bool, written: &Written) -> String {
+    let path = request.to.display();
+    if export::is_weights(&request.to) {
+        let what = if is_tuned && !request.all_weights { "tuned constants" } else { "weights" };
+        return format!("Exported {path}: {} {what}", written.constants);
+    }
+    let (n, removed) = (written.constants, written.nodes_removed);
+    let mut said = format!("Exported {path}: {n} tuned constants, {removed} nodes removed");
+    if written.nodes_added > 0 {
+        said.push_str(&format!(", {} added", written.nodes_added));
+    }
+    if written.inputs_rewired > 0 {
+        said.push_str(&format!(", {} read something else", text::plural(written.inputs_rewired, "input", "inputs")));
+    }
+    if let (Some(d), Some(on)) = (written.largest_difference, &written.compared_on) {
+        said.push_str(&format!(
+            "; read back and compared on {on}, largest difference of outputs {}",
+            text::number(d, 3)
+        ));
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_summed_up() {
+        let request = |to: &str| ExportRequest {
+            to: to.into(),
+            values: None,
+            keep_dropout: false,
+            all_weights: false,
+            verify: true,
+        };
+        let written = Written {
+            constants: 41,
+            nodes_removed: 12,
+            inputs_rewired: 1,
+            largest_difference: Some(0.0),
+            compared_on: Some("8 rows of a.tsv".to_owned()),
+            ..Written::default()
+        };
+        let said = summary(&request("m.pb"), true, &written);
+        assert_eq!(
+            said,
+            "Exported m.pb: 41 tuned constants, 12 nodes removed, 1 input read something else; \
+             read back and compared on 8 rows of a.tsv, largest difference of outputs 0"
+        );
+        assert_eq!(summary(&request("m.npz"), false, &written), "Exported m.npz: 41 weights");
+    }
+}

@@ -1,0 +1,209 @@
+//! What is wrong with a model and its data, worst first, with the changes that would help.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::base::Severity;
+use crate::session::overview::ValueRow;
+use crate::session::recipe::DataChoice;
+use crate::session::{Change, EditStep, Overview, Recipe, UnbakeChoice};
+use crate::ui::ctx::{DataView, Gradients, Open};
+use crate::ui::text;
+
+use super::{Cure, Problem};
+
+/// What problems follow from; held, so that equal addresses mean equal content.
+#[derive(Debug)]
+struct Key {
+    overview: Arc<Overview>,
+    gradients: Option<Arc<Gradients>>,
+    data: Option<Arc<DataView>>,
+    recipe: Arc<Recipe>,
+}
+
+impl Key {
+    fn is_same(&self, other: &Self) -> bool {
+        fn same<T>(a: &Option<Arc<T>>, b: &Option<Arc<T>>) -> bool {
+            match (a, b) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (a, b) => a.is_none() && b.is_none(),
+            }
+        }
+        Arc::ptr_eq(&self.overview, &other.overview)
+            && Arc::ptr_eq(&self.recipe, &other.recipe)
+            && same(&self.gradients, &other.gradients)
+            && same(&self.data, &other.data)
+    }
+}
+
+/// Problems as they were last worked out.
+#[derive(Debug, Default)]
+pub struct Known(RefCell<Option<(Key, Arc<Vec<Problem>>)>>);
+
+impl Open {
+    /// Everything that is wrong, worst first: the model's findings, then gradients that do not arrive. Worked out anew
+    /// only where something that it follows from has changed.
+    pub fn problems(&self) -> Arc<Vec<Problem>> {
+        let key = Key {
+            overview: self.overview.clone(),
+            gradients: self.gradients.clone(),
+            data: self.data.clone(),
+            recipe: self.history.recipe().clone(),
+        };
+        let mut known = self.known_problems.0.borrow_mut();
+        if let Some((_, problems)) = known.as_ref().filter(|(old, _)| old.is_same(&key)) {
+            return problems.clone();
+        }
+        let problems = Arc::new(self.find_problems());
+        *known = Some((key, problems.clone()));
+        problems
+    }
+
+    fn find_problems(&self) -> Vec<Problem> {
+        let mut out: Vec<Problem> = self
+            .overview
+            .diagnostics
+            .iter()
+            .map(|d| Problem {
+                severity: d.severity,
+                code: d.code.clone(),
+                message: d.message.clone(),
+                place: d.place.clone(),
+                cures: Vec::new(),
+            })
+            .collect();
+        for b in self.gradients.iter().flat_map(|g| &g.blockers) {
+            let n = b.blocks.len();
+            out.push(Problem {
+                severity: Severity::Error,
+                code: format!("gradient-{}", b.verdict),
+                message: format!("{} blocks the gradient of {}: {}", b.op, text::plural(n, "weight", "weights"), b.why),
+                place: Some(b.node.clone()),
+                cures: b.cures.clone(),
+            });
+        }
+        out.extend(self.baked());
+        for (i, why) in self.group_sizes.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref().err()?))) {
+            let mut groups = self.recipe().groups.clone();
+            if i < groups.len() {
+                groups.remove(i);
+            }
+            out.push(Problem {
+                severity: Severity::Error,
+                code: "group".to_owned(),
+                message: format!("The group {} of parameters has no members: {why}", i + 1),
+                place: None,
+                cures: vec![Cure { label: "Remove the group".to_owned(), change: Change::SetGroups(groups) }],
+            });
+        }
+        out.extend(self.data.iter().filter_map(|d| d.problem.as_ref()).map(|why| Problem {
+            severity: Severity::Error,
+            code: "data".to_owned(),
+            message: format!("The data do not fit: {why}"),
+            place: None,
+            cures: self.data_cures(),
+        }));
+        out.sort_by_key(|p| std::cmp::Reverse(p.severity));
+        out
+    }
+
+    /// Batch size and length that every placeholder repeats, where the file fixes them.
+    pub fn baked_sizes(&self) -> (Option<usize>, Option<usize>) {
+        let shapes = || self.overview.placeholders.iter().filter_map(|p| Some((p, p.shape.as_ref()?)));
+        let same = |sizes: Vec<Option<usize>>| match sizes.as_slice() {
+            [Some(n), rest @ ..] if rest.iter().all(|m| *m == Some(*n)) => Some(*n),
+            _ => None,
+        };
+        let batch = same(shapes().filter(|(_, s)| !s.is_empty()).map(|(_, s)| s[0]).collect());
+        let is_sequence = |p: &ValueRow, s: &[_]| s.len() == 2 && p.dtype.starts_with("int");
+        let length = same(shapes().filter(|(p, s)| is_sequence(p, s)).map(|(_, s)| s[1]).collect());
+        // One column of labels is no length.
+        (batch, length.filter(|n| *n > 1))
+    }
+
+    /// What often helps where data do not fit: guessing anew what was chosen by hand, or a head for the classes at hand.
+    fn data_cures(&self) -> Vec<Cure> {
+        let Some(data) = &self.recipe().data else { return Vec::new() };
+        let plain = DataChoice {
+            train: data.train.clone(),
+            validation: data.validation.clone(),
+            tokenizer: data.tokenizer.clone(),
+            ..DataChoice::default()
+        };
+        let cure = |label: &str, data| Cure { label: label.to_owned(), change: Change::SetData(data) };
+        let mut out = Vec::new();
+        if plain != *data {
+            out.push(cure("Guess columns and mapping anew", Some(plain)));
+        }
+        out.push(cure("Choose other data", None));
+        out
+    }
+
+    /// Says which sizes the file fixes, with the adjustments that free them.
+    fn baked(&self) -> Option<Problem> {
+        let freed = |is: fn(&UnbakeChoice) -> bool| {
+            let on = self.recipe().edits.iter().filter(|e| e.enabled);
+            on.into_iter().any(|e| matches!(&e.step, EditStep::Unbake(u) if is(u)))
+        };
+        let (batch, length) = self.baked_sizes();
+        let batch = batch.filter(|_| !freed(|u| u.batch));
+        let length = length.filter(|_| !freed(|u| u.length));
+        let words = |name: &str, n: Option<usize>| n.map(|n| format!("{name} {n}"));
+        let fixed: Vec<String> =
+            [words("batches of", batch), words("texts of length", length)].into_iter().flatten().collect();
+        let cure = |label: &str, batch, length| Cure {
+            label: label.to_owned(),
+            change: Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch, length })]),
+        };
+        let cures = match (batch, length) {
+            (None, None) => return None,
+            (Some(_), None) => vec![cure("Free the batch size", true, false)],
+            (None, Some(_)) => vec![cure("Free the length", false, true)],
+            (Some(_), Some(_)) => vec![
+                cure("Free batch size and length", true, true),
+                cure("Free the batch size", true, false),
+                cure("Free the length", false, true),
+            ],
+        };
+        Some(Problem {
+            severity: Severity::Info,
+            code: "baked".to_owned(),
+            message: format!(
+                "The file fixes {}: what is shorter is filled up, and training cannot choose otherwise.",
+                fixed.join(" and ")
+            ),
+            place: None,
+            cures,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::Diagnostic;
+    use crate::session::History;
+    use crate::ui::sample;
+
+    #[test]
+    fn problems_are_worked_out_when_something_changes_and_only_then() {
+        let mut overview = sample::overview();
+        overview.diagnostics.push(Diagnostic {
+            severity: Severity::Warning,
+            code: "odd".to_owned(),
+            message: "something is odd".to_owned(),
+            place: None,
+        });
+        let mut open = Open::new(Path::new("m.pb"), Arc::new(overview), History::default());
+        let first = open.problems();
+        assert!(first.iter().any(|p| p.code == "odd"));
+        assert!(Arc::ptr_eq(&first, &open.problems()), "nothing changed");
+        open.data = Some(Arc::new(DataView { problem: Some("no column".to_owned()), ..DataView::default() }));
+        let second = open.problems();
+        assert_eq!(second[0].code, "data", "worst first");
+        open.data = None;
+        assert_eq!(*open.problems(), *first);
+    }
+}
