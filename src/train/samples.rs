@@ -38,7 +38,7 @@ impl Samples {
             Task::Classes { names, entities: false, .. } => (Kind::Classes, names.len()),
             Task::MultiLabel { names } => (Kind::Labels, names.len()),
             Task::Regression => (Kind::Numbers, 0),
-            Task::Classes { .. } | Task::None => return None,
+            Task::Classes { .. } | Task::Words | Task::None => return None,
         };
         (keep > 0).then(|| Self { keep, kind, width, rows: Vec::new(), labels: Vec::new(), scores: Vec::new() })
     }
