@@ -14,6 +14,7 @@ mod folders;
 mod formats;
 mod golden;
 mod grafts;
+mod graphs_tf;
 mod hostile_ops;
 mod losses;
 mod masked;

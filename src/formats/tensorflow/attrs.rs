@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::formats::wire::{Content, Field, Scanner, WireError};
 use crate::graph::Attr;
+use crate::tensor::DType;
 
 use super::tensor_proto::{dtype_from_code, read_payload, read_shape};
 
@@ -32,7 +33,7 @@ fn read_kind(s: &mut Scanner<'_>, field: &Field) -> Result<Option<Attr>, WireErr
         3 => Attr::Int(field.varint()? as i64),
         4 => Attr::Float(field.float()?),
         5 => Attr::Bool(field.varint()? != 0),
-        6 => Attr::Type(dtype_from_code(field.varint()?)),
+        6 => type_attr(field.varint()?),
         7 => match read_shape(s, field.range()?)? {
             Some(shape) => Attr::Shape(shape),
             None => Attr::Opaque(s.read(&field.range()?)?),
@@ -91,10 +92,32 @@ fn read_list(s: &mut Scanner<'_>, range: Range<u64>) -> Result<Attr, WireError> 
     Ok(Attr::List(list))
 }
 
+/// An element type; one that we have no name for (quantised types) keeps its wire bytes: field 6, its code.
+fn type_attr(code: u64) -> Attr {
+    match (dtype_from_code(code), u8::try_from(code)) {
+        (DType::Unknown, Ok(code)) if code < 0x80 => Attr::Opaque(vec![TYPE_TAG, code]),
+        (dtype, _) => Attr::Type(dtype),
+    }
+}
+
+/// The code in an attribute of a type that has no name here.
+pub fn unnamed_type(attr: &Attr) -> Option<u8> {
+    match attr {
+        Attr::Opaque(bytes) => match bytes[..] {
+            [TYPE_TAG, code] => Some(code),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Field 6 as a varint.
+const TYPE_TAG: u8 = 6 << 3;
+
 fn number_attr(number: u32, v: u64) -> Attr {
     match number {
         5 => Attr::Bool(v != 0),
-        6 => Attr::Type(dtype_from_code(v)),
+        6 => type_attr(v),
         _ => Attr::Int(v as i64),
     }
 }

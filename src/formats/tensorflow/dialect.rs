@@ -17,14 +17,24 @@ impl Dialect for TensorFlow {
     }
 
     fn spelling(&self, node: &Node) -> Option<&'static Spelling> {
-        rules::find(&node.op)
+        if rules::complex::concerns(node) { Some(rules::complex::find(&node.op)) } else { rules::find(&node.op) }
     }
 
     fn declares_shapes(&self, node: &Node) -> bool {
         // Handles and flows are scalars in the file, dense lists for us; loops hand them on.
         let passes_on = matches!(node.op.as_str(), "Exit" | "RefExit" | "While" | "StatelessWhile" | "_While");
         let is_list = ["TensorArray", "TensorList", "EmptyTensorList"].iter().any(|p| node.op.starts_with(p));
-        !passes_on && !is_list
+        // Complex numbers have one axis more as pairs.
+        !passes_on && !is_list && !rules::complex::concerns(node)
+    }
+
+    fn supports(&self, node: &Node) -> bool {
+        !matches!(self.structure(node), Structure::Op)
+            || if rules::complex::concerns(node) {
+                rules::complex::known(&node.op).is_some()
+            } else {
+                self.spelling(node).is_some()
+            }
     }
 
     fn compose(&self, new: &NewNode<'_>) -> Option<Composed> {

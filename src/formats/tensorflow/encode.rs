@@ -6,6 +6,7 @@ use crate::formats::wire::{self, Scanner, WireError};
 use crate::graph::{AddedNode, Attr};
 use crate::tensor::{PartialShape, Tensor};
 
+use super::attrs::unnamed_type;
 use super::tensor_proto::code_from_dtype;
 
 /// A TensorProto with the values in `tensor_content`.
@@ -130,6 +131,8 @@ fn put_kind(out: &mut Vec<u8>, value: &Attr, function: u32) {
             wire::put_bytes(&mut message, 1, name.as_bytes());
             wire::put_bytes(out, function, &message);
         }
+        // An element type by the code that it came with.
+        Attr::Opaque(bytes) if unnamed_type(value).is_some() => out.extend_from_slice(bytes),
         // Lists of lists and subgraphs do not exist in TensorFlow.
         Attr::List(_) | Attr::Graph(_) | Attr::Opaque(_) => {}
     }

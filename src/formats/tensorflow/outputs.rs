@@ -42,7 +42,7 @@ const NAMED: &[(&[&str], &[&str])] = &[
     (&["Lu"], &["lu", "p"]),
     (&["LogMatrixDeterminant"], &["sign", "log_abs_determinant"]),
     (&["TensorArrayV3", "TensorArrayGradV3"], &["handle", "flow"]),
-    (&["TensorArrayConcatV3"], &["value", "lengths"]),
+    (&["TensorArrayConcatV3", "TensorArrayConcatV2", "TensorArrayConcat"], &["value", "lengths"]),
     (&["TensorListPopBack"], &["output_handle", "tensor"]),
     (&["TensorListConcat", "TensorListConcatV2"], &["tensor", "lengths"]),
     (&["LSTMBlockCell"], &["i", "cs", "f", "o", "ci", "co", "h"]),
@@ -69,7 +69,26 @@ const NAMED: &[(&[&str], &[&str])] = &[
         &["LogUniformCandidateSampler", "UniformCandidateSampler", "LearnedUnigramCandidateSampler"],
         &["sampled_candidates", "true_expected_count", "sampled_expected_count"],
     ),
-    (&["QuantizeV2", "QuantizedRelu", "Requantize"], &["output", "output_min", "output_max"]),
+    (
+        &[
+            "QuantizeV2",
+            "QuantizedRelu",
+            "QuantizedRelu6",
+            "QuantizedReluX",
+            "Requantize",
+            "QuantizeDownAndShrinkRange",
+            "QuantizedReshape",
+            "QuantizedConcat",
+            "QuantizedMaxPool",
+            "QuantizedAvgPool",
+        ],
+        &["output", "output_min", "output_max"],
+    ),
+    (&["QuantizedMatMul", "QuantizedBiasAdd", "QuantizedConv2D"], &["out", "min_out", "max_out"]),
+    (&["RequantizationRange"], &["output_min", "output_max"]),
+    (&["FractionalAvgPool", "FractionalMaxPool"], &["output", "row_pooling_sequence", "col_pooling_sequence"]),
+    (&["DecodeWav"], &["audio", "sample_rate"]),
+    (&["RaggedRange"], &["rt_nested_splits", "rt_dense_values"]),
     (&["ReaderReadV2"], &["key", "value"]),
     (&["LookupTableExportV2"], &["keys", "values"]),
     (&["ResourceAccumulatorTakeGradient"], &["average"]),
@@ -87,6 +106,7 @@ const NO_OUTPUT: &[&str] = &[
     "AssignSubVariableOp",
     "TensorArrayCloseV3",
     "TensorArrayCloseV2",
+    "TensorArrayClose",
     "ControlTrigger",
     "Abort",
     "PrintV2",
@@ -177,6 +197,10 @@ pub fn ports(op: &str, attrs: &Attrs) -> Ports {
     if matches!(op, "ParseExample" | "ParseExampleV2") {
         return parse_example_ports(op, attrs);
     }
+    if op == "RaggedGather" {
+        let n = attrs.get("OUTPUT_RAGGED_RANK").and_then(Attr::as_int).unwrap_or(1).clamp(0, MAX_PORTS);
+        return vec![("output_nested_splits", n as usize), ("output_dense_values", 1)];
+    }
     vec![("output", 1)]
 }
 
@@ -235,6 +259,19 @@ fn dtype(op: &str, attrs: &Attrs, port: usize) -> DType {
         return list.and_then(|l| l.get(port)?.as_type()).unwrap_or(DType::Unknown);
     }
     match op {
+        "Complex" => or("Tout", DType::C64),
+        "Real" | "Imag" | "ComplexAbs" | "Angle" => or("Tout", DType::F32),
+        "RFFT" | "RFFT2D" | "RFFT3D" | "FFT" | "FFT2D" | "FFT3D" | "IFFT" | "IFFT2D" | "IFFT3D" => {
+            or("Tcomplex", DType::C64)
+        }
+        "IRFFT" | "IRFFT2D" | "IRFFT3D" => or("Treal", DType::F32),
+        "RaggedRange" if port == 0 => or("Tsplits", DType::I64),
+        "RaggedGather" => {
+            let n = attrs.get("OUTPUT_RAGGED_RANK").and_then(Attr::as_int).unwrap_or(1);
+            if (port as i64) < n { or("Tsplits", DType::I64) } else { or("Tvalues", DType::Unknown) }
+        }
+        "RaggedTensorToTensor" => or("T", DType::Unknown),
+        "QuantizeV2" | "Requantize" | "QuantizeDownAndShrinkRange" | "RequantizationRange" | "Dequantize" => DType::F32,
         "Cast" => or("DstT", DType::Unknown),
         "Bitcast" => or("type", DType::Unknown),
         "Shape" | "ShapeN" | "Size" => or("out_type", DType::I32),

@@ -44,6 +44,18 @@ pub fn dtype_from_code(code: u64) -> DType {
     }
 }
 
+/// How the elements of a tensor of that code are stored: quantised types are the integers of their size.
+fn stored_from_code(code: u64) -> DType {
+    match code % 100 {
+        11 => DType::I8,
+        12 => DType::U8,
+        13 => DType::I32,
+        15 => DType::I16,
+        16 => DType::U16,
+        _ => dtype_from_code(code),
+    }
+}
+
 /// The code that a written message carries; 0 where TensorFlow has none.
 pub fn code_from_dtype(dtype: DType) -> u64 {
     (1..=23).find(|&c| dtype != DType::Unknown && dtype_from_code(c) == dtype).unwrap_or(0)
@@ -90,7 +102,7 @@ pub fn read_payload(s: &mut Scanner<'_>, range: Range<u64>) -> Result<Option<Pay
         Ok::<_, WireError>(())
     })?;
     let Some(dims) = dims.and_then(|d| d.known()) else { return Ok(None) };
-    let dtype = dtype_from_code(code);
+    let dtype = stored_from_code(code);
     let Some(len) = shape::element_count(&dims).and_then(|n| n.checked_mul(dtype.size().max(1))) else {
         return Ok(None);
     };

@@ -106,9 +106,98 @@ fn rare(f: UnaryFn, b: &mut Builder, x: Value, y: Value, g: Value) -> Result<Opt
             let one = make::scalar_like(b, x, 1.0);
             binary(b, BinaryFn::Polygamma, one, x)?
         }
-        _ => return Ok(None),
+        _ => match integrals(f, b, x, y)? {
+            Some(factor) => factor,
+            None => return Ok(None),
+        },
     };
     make::mul(b, g, factor).map(Some)
+}
+
+/// `y/x`, and at 0 what it tends to.
+fn over_x(b: &mut Builder, y: Value, x: Value, limit: f64) -> Result<Value, Misfit> {
+    let zero = make::scalar_like(b, x, 0.0);
+    let is_zero = make::equal(b, x, zero)?;
+    let limit = make::scalar_like(b, x, limit);
+    let one = make::scalar_like(b, x, 1.0);
+    let safe = make::select(b, is_zero, one, x)?;
+    let ratio = make::div(b, y, safe)?;
+    make::select(b, is_zero, limit, ratio)
+}
+
+/// Slopes of Bessel functions (Abramowitz & Stegun 9.1.28, 9.6.27, 9.6.26) and of functions that are integrals.
+fn integrals(f: UnaryFn, b: &mut Builder, x: Value, y: Value) -> Result<Option<Value>, Misfit> {
+    use UnaryFn as U;
+    let factor = match f {
+        U::BesselI0 => make::unary(b, U::BesselI1, x)?,
+        U::BesselJ0 | U::BesselY0 | U::BesselK0 => {
+            let next = match f {
+                U::BesselJ0 => U::BesselJ1,
+                U::BesselY0 => U::BesselY1,
+                _ => U::BesselK1,
+            };
+            let next = make::unary(b, next, x)?;
+            make::neg(b, next)?
+        }
+        U::BesselI0e | U::BesselI1e => {
+            let (other, ratio) = match f {
+                U::BesselI0e => (make::unary(b, U::BesselI1e, x)?, None),
+                _ => (make::unary(b, U::BesselI0e, x)?, Some(over_x(b, y, x, 0.5)?)),
+            };
+            let sign = make::sign(b, x)?;
+            let fall = make::mul(b, sign, y)?;
+            let slope = make::sub(b, other, fall)?;
+            match ratio {
+                Some(ratio) => make::sub(b, slope, ratio)?,
+                None => slope,
+            }
+        }
+        U::BesselI1 | U::BesselJ1 | U::BesselY1 => {
+            let before = match f {
+                U::BesselI1 => U::BesselI0,
+                U::BesselJ1 => U::BesselJ0,
+                _ => U::BesselY0,
+            };
+            let (before, ratio) = (make::unary(b, before, x)?, over_x(b, y, x, 0.5)?);
+            make::sub(b, before, ratio)?
+        }
+        U::BesselK1 => {
+            let (before, ratio) = (make::unary(b, U::BesselK0, x)?, make::div(b, y, x)?);
+            let sum = make::add(b, before, ratio)?;
+            make::neg(b, sum)?
+        }
+        U::BesselK0e => {
+            let next = make::unary(b, U::BesselK1e, x)?;
+            make::sub(b, y, next)?
+        }
+        U::BesselK1e => {
+            let (before, ratio) = (make::unary(b, U::BesselK0e, x)?, make::div(b, y, x)?);
+            let rest = make::sub(b, y, ratio)?;
+            make::sub(b, rest, before)?
+        }
+        U::Dawson => {
+            let p = make::mul(b, x, y)?;
+            let p = make::mul_scalar(b, p, -2.0)?;
+            make::add_scalar(b, p, 1.0)?
+        }
+        U::Expint => {
+            let e = make::exp(b, x)?;
+            make::div(b, e, x)?
+        }
+        U::Spence => {
+            let one = make::scalar_like(b, x, 1.0);
+            let rest = make::sub(b, one, x)?;
+            let log = make::log(b, x)?;
+            over_x(b, log, rest, -1.0)?
+        }
+        U::FresnelSin | U::FresnelCos => {
+            let t = make::square(b, x)?;
+            let t = make::mul_scalar(b, t, PI / 2.0)?;
+            make::unary(b, if f == U::FresnelSin { U::Sin } else { U::Cos }, t)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(factor))
 }
 
 fn one_minus_square(b: &mut Builder, x: Value) -> Result<Value, Misfit> {

@@ -7,6 +7,7 @@ use crate::tensor::DType;
 
 use super::driver::{self, UnaryBlock};
 use super::special;
+use super::bessel;
 use super::stored::{Float, Lane, Map};
 use super::unary::UnaryFn;
 
@@ -67,6 +68,23 @@ bodies! { float_block [T: Float] T {
     Erfinv |x| x.wide(special::erfinv);
     Lgamma |x| x.wide(libm::lgamma);
     Digamma |x| x.wide(special::digamma);
+    BesselI0 |x| x.wide(bessel::i0);
+    BesselI0e |x| x.wide(bessel::i0e);
+    BesselI1 |x| x.wide(bessel::i1);
+    BesselI1e |x| x.wide(bessel::i1e);
+    BesselJ0 |x| x.wide(libm::j0);
+    BesselJ1 |x| x.wide(libm::j1);
+    BesselY0 |x| x.wide(libm::y0);
+    BesselY1 |x| x.wide(libm::y1);
+    BesselK0 |x| x.wide(bessel::k0);
+    BesselK0e |x| x.wide(bessel::k0e);
+    BesselK1 |x| x.wide(bessel::k1);
+    BesselK1e |x| x.wide(bessel::k1e);
+    Dawson |x| x.wide(bessel::dawson);
+    Expint |x| x.wide(bessel::expint);
+    Spence |x| x.wide(bessel::spence);
+    FresnelSin |x| x.wide(bessel::fresnel_sin);
+    FresnelCos |x| x.wide(bessel::fresnel_cos);
     Softplus |x| {
         let positive = if x > T::ZERO { x } else { T::ZERO };
         positive + (-x.abs()).exp().log1p()

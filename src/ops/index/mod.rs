@@ -10,6 +10,7 @@ mod one_hot;
 mod range;
 mod scatter_nd;
 mod search_sorted;
+mod soft_suppression;
 mod unique;
 mod unique_rows;
 
@@ -29,6 +30,7 @@ pub use one_hot::OneHot;
 pub use range::Range;
 pub use scatter_nd::ScatterNd;
 pub use search_sorted::SearchSorted;
+pub use soft_suppression::SoftSuppression;
 pub use unique::{SetDifference, Unique};
 pub use unique_rows::UniqueRows;
 
@@ -48,6 +50,7 @@ pub const ALL: &[&OpInfo] = &[
     &unique::DIFFERENCE,
     &unique_rows::INFO,
     &search_sorted::INFO,
+    &soft_suppression::INFO,
 ];
 
 /// What happens where a written position already holds something.

@@ -23,7 +23,12 @@ pub struct NonMaxSuppression {
     pub is_inclusive: bool,
 }
 
-type Corners = [f64; 4];
+pub(super) type Corners = [f64; 4];
+
+/// Smallest and largest coordinates of a box given by any two opposite corners.
+pub(super) fn corners(b: &[f64]) -> Corners {
+    [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
+}
 
 impl NonMaxSuppression {
     fn corners(self, b: &[f64]) -> Corners {
@@ -31,7 +36,7 @@ impl NonMaxSuppression {
             let (x, y, w, h) = (b[0], b[1], b[2] / 2.0, b[3] / 2.0);
             return [y - h, x - w, y + h, x + w];
         }
-        [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
+        corners(b)
     }
 
     fn keep(self, inputs: &[Tensor]) -> Result<Vec<i64>, Misfit> {
@@ -64,7 +69,7 @@ impl NonMaxSuppression {
     }
 }
 
-fn intersection_over_union(a: &Corners, b: &Corners) -> f64 {
+pub(super) fn intersection_over_union(a: &Corners, b: &Corners) -> f64 {
     let area = |c: &Corners| (c[2] - c[0]) * (c[3] - c[1]);
     let height = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
     let width = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);

@@ -2,16 +2,18 @@
 
 pub mod decompose;
 pub mod einsum;
+mod fourier;
 pub mod gemm;
 pub mod matmul;
 
+pub use fourier::Fourier;
 pub use matmul::MatMul;
 
 use crate::program::{Misfit, OpInfo};
 use crate::tensor::{DType, Dims, Fact};
 
 /// The catalogue entries of this family.
-pub const ALL: &[&OpInfo] = &[&matmul::INFO];
+pub const ALL: &[&OpInfo] = &[&matmul::INFO, &fourier::INFO];
 
 /// The common element type of all inputs; one that is not known yet follows the others.
 pub(crate) fn same_dtype(inputs: &[&Fact]) -> Result<DType, Misfit> {

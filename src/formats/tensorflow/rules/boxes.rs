@@ -4,7 +4,8 @@ use smallvec::smallvec;
 
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::elementwise::BinaryFn;
-use crate::ops::index::NonMaxSuppression;
+use crate::ops::index::{NonMaxSuppression, SoftSuppression};
+use crate::ops::reduce::TopK;
 use crate::ops::{make, sample};
 use crate::program::{Builder, Misfit, Value};
 use crate::tensor::{DType, Tensor};
@@ -18,6 +19,7 @@ pub const RULES: &[Spelling] = rows! {
     "NonMaxSuppressionV3" => |r| non_max_suppression(r, None);
     "NonMaxSuppressionV4" => suppression_with_count;
     "NonMaxSuppressionV5" => suppression_with_scores;
+    "CombinedNonMaxSuppression" => combined_suppression;
 };
 
 /// Inputs: images [b, h, w, c], boxes [n, 4] as y1, x1, y2, x2 in units of the image, image of each box, size.
@@ -120,16 +122,18 @@ fn suppression_with_count(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     Ok(smallvec![kept, count])
 }
 
-/// Outputs boxes, their scores, number of valid ones. A score does not decay with the overlap (`soft_nms_sigma` is 0).
+/// Outputs boxes, their scores, number of valid ones. Scores fall with the overlap where `soft_nms_sigma` is not 0.
 fn suppression_with_scores(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    match r.fact(5)?.scalar() {
-        Some(0.0) => {}
-        Some(sigma) => return Err(Misfit(format!("scores that decay (soft_nms_sigma {sigma}) are not supported"))),
-        None => return Err(Misfit::new("soft_nms_sigma must be a constant")),
-    }
-    let scores = r.input(1)?;
-    let kept = non_max_suppression(r, None)?[0];
-    let own = make::gather(r.b, scores, kept, 0)?;
+    let sigma = r.fact(5)?.scalar().ok_or_else(|| Misfit::new("soft_nms_sigma must be a constant"))?;
+    let (kept, own) = if sigma == 0.0 {
+        let scores = r.input(1)?;
+        let kept = non_max_suppression(r, None)?[0];
+        (kept, make::gather(r.b, scores, kept, 0)?)
+    } else {
+        let inputs = r.all_inputs()?;
+        let both = r.b.op_n(std::sync::Arc::new(SoftSuppression), &inputs)?;
+        (both[0], both[1])
+    };
     let (kept, count) = counted(r, kept)?;
     let mut padded = own;
     if r.bool_or("pad_to_max_output_size", false) {
@@ -140,4 +144,78 @@ fn suppression_with_scores(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
         padded = make::concat(r.b, &[own, rest], 0)?;
     }
     Ok(smallvec![kept, padded, count])
+}
+
+/// Inputs boxes [b, n, q, 4], scores [b, n, c], most per class, most of all, largest overlap, least score: each class by
+/// itself, then the best of all classes, filled up with zeros. Outputs boxes, scores, classes, how many are valid.
+fn combined_suppression(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let known = |i: usize, axis: usize| {
+        let dim = r.fact(i)?.shape.dim(axis);
+        dim.ok_or_else(|| Misfit::new("batch, number of boxes and of classes must be known"))
+    };
+    let (batches, boxes, shared, classes) = (known(0, 0)?, known(0, 1)?, known(0, 2)?, known(1, 2)?);
+    if batches.saturating_mul(classes) > 1 << 12 || boxes == 0 || (shared != 1 && shared != classes) {
+        return Err(Misfit(format!("{batches} × {classes} lists of {boxes} boxes for {shared} classes are not supported")));
+    }
+    let count = |i: usize| r.ints(i)?.first().copied().filter(|n| (1..1 << 20).contains(n)).ok_or_else(|| Misfit::new("the largest numbers of boxes must be known"));
+    let (per_class, mut total) = (count(2)?, count(3)?);
+    if r.bool_or("pad_per_class", false) {
+        total = total.min(per_class.saturating_mul(classes as i64));
+    }
+    let mut outputs: [Vec<Value>; 4] = Default::default();
+    for batch in 0..batches as i64 {
+        let found = best_of_classes(r, batch, (classes as i64, shared == 1), per_class, total)?;
+        outputs.iter_mut().zip(found).for_each(|(all, v)| all.push(v));
+    }
+    outputs.iter().map(|all| make::concat(r.b, all, 0)).collect()
+}
+
+/// One image's outputs, each with a leading axis of 1.
+fn best_of_classes(
+    r: &mut Rule<'_, '_>,
+    batch: i64,
+    (classes, is_shared): (i64, bool),
+    per_class: i64,
+    total: i64,
+) -> Result<[Value; 4], Misfit> {
+    let (boxes, scores, overlap, least) = (r.input(0)?, r.input(1)?, r.input(4)?, r.input(5)?);
+    let most = make::scalar(r.b, DType::I64, per_class as f64);
+    let (mut all_boxes, mut all_scores, mut all_classes) = (Vec::new(), Vec::new(), Vec::new());
+    for class in 0..classes {
+        let own = make::slice(r.b, boxes, &[batch, 0, if is_shared { 0 } else { class }, 0], &[1, -1, 1, -1])?;
+        let own = make::reshape(r.b, own, &[1, -1, 4])?;
+        let score = make::slice(r.b, scores, &[batch, 0, class], &[1, -1, 1])?;
+        let score = make::reshape(r.b, score, &[1, 1, -1])?;
+        let op = NonMaxSuppression { is_centered: false, is_inclusive: false };
+        let kept = r.b.op(op, &[own, score, most, overlap, least])?;
+        let kept = make::slice(r.b, kept, &[0, 2], &[-1, 1])?;
+        let kept = make::reshape(r.b, kept, &[-1])?;
+        let (own, score) = (make::reshape(r.b, own, &[-1, 4])?, make::reshape(r.b, score, &[-1])?);
+        all_boxes.push(make::gather(r.b, own, kept, 0)?);
+        let kept_scores = make::gather(r.b, score, kept, 0)?;
+        all_classes.push(make::filled_like(r.b, kept_scores, class as f64)?);
+        all_scores.push(kept_scores);
+    }
+    let (boxes, scores) = (make::concat(r.b, &all_boxes, 0)?, make::concat(r.b, &all_scores, 0)?);
+    let classes = make::concat(r.b, &all_classes, 0)?;
+    // The best of all, then rows that read zeros.
+    let n = make::shape_of(r.b, scores)?;
+    let limit = r.ints_literal(&[total]);
+    let valid = make::minimum(r.b, n, limit)?;
+    let k = make::reshape(r.b, valid, &[])?;
+    let sort = TopK { axis: -1, largest: true, to: DType::I64 };
+    let order = r.b.op_n(std::sync::Arc::new(sort), &[scores, k])?[1];
+    let rest = make::sub(r.b, limit, valid)?;
+    let outside = make::scalar(r.b, DType::I64, (1i64 << 40) as f64);
+    let rest = make::broadcast_to(r.b, outside, rest)?;
+    let order = make::concat(r.b, &[order, rest], 0)?;
+    let order = make::reshape(r.b, order, &[1, total])?;
+    let mut boxes = make::gather(r.b, boxes, order, 0)?;
+    if r.bool_or("clip_boxes", true) {
+        let (zero, one) = (make::scalar_like(r.b, boxes, 0.0), make::scalar_like(r.b, boxes, 1.0));
+        boxes = make::minimum(r.b, boxes, one)?;
+        boxes = make::maximum(r.b, boxes, zero)?;
+    }
+    let (scores, classes) = (make::gather(r.b, scores, order, 0)?, make::gather(r.b, classes, order, 0)?);
+    Ok([boxes, scores, classes, make::cast(r.b, valid, DType::I32)?])
 }

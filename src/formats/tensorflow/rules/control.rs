@@ -18,13 +18,31 @@ use super::rows;
 
 pub const RULES: &[Spelling] = rows! {
     "TensorArrayV3" => array;
-    "TensorArrayReadV3" => |r| read(r, 1, 2);
-    "TensorArrayGatherV3" => |r| read(r, 1, 2);
-    "TensorArrayWriteV3" => |r| write(r, [3, 1, 2], false);
-    "TensorArrayScatterV3" => |r| write(r, [3, 1, 2], false);
+    "TensorArrayV2" => old_array;
+    "TensorArray" => old_array;
+    "TensorArrayReadV3" => read_array;
+    "TensorArrayGatherV3" => read_array;
+    "TensorArrayWriteV3" => write_array;
+    "TensorArrayScatterV3" => write_array;
     "TensorArraySplitV3" => |r| split(r, 1, 2);
-    "TensorArrayConcatV3" => |r| concat(r, 1);
-    "TensorArraySizeV3" => |r| Ok(smallvec![r.input(0)?]);
+    "TensorArrayConcatV3" => concat_array;
+    "TensorArraySizeV3" => size_of_array;
+    "TensorArrayReadV2" => read_array;
+    "TensorArrayGatherV2" => read_array;
+    "TensorArrayWriteV2" => write_array;
+    "TensorArrayScatterV2" => write_array;
+    "TensorArraySplitV2" => |r| split(r, 1, 2);
+    "TensorArrayConcatV2" => concat_array;
+    "TensorArraySizeV2" => size_of_array;
+    "TensorArrayRead" => read_array;
+    "TensorArrayGather" => read_array;
+    "TensorArrayWrite" => write_array;
+    "TensorArrayScatter" => write_array;
+    "TensorArraySplit" => |r| split(r, 1, 2);
+    "TensorArrayConcat" => concat_array;
+    "TensorArraySize" => size_of_array;
+    "TensorArrayPack" => |r| Ok(smallvec![list_of(r, 1)?]);
+    "TensorArrayUnpack" => |r| Ok(smallvec![r.input(1)?]);
     "EmptyTensorList" => empty_list;
     "TensorListReserve" => reserve;
     "TensorListFromTensor" => |r| Ok(smallvec![r.input(0)?]);
@@ -52,15 +70,65 @@ pub const RULES: &[Spelling] = rows! {
     "TensorListLength" => |r| length(r, 0);
 };
 
-/// Outputs: handle (here the length) and flow (here the empty list).
+/// Outputs: handle (here the length, as `int64` where the array grows while it is written) and flow (here the empty list).
 fn array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
-    let dtype = r.type_attr("dtype")?;
-    if r.bool_or("dynamic_size", false) {
-        return Err(Misfit::new("its length grows while it is written"));
-    }
-    let element = r.shape_attr("element_shape").cloned().unwrap_or_default();
+    let grows = r.bool_or("dynamic_size", false);
     let n = r.input(0)?;
-    Ok(smallvec![n, r.b.op(EmptyStack { dtype, element }, &[n])?])
+    let handle = make::cast(r.b, n, if grows { DType::I64 } else { DType::I32 })?;
+    Ok(smallvec![handle, empty_array(r)?])
+}
+
+/// The older forms have no flow of their own (it starts as some constant): their handle becomes the empty list.
+fn old_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    if r.bool_or("dynamic_size", false) {
+        return Err(Misfit::new("arrays of this version that grow while they are written are not supported"));
+    }
+    Ok(smallvec![empty_array(r)?])
+}
+
+fn empty_array(r: &mut Rule<'_, '_>) -> Result<Value, Misfit> {
+    let dtype = r.type_attr("dtype")?;
+    let element = r.shape_attr("element_shape").or(r.shape_attr("elem_shape")).cloned().unwrap_or_default();
+    let n = r.input(0)?;
+    r.b.op(EmptyStack { dtype, element }, &[n])
+}
+
+/// The list behind handle (input 0) and flow.
+fn list_of(r: &Rule<'_, '_>, flow: usize) -> Result<Value, Misfit> {
+    let (handle, flow) = (r.input(0)?, r.input(flow)?);
+    match (r.b.fact(flow).rank(), r.b.fact(handle).rank()) {
+        (Some(0), Some(0)) => Err(Misfit::new("what has been written to its array is not known here")),
+        // The flow of an older array before the first write.
+        (Some(0), _) => Ok(handle),
+        _ => Ok(flow),
+    }
+}
+
+/// Inputs handle, position or positions, flow.
+fn read_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (list, position) = (list_of(r, 2)?, r.input(1)?);
+    Ok(smallvec![make::gather(r.b, list, position, 0)?])
+}
+
+/// Inputs handle, position or positions, value or values, flow.
+fn write_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let inputs = [list_of(r, 3)?, r.input(1)?, r.input(2)?];
+    let grows = r.fact(0)?.dtype == DType::I64 && r.fact(0)?.rank() == Some(0);
+    Ok(smallvec![r.b.op(StackWrite { grows }, &inputs)?])
+}
+
+fn concat_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let list = list_of(r, 1)?;
+    joined(r, list)
+}
+
+fn size_of_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (handle, fact) = (r.input(0)?, r.fact(0)?);
+    if fact.rank() == Some(0) && fact.dtype == DType::I32 {
+        return Ok(smallvec![handle]);
+    }
+    let list = list_of(r, 1)?;
+    Ok(smallvec![length_of(r, list)?])
 }
 
 /// The shape of an entry as an operand says it: -1 for what is not known, a scalar where not even the rank is.
@@ -127,6 +195,10 @@ fn split(r: &mut Rule<'_, '_>, value: usize, lengths: usize) -> Result<Outputs, 
 /// All entries behind each other along their first axis; and how long each is.
 fn concat(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
     let stack = r.input(list)?;
+    joined(r, stack)
+}
+
+fn joined(r: &mut Rule<'_, '_>, stack: Value) -> Result<Outputs, Misfit> {
     let dims = sizes::sizes_of(r.b, stack)?;
     let [n, length, rest @ ..] = &dims[..] else { return Err(Misfit::new("scalars cannot be concatenated")) };
     let all = sizes::times(r.b, *n, *length)?;
@@ -167,9 +239,13 @@ fn element_shape(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 }
 
 fn length(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
-    let stack = r.input(list)?;
-    let shape = make::shape_of(r.b, stack)?;
+    let list = r.input(list)?;
+    Ok(smallvec![length_of(r, list)?])
+}
+
+fn length_of(r: &mut Rule<'_, '_>, list: Value) -> Result<Value, Misfit> {
+    let shape = make::shape_of(r.b, list)?;
     let first = make::slice(r.b, shape, &[0], &[1])?;
     let scalar = make::reshape(r.b, first, &[])?;
-    Ok(smallvec![make::cast(r.b, scalar, DType::I32)?])
+    make::cast(r.b, scalar, DType::I32)
 }

@@ -1,7 +1,9 @@
 //! The table of TensorFlow ops that we can spell, by family. Adding one: a row in its family's `RULES`.
 
 mod arrays;
+mod audio;
 mod boxes;
+pub mod complex;
 mod control;
 mod conv;
 mod decompose;
@@ -16,11 +18,15 @@ mod matrix;
 mod nn;
 mod optimised;
 mod quantise;
+mod quantised;
+mod ragged;
 mod random;
 mod recurrent;
 mod reduce;
 mod search;
 mod sparse;
+mod special;
+mod warp;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -54,6 +60,12 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("search", search::RULES),
     ("sparse", sparse::RULES),
     ("gradients", gradients::RULES),
+    ("complex", complex::RULES),
+    ("audio", audio::RULES),
+    ("special", special::RULES),
+    ("warp", warp::RULES),
+    ("ragged", ragged::RULES),
+    ("quantised", quantised::RULES),
 ];
 
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =

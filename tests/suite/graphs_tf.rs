@@ -1,0 +1,93 @@
+//! Small graphs of `fixtures/graphs_tf` (loops with lists, complex numbers, special functions, ragged tensors, …): the output
+//! and the gradients of both weights, the whole way through the session, compared with what TensorFlow computed.
+
+use std::path::Path;
+
+use regraft::base::Reporter;
+use regraft::session::compute::{Ask, Computed, Gradients, Mode};
+use regraft::session::recipe::{Recipe, TrainableChoice};
+use regraft::session::{Selector, Session, Understood, feeds};
+use regraft::tensor::Tensor;
+use regraft::tensor::io::{self, Arrays};
+
+#[derive(serde::Deserialize)]
+struct Index {
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    name: String,
+    /// `dw`, `db`: what TensorFlow has a gradient of.
+    gradients: Vec<String>,
+}
+
+/// Relative to the array's largest number: sums of another order differ that much.
+fn difference(got: &Tensor, want: &Tensor, tolerance: f64) -> Option<String> {
+    if got.shape() != want.shape() {
+        return Some(format!("shape {:?} instead of {:?}", got.shape(), want.shape()));
+    }
+    let (got, want) = (got.to_f64s().unwrap(), want.to_f64s().unwrap());
+    let scale = want.iter().filter(|v| v.is_finite()).fold(1e-2f64, |m, v| m.max(v.abs()));
+    let same = |g: f64, w: f64| g == w || g.is_nan() && w.is_nan() || (g - w).abs() <= tolerance * scale;
+    let at = got.iter().zip(&want).position(|(g, w)| !same(*g, *w))?;
+    Some(format!("element {at}: {} instead of {}", got[at], want[at]))
+}
+
+/// What a case asks for; an error says why it could not be computed.
+fn compute(case: &Case, understood: &Understood, arrays: &Arrays, gradients: bool) -> Result<Computed, String> {
+    let name = |part: &str| format!("{}/{part}", case.name);
+    let x = vec![(name("x:0"), arrays[&name("x")].clone())];
+    let names = understood.names().map_err(|e| e.to_string())?;
+    let feeds = feeds::resolve(&names, x, &mut Reporter::default()).map_err(|e| e.to_string())?;
+    let values = |part: &str| understood.fetches(&[name(part)]).map(|f| f.0).map_err(|e| e.to_string());
+    let mut ask = Ask { mode: Mode::Eval, feeds, ..Ask::default() };
+    if gradients {
+        let weight = |g: &String| {
+            let node = name(&g[1..]);
+            let found = understood.trainable.iter().find(|t| t.node.as_str() == node);
+            found.map(|t| (node.clone(), t.value)).ok_or(format!("{node} is not trainable"))
+        };
+        let wrt = case.gradients.iter().map(weight).collect::<Result<_, _>>()?;
+        ask.gradients = Some(Gradients { of: values("loss:0")?.into_iter().map(|v| (v, None)).collect(), wrt });
+    } else {
+        ask.fetches = values("y:0")?;
+    }
+    understood.compute(&ask).map_err(|e| e.to_string())
+}
+
+fn check(case: &Case, understood: &Understood, arrays: &Arrays) -> Result<(), String> {
+    let want = |part: &str| &arrays[&format!("{}/{part}", case.name)];
+    let computed = compute(case, understood, arrays, false)?;
+    let bad = computed.outputs.first().and_then(|got| difference(got, want("y"), 1e-4));
+    bad.map_or(Ok(()), |d| Err(format!("y: {d}")))?;
+    if case.gradients.is_empty() {
+        return Ok(());
+    }
+    let computed = compute(case, understood, arrays, true).map_err(|e| format!("gradients: {e}"))?;
+    for (name, got) in case.gradients.iter().zip(&computed.gradients) {
+        let want = want(name);
+        let zeros = Tensor::zeros(want.dtype(), want.shape());
+        let bad = difference(got.as_ref().unwrap_or(&zeros), want, 5e-4);
+        bad.map_or(Ok(()), |d| Err(format!("{name}: {d}")))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn outputs_and_gradients_are_tensorflows() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/graphs_tf");
+    let index: Index = serde_json::from_str(&std::fs::read_to_string(folder.join("graphs.json")).unwrap()).unwrap();
+    let arrays = io::read(&folder.join("arrays.npz")).unwrap();
+    let mut session = Session::open(&folder.join("graphs.pb")).unwrap();
+    let recipe = Recipe {
+        trainable: TrainableChoice { include: vec![Selector::All], ..Default::default() },
+        ..Recipe::default()
+    };
+    session.replace_recipe(recipe).unwrap();
+    let understood = session.understand().unwrap();
+    let wrong = |case: &Case| check(case, &understood, &arrays).err().map(|e| format!("{}: {e}", case.name));
+    let wrong: Vec<String> = index.cases.iter().filter_map(wrong).collect();
+    assert!(index.cases.len() > 50, "only {} cases", index.cases.len());
+    assert!(wrong.is_empty(), "{} of {} graphs:\n{}", wrong.len(), index.cases.len(), wrong.join("\n"));
+}
