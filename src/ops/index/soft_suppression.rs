@@ -12,9 +12,7 @@ pub static INFO: OpInfo = OpInfo {
     name: "soft_suppression",
     family: "index",
     summary: "Indices and lowered scores of the boxes that are kept, best first",
-    formula: "inputs: boxes [n, 4] (two corners), scores [n], most boxes, largest overlap, least score, σ; the best box is \
-              taken, every other score falls by e^(-overlap²/2σ) (to 0 above the largest overlap), until no score is above \
-              the least (Bodla et al. 2017)",
+    formula: "inputs: boxes [n, 4] (two corners), scores [n], most boxes, least score, σ > 0; the best box is taken, every other score falls by e^(-overlap²/2σ), until no score is above the least (Bodla et al. 2017)",
     examples,
 };
 
@@ -36,8 +34,8 @@ fn keep(inputs: &[Tensor]) -> Result<(Vec<i32>, Vec<f64>), Misfit> {
     if boxes.len() != scores.len() * 4 {
         return Err(Misfit::new("boxes must be [n, 4] and scores [n]"));
     }
-    let (most, overlap, least, sigma) = (first(2)?.max(0.0) as usize, first(3)?, first(4)?, first(5)?);
-    let scale = if sigma > 0.0 { -0.5 / sigma } else { 0.0 };
+    let (most, least, sigma) = (first(2)?.max(0.0) as usize, first(3)?, first(4)?);
+    let scale = -0.5 / sigma;
     let place = |i: usize| corners(&boxes[i * 4..][..4]);
     let start = scores.iter().enumerate().filter(|(_, s)| **s > least);
     let mut open: Vec<Candidate> = start.map(|(index, &score)| Candidate { index, score, seen: 0 }).collect();
@@ -50,7 +48,7 @@ fn keep(inputs: &[Tensor]) -> Result<(Vec<i32>, Vec<f64>), Misfit> {
         let before = next.score;
         for &other in kept[next.seen..].iter().rev() {
             let common = intersection_over_union(&place(next.index), &place(other as usize));
-            next.score *= if common <= overlap { (scale * common * common).exp() } else { 0.0 };
+            next.score *= (scale * common * common).exp();
             if next.score <= least {
                 break;
             }
@@ -72,7 +70,7 @@ impl Op for SoftSuppression {
     }
 
     fn infer(&self, inputs: &[&Fact]) -> Result<Vec<Fact>, Misfit> {
-        arity(inputs, 6)?;
+        arity(inputs, 5)?;
         let (boxes, scores) = (&inputs[0].shape, &inputs[1].shape);
         if boxes.rank().is_some_and(|r| r != 2) || scores.rank().is_some_and(|r| r != 1) {
             return Err(Misfit(format!("boxes {boxes} must be [n, 4] and scores {scores} [n]")));
@@ -90,7 +88,7 @@ impl Op for SoftSuppression {
     }
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
-        Flow::Blocked("which boxes lower a score is decided by comparisons; no rule differentiates through that".into())
+        Flow::Stopped { exact: false, why: "which boxes lower a score is decided by comparisons" }
     }
 
     fn vjp(
@@ -111,7 +109,6 @@ fn examples() -> Vec<Example> {
         Tensor::from_slice(&[3, 4], &boxes),
         Tensor::from_slice(&[3], &[0.9, 0.75, 0.6]),
         Tensor::scalar(3i64),
-        one(1.0),
         one(0.0),
         one(0.5),
     ];

@@ -4,6 +4,7 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use super::dims;
+use crate::ops::half::through_f32;
 use crate::ops::simd::Real;
 use crate::program::op::arity;
 use crate::program::{Builder, Call, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
@@ -193,7 +194,10 @@ impl Op for Fourier {
         Ok(vec![Fact::new(dtype, shape.clone())])
     }
 
-    fn kernel(&self, inputs: &[&Fact], _outputs: &[&Fact]) -> Result<Kernel, Misfit> {
+    fn kernel(&self, inputs: &[&Fact], outputs: &[&Fact]) -> Result<Kernel, Misfit> {
+        if let Some(k) = through_f32(self, inputs, outputs)? {
+            return Ok(k);
+        }
         let shape = dims(inputs[0])?;
         let axis = shape.len() - 2 - self.axis;
         let n = shape[axis];

@@ -130,7 +130,11 @@ fn suppression_with_scores(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
         let kept = non_max_suppression(r, None)?[0];
         (kept, make::gather(r.b, scores, kept, 0)?)
     } else {
-        let inputs = r.all_inputs()?;
+        if sigma < 0.0 || sigma.is_nan() {
+            return Err(Misfit(format!("soft_nms_sigma is {sigma}")));
+        }
+        // The largest overlap is not looked at.
+        let inputs = [r.input(0)?, r.input(1)?, r.input(2)?, r.input(4)?, r.input(5)?];
         let both = r.b.op_n(std::sync::Arc::new(SoftSuppression), &inputs)?;
         (both[0], both[1])
     };

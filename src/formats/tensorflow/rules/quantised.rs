@@ -55,7 +55,13 @@ fn levels(r: &Rule<'_, '_>, attr: &str) -> Result<Levels, Misfit> {
         let lowest = if signed { -all / 2.0 } else { 0.0 };
         Levels { lowest, highest: lowest + all - 1.0, bits }
     };
-    match r.attr(attr).and_then(unnamed_type) {
+    let code = match r.attr(attr) {
+        Some(attr) => unnamed_type(attr),
+        // What TensorFlow leaves out of files because it is the default.
+        None if attr == "Toutput" => Some(13),
+        None => None,
+    };
+    match code {
         Some(11) => Ok(of(8, true)),
         Some(12) => Ok(of(8, false)),
         Some(13) => Ok(of(32, true)),
@@ -130,6 +136,19 @@ impl MinFirst {
             ends.push(clamp(b, v, low, high)?);
         }
         Ok((ends[0], ends[1]))
+    }
+
+    /// [`Self::level`] as requantising to 8 bits without sign has it: the distance from the lower end is rounded, not the
+    /// number and the end each by itself.
+    fn level_anew(&self, b: &mut Builder, x: Value, low: Value) -> Result<(Value, Value), Misfit> {
+        if self.levels.bits != 8 || self.levels.is_signed() {
+            return self.level(b, x);
+        }
+        let way = make::sub(b, x, low)?;
+        let way = make::mul(b, way, self.scale)?;
+        let rounded = round_away(b, way)?;
+        let (first, last) = (number(b, self.levels.lowest), number(b, self.levels.highest));
+        Ok((clamp(b, way, first, last)?, clamp(b, rounded, first, last)?))
     }
 
     fn real(&self, b: &mut Builder, level: Value) -> Result<Value, Misfit> {
@@ -340,7 +359,8 @@ fn moved(r: &mut Rule<'_, '_>, low: Value, high: Value) -> Result<Outputs, Misfi
     let x = r.input(0)?;
     let x = wide(r.b, x)?;
     let x = MinFirst::new(r.b, from, old_low, old_high)?.real(r.b, x)?;
-    let (smooth, level) = MinFirst::new(r.b, to, low, high)?.level(r.b, x)?;
+    let grid = MinFirst::new(r.b, to, low, high)?;
+    let (smooth, level) = grid.level_anew(r.b, x, low)?;
     let y = r.b.op(GradientFrom, &[level, smooth])?;
     Ok(smallvec![make::cast(r.b, y, to.dtype())?, narrow(r.b, low)?, narrow(r.b, high)?])
 }
