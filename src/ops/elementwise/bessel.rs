@@ -203,7 +203,11 @@ fn fresnel(x: f64) -> (f64, f64) {
             // power = t^k / k!
             let sign = if k % 4 < 2 { 1.0 } else { -1.0 };
             let term = sign * power / f64::from(2 * k + 1);
-            if k % 2 == 0 { cos += term } else { sin += term }
+            if k % 2 == 0 {
+                cos += term
+            } else {
+                sin += term
+            }
             power *= t / f64::from(k + 1);
         }
         return (sin * x, cos * x);

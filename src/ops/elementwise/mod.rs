@@ -32,4 +32,5 @@ pub use stop::{PreventGradient, StopGradient};
 pub use unary::{INFOS as UNARY, Unary, UnaryFn};
 
 /// The catalogue entries of this family besides the tables [`UNARY`] and [`BINARY`].
-pub const ALL: &[&OpInfo] = &[&select::INFO, &betainc::INFO, &cast::INFO, &bit_cast::INFO, &pairs::INFO, &stop::STOP, &stop::PREVENT];
+pub const ALL: &[&OpInfo] =
+    &[&select::INFO, &betainc::INFO, &cast::INFO, &bit_cast::INFO, &pairs::INFO, &stop::STOP, &stop::PREVENT];

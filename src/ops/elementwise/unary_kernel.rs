@@ -5,9 +5,9 @@ use half::{bf16, f16};
 use crate::program::{Kernel, Misfit};
 use crate::tensor::DType;
 
+use super::bessel;
 use super::driver::{self, UnaryBlock};
 use super::special;
-use super::bessel;
 use super::stored::{Float, Lane, Map};
 use super::unary::UnaryFn;
 

@@ -189,7 +189,10 @@ impl Op for Fourier {
         if let Some(dims) = shape.partial()
             && (dims.len() < self.axis + 2 || dims.last().is_some_and(|d| d.is_some_and(|d| d != 2)))
         {
-            return Err(Misfit(format!("expected pairs along the last axis and {} more, found {shape}", self.axis + 1)));
+            return Err(Misfit(format!(
+                "expected pairs along the last axis and {} more, found {shape}",
+                self.axis + 1
+            )));
         }
         Ok(vec![Fact::new(dtype, shape.clone())])
     }
@@ -229,7 +232,11 @@ impl Op for Fourier {
 }
 
 fn examples() -> Vec<Example> {
-    let case = |inverse, axis, x: Tensor, outputs| Example { op: Arc::new(Fourier { inverse, axis }), inputs: vec![x], outputs };
+    let case = |inverse, axis, x: Tensor, outputs| Example {
+        op: Arc::new(Fourier { inverse, axis }),
+        inputs: vec![x],
+        outputs,
+    };
     let numbers = |shape: &[usize]| {
         let n: usize = shape.iter().product();
         Tensor::from_slice(shape, &(0..n).map(|i| (i as f64 * 1.7).sin()).collect::<Vec<_>>())

@@ -30,7 +30,8 @@ fn spectrogram(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
         return Err(Misfit(format!("a window of {window} every {stride} samples")));
     }
     let dims = r.fact(0)?.dims().filter(|d| d.len() == 2);
-    let samples = dims.ok_or_else(|| Misfit::new("the shape of the sound, [samples, channels], must be known"))?[0] as i64;
+    let samples =
+        dims.ok_or_else(|| Misfit::new("the shape of the sound, [samples, channels], must be known"))?[0] as i64;
     let frames = if samples < window { 0 } else { 1 + (samples - window) / stride };
     let length = (window as u64).next_power_of_two() as i64;
     if (frames * window) as usize > LARGEST_TABLE {

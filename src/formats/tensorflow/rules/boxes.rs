@@ -159,9 +159,17 @@ fn combined_suppression(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     };
     let (batches, boxes, shared, classes) = (known(0, 0)?, known(0, 1)?, known(0, 2)?, known(1, 2)?);
     if batches.saturating_mul(classes) > 1 << 12 || boxes == 0 || (shared != 1 && shared != classes) {
-        return Err(Misfit(format!("{batches} × {classes} lists of {boxes} boxes for {shared} classes are not supported")));
+        return Err(Misfit(format!(
+            "{batches} × {classes} lists of {boxes} boxes for {shared} classes are not supported"
+        )));
     }
-    let count = |i: usize| r.ints(i)?.first().copied().filter(|n| (1..1 << 20).contains(n)).ok_or_else(|| Misfit::new("the largest numbers of boxes must be known"));
+    let count = |i: usize| {
+        r.ints(i)?
+            .first()
+            .copied()
+            .filter(|n| (1..1 << 20).contains(n))
+            .ok_or_else(|| Misfit::new("the largest numbers of boxes must be known"))
+    };
     let (per_class, mut total) = (count(2)?, count(3)?);
     if r.bool_or("pad_per_class", false) {
         total = total.min(per_class.saturating_mul(classes as i64));

@@ -216,7 +216,9 @@ fn tridiagonal_solve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let n = r.fact(0)?.dims().and_then(|d| d.last().copied());
     let n = n.ok_or_else(|| Misfit::new("the size of the system must be known"))?;
     if n > LARGEST_SYSTEM {
-        return Err(Misfit(format!("a system of {n} equations is above {LARGEST_SYSTEM}, up to which it is solved here")));
+        return Err(Misfit(format!(
+            "a system of {n} equations is above {LARGEST_SYSTEM}, up to which it is solved here"
+        )));
     }
     let (diagonals, right) = (r.input(0)?, r.input(1)?);
     let dtype = r.b.fact(diagonals).dtype;
