@@ -11,7 +11,7 @@ use crate::ui::canvas::Wants;
 use crate::ui::canvas::export::PictureKind;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::ThemeChoice;
-use crate::ui::dialogs::{Dialog, HeadForm, LoraForm, Then, WeightsForm};
+use crate::ui::dialogs::{Dialog, HeadForm, LoraForm, LossForm, Then, WeightsForm};
 use crate::ui::panels;
 use crate::ui::selection::{How, Target};
 
@@ -109,7 +109,9 @@ impl App {
             Action::Export => self.show_panel("export"),
             Action::PickData => self.pick(Picked::Data, None),
             Action::ApplyRecipe => self.pick(Picked::OtherModel, None),
-            Action::GraftHead | Action::AddLora | Action::LoadWeights => self.ask_what_to_add(action),
+            Action::GraftHead | Action::AddLora | Action::LoadWeights | Action::ChooseLoss => {
+                self.ask_what_to_add(action)
+            }
             Action::ChooseEntry => self.choose_entry(),
             Action::Preferences => self.state.dialog = Some(Dialog::Preferences),
             Action::CloseModel => self.leave(Then::CloseModel),
@@ -193,6 +195,7 @@ impl App {
         };
         let dialog = match action {
             Action::GraftHead => Dialog::GraftHead(HeadForm::new(self.open.as_ref(), selected)),
+            Action::ChooseLoss => Dialog::ChooseLoss(LossForm::new(self.open.as_ref(), selected)),
             Action::AddLora => Dialog::Lora(LoraForm::new(weights())),
             _ => Dialog::LoadWeights(WeightsForm::default()),
         };

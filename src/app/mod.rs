@@ -166,7 +166,7 @@ impl App {
 
     /// Into the log; warnings and errors also as a toast.
     pub(crate) fn say(&mut self, severity: Severity, text: impl Into<String>) {
-        let text = text.into();
+        let text = crate::ui::words::in_window(&text.into());
         let tokens = Tokens::of(&self.jobs.context().global_style().visuals);
         let (icon, color) = match severity {
             Severity::Info => (icons::INFO, tokens.info),
@@ -183,7 +183,7 @@ impl App {
     /// Into the log alone.
     pub(crate) fn note(&mut self, severity: Severity, text: impl Into<String>) {
         let time = crate::ui::text::duration(self.started.elapsed().as_secs_f64());
-        self.log.push(LogLine { time, severity, text: text.into() });
+        self.log.push(LogLine { time, severity, text: crate::ui::words::in_window(&text.into()) });
     }
 
     /// Theme, zoom and motion as chosen.

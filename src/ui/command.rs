@@ -213,6 +213,7 @@ pub enum Action {
     BypassAllDropout,
     Prove,
     PickData,
+    ChooseLoss,
     Train,
     ResumeRun,
     Pause,
@@ -296,6 +297,7 @@ impl Action {
         Self::BypassAllDropout,
         Self::Prove,
         Self::PickData,
+        Self::ChooseLoss,
         Self::Train,
         Self::ResumeRun,
         Self::Pause,
@@ -510,6 +512,7 @@ impl Action {
             Self::PickData => {
                 row(Train, icons::DATA, "Pick data…", "A table, arrays or a folder of images", Some((CTRL, Key::D)))
             }
+            Self::ChooseLoss => row(Train, icons::TARGET, "Choose the loss…", "What training minimises", None),
             Self::Train => {
                 row(Train, icons::PLAY, "Train", "Starts with the settings of the form", Some((CTRL, Key::Enter)))
             }

@@ -75,7 +75,7 @@ impl Ctx<'_> {
             A::MeasureTimes => self.open.is_some_and(|o| o.recipe().data.is_some()) && !running,
             A::FreezeBelow | A::ToggleDirection | A::ToggleEdgeShapes => open,
             A::OnlySelection | A::OnlyBiases | A::OnlyNorms | A::OnlyHeads | A::LastLayers => open,
-            A::GraftHead | A::AddLora | A::LoadWeights | A::PickData => open,
+            A::GraftHead | A::AddLora | A::LoadWeights | A::PickData | A::ChooseLoss => open,
             A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => {
                 self.open.is_some_and(|o| !o.overview.dropout.is_empty())
             }

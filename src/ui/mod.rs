@@ -30,6 +30,7 @@ pub mod theme;
 pub mod vector;
 pub mod weights;
 pub mod widgets;
+pub mod words;
 
 pub use command::{Action, Command, Sender};
 pub use ctx::{Ctx, Open};

@@ -2,12 +2,14 @@
 
 mod entries;
 mod graft;
+pub mod objective;
 mod palette;
 mod questions;
 
 use egui::{Id, Modal, RichText, Ui};
 
 pub use graft::{HeadForm, LoraForm, WeightsForm};
+pub use objective::LossForm;
 pub use palette::{PaletteState, ui as palette_ui};
 
 use super::command::{Action, Command, Menu};
@@ -38,6 +40,7 @@ pub enum Dialog {
     /// How many of the last layers train.
     LastLayers(usize),
     GraftHead(HeadForm),
+    ChooseLoss(LossForm),
     Lora(LoraForm),
     LoadWeights(WeightsForm),
     /// Decisions are not saved, and `then` would lose them.
@@ -93,6 +96,7 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
                 ui.add(egui::Label::new(text.as_str()).wrap());
             }
             Dialog::GraftHead(form) => graft::head_ui(ui, ctx, form),
+            Dialog::ChooseLoss(form) => objective::ui(ui, ctx, form),
             Dialog::Lora(form) => graft::lora_ui(ui, ctx, form),
             Dialog::LoadWeights(form) => graft::weights_ui(ui, ctx, form),
             Dialog::ChooseEntry(choice) => entries::ui(ui, ctx, choice),

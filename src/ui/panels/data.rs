@@ -8,7 +8,7 @@ use crate::session::recipe::DataChoice;
 use crate::ui::ctx::{Ctx, DataView, Open};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
-use crate::ui::{text, widgets};
+use crate::ui::{text, widgets, words};
 
 #[derive(Debug, Default)]
 pub struct DataState {
@@ -30,13 +30,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     if let Some(why) = &d.problem {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Error);
-            ui.label(why);
+            ui.add(egui::Label::new(words::sentence(why, |_| false)).wrap());
         });
     }
     for n in &d.notes {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Info);
-            ui.label(n);
+            ui.add(egui::Label::new(words::sentence(n, |_| false)).wrap());
         });
     }
     columns_ui(ui, ctx, open, d);
@@ -157,14 +157,48 @@ fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint
 }
 
 /// What a placeholder may be fed with.
-const FEATURES: [&str; 5] = ["input_ids", "input_mask", "segment_ids", "image", "label"];
+const FEATURES: [&str; 9] = [
+    "input_ids",
+    "input_mask",
+    "segment_ids",
+    "image",
+    "label",
+    "masked_labels",
+    "masked_positions",
+    "masked_ids",
+    "masked_weights",
+];
+
+/// While the examples cannot become feeds: every placeholder with what was chosen for it, if anything was.
+fn as_chosen(open: &Open) -> Vec<(String, String, String)> {
+    let recipe = open.recipe();
+    let chosen = |name: &str| {
+        let bare = name.strip_suffix(":0").unwrap_or(name);
+        let map = &recipe.data.as_ref()?.map;
+        map.get(bare).or_else(|| map.get(name)).cloned()
+    };
+    let row = |p: &crate::session::overview::ValueRow| {
+        let kind = format!("{} {}", p.dtype, text::shape(p.shape.as_deref()));
+        (p.name.clone(), chosen(&p.name).unwrap_or_default(), kind)
+    };
+    open.overview.placeholders.iter().map(row).collect()
+}
+
+/// What the choice of a feed says where none was made.
+const NOT_CHOSEN: &str = "choose…";
 
 /// A placeholder with what fills it, which can be corrected.
 fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, feature, example): (&str, &str, &str)) {
     let bare = placeholder.strip_suffix(":0").unwrap_or(placeholder);
     widgets::name_label(ui, bare).on_hover_text(placeholder);
+    let pins = &open.recipe().pins;
+    let pinned = pins.get(placeholder).or_else(|| pins.get(bare)).map(|v| format!("always {}", text::number(*v, 6)));
     ui.horizontal(|ui| {
-        let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(92.0).selected_text(feature);
+        let combo = egui::ComboBox::from_id_salt(("feed", placeholder)).width(92.0).selected_text(
+            pinned
+                .clone()
+                .unwrap_or_else(|| if feature.is_empty() { NOT_CHOSEN.to_owned() } else { feature.to_owned() }),
+        );
         let r = combo.show_ui(ui, |ui| {
             let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
             for f in FEATURES.into_iter().chain(columns) {
@@ -175,6 +209,17 @@ fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, 
                     let mut new = choice.clone();
                     new.map.insert(bare.to_owned(), f.to_owned());
                     set(ctx, new);
+                }
+            }
+            // A switch or a rate is no part of the examples: it has one value for all of them.
+            for value in [0.0, 1.0] {
+                if ui.selectable_label(false, format!("always {value}")).clicked() {
+                    ctx.change(Change::SetPin { name: placeholder.to_owned(), value: Some(value) });
+                }
+            }
+            if pinned.is_some() && ui.selectable_label(false, "no longer always the same").clicked() {
+                for name in [placeholder, bare].into_iter().filter(|n| pins.contains_key(*n)) {
+                    ctx.change(Change::SetPin { name: name.to_owned(), value: None });
                 }
             }
         });
@@ -306,12 +351,13 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
         widgets::fact(ui, "Training", &text::exact(d.n_train));
         widgets::fact(ui, "Validation", &text::exact(d.n_validation));
     });
-    if !d.mapping.is_empty() {
+    let unmapped = if d.mapping.is_empty() && d.problem.is_some() { as_chosen(open) } else { Vec::new() };
+    if !d.mapping.is_empty() || !unmapped.is_empty() {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
-            if d.n_examples > 0 {
+if d.n_examples > 0 {
                 example_ui(ui, ctx, d, state);
             }
-            for (placeholder, feature, example) in &d.mapping {
+            for (placeholder, feature, example) in d.mapping.iter().chain(&unmapped) {
                 feed_ui(ui, ctx, open, d, (placeholder, feature, example));
             }
         });

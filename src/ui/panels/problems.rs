@@ -8,7 +8,7 @@ use crate::ui::problems::{self, Problem};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::icons;
-use crate::ui::{text, widgets};
+use crate::ui::{widgets, words};
 
 /// Problems that are listed; whoever has more begins with these.
 const MAX_SHOWN: usize = 200;
@@ -41,7 +41,7 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
     ui.horizontal(|ui| {
         widgets::severity_mark(ui, p.severity);
         ui.vertical(|ui| {
-            ui.add(egui::Label::new(sentence(ctx, &p.message)).wrap());
+            ui.add(egui::Label::new(words::sentence(&p.message, |w| is_name(ctx, w))).wrap());
             ui.horizontal_wrapped(|ui| {
                 if let Some(place) = &p.place {
                     let is_node = ctx.open.is_some_and(|o| o.index.node_of_value(place).is_some());
@@ -62,12 +62,6 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
     });
 }
 
-/// A message with a capital at its start, unless it starts with a name of the model.
-fn sentence(ctx: &Ctx<'_>, message: &str) -> String {
-    let first = message.split(' ').next().unwrap_or_default();
-    let is_word = first.len() < message.len() && first.chars().all(|c| c.is_ascii_lowercase());
-    if !is_word || ctx.open.is_some_and(|o| o.index.node_of_value(first).is_some()) {
-        return message.to_owned();
-    }
-    text::capitalised(message)
+fn is_name(ctx: &Ctx<'_>, word: &str) -> bool {
+    ctx.open.is_some_and(|o| o.index.node_of_value(word).is_some())
 }

@@ -119,3 +119,30 @@ fn problems_are_sentences() {
     window.settle();
     assert!(window.has_containing("There is no rule for the op"));
 }
+
+#[test]
+fn a_model_without_a_loss_gets_one() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models/onnx_lstm/model.onnx");
+    let options = Options { open: Some(file), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+    let settled = |app: &regraft::app::App| {
+        app.is_settled() && app.open.as_ref().is_some_and(|o| !o.is_refreshing && o.gradients.is_some())
+    };
+    super::flows::wait_for(&mut window, "the model", settled);
+    assert!(window.has_containing("Nothing says what to minimise"));
+    command(&mut window, "choose the loss");
+    assert!(window.has("What training minimises"));
+    // What the file calls its output stands there already; the way to the button is Tab.
+    for _ in 0..12 {
+        if is_focused(&window, "Minimise this") {
+            break;
+        }
+        window.harness.key_press(Key::Tab);
+        window.settle();
+    }
+    window.harness.key_press(Key::Space);
+    super::flows::wait_for(&mut window, "the loss", settled);
+    let open = window.app().open.as_ref().expect("open");
+    assert!(matches!(open.recipe().objective, Some(regraft::session::recipe::Objective::Attached { .. })));
+    assert!(!window.has_containing("Nothing says what to minimise") && window.has("No data is chosen."));
+}

@@ -10,6 +10,7 @@ use egui::{RichText, Role, Ui, WidgetInfo};
 use crate::session::Change;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open, Setting, SettingKind};
+use crate::ui::dialogs::objective;
 use crate::ui::run_view::{RunState, RunView};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
@@ -78,11 +79,15 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Warning);
             ui.label(why);
+            if objective::lacks_loss(open) && widgets::text_button(ui, icons::TARGET, "Choose the loss…").clicked() {
+                ctx.act(Action::ChooseLoss);
+            }
             if open.recipe().data.is_none() && widgets::text_button(ui, icons::DATA, "Pick data…").clicked() {
                 ctx.act(Action::PickData);
             }
         });
     }
+    objective_ui(ui, ctx, open);
     estimate::ui(ui, ctx, open, is_ready);
     if let Some(run) = ctx.run {
         let mut words = format!("Last run: {} at step {}", run.state.title().to_lowercase(), text::exact(run.step));
@@ -93,10 +98,26 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     }
 }
 
+/// What is minimised, and the way to another choice.
+fn objective_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Minimises").color(ctx.tokens.text_secondary));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let info = Action::ChooseLoss.info();
+            if widgets::icon_button(ui, info.icon, info.title).clicked() {
+                ctx.act(Action::ChooseLoss);
+            }
+            widgets::name_label(ui, &objective::words(open));
+        });
+    });
+}
+
 /// What is missing before training can start.
 fn why_not(ctx: &Ctx<'_>, open: &Open, n_trainable: usize) -> Option<String> {
     if n_trainable == 0 {
         Some("Nothing trains. Choose constants in the browser.".to_owned())
+    } else if objective::lacks_loss(open) {
+        Some("Nothing says what to minimise: choose a loss on an output, or graft a head.".to_owned())
     } else if open.recipe().data.is_none() {
         Some("No data is chosen.".to_owned())
     } else if open.gradients.as_ref().is_some_and(|g| g.reached == 0) {

@@ -1,0 +1,77 @@
+//! What messages of the library say about options of the command line, in words of the window.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::text;
+
+/// What is said there, and what it is called here.
+const ROWS: &[(&str, &str)] = &[
+    (r"name a loss with --loss or attach one with --attach-loss", "choose the loss in the Train menu"),
+    (r"with --map \S+", "under “What feeds what” in the Data panel"),
+    (r"with --set-input \S+", "there to be always the same"),
+    (r"--tokenizer \S+\b", "“Validation, split and tokenizer” in the Data panel"),
+    (r"--text [A-Z]+\b", "“Text column” in the Data panel"),
+    (r"--label [A-Z]+\b", "“Label column” in the Data panel"),
+    (r"--data [A-Z]+\b", "“Pick data…” in the Train menu"),
+    (r"(with )?--head [A-Z]+ --at [A-Z]+\b", "with “Graft a head…” in the Model menu"),
+    (r"with --at [A-Z]+\b", "as “On value” of the head"),
+    (r"(with )?--classes [A-Z]+\b", "as “Outputs” of the head"),
+    (r"(with )?--set ([\w.]+)=(\S+)", "with the setting $2 = $3"),
+    (r"--lower\b", "the letters' setting"),
+];
+
+static RULES: LazyLock<Vec<(Regex, &str)>> =
+    LazyLock::new(|| ROWS.iter().filter_map(|(from, to)| Some((Regex::new(from).ok()?, *to))).collect());
+
+/// A message with the window's words for options of the command line.
+pub fn in_window(message: &str) -> String {
+    let mut out = message.to_owned();
+    if !message.contains("--") {
+        return out;
+    }
+    for (from, to) in RULES.iter() {
+        out = from.replace_all(&out, *to).into_owned();
+    }
+    out
+}
+
+/// As [`in_window`], with a capital at its start unless it starts with a name that `is_name` knows.
+pub fn sentence(message: &str, is_name: impl Fn(&str) -> bool) -> String {
+    let message = in_window(message);
+    let first = message.split(' ').next().unwrap_or_default();
+    let is_word = first.len() < message.len() && first.chars().all(|c| c.is_ascii_lowercase());
+    if is_word && !is_name(first) { text::capitalised(&message) } else { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_places_in_the_window() {
+        let said = "nothing says what fills the placeholder x:0; map it with --map x:0=FEATURE (label), or pin it with \
+                    --set-input x:0=VALUE";
+        let here = sentence(said, |_| false);
+        assert!(
+            here.starts_with(
+                "Nothing says what fills the placeholder x:0; map it under \u{201c}What feeds what\u{201d}"
+            )
+        );
+        for said in [
+            said,
+            "labelled sequences need a tokenizer (--tokenizer vocab.txt)",
+            "no data is chosen (--data FILE)",
+            "name a loss with --loss or attach one with --attach-loss",
+            "graft one with --head KIND --at VALUE",
+            "'x' wants hidden words; --set data.mask_rate=0.15 hides some",
+            "needs its number of outputs (--label COLUMN, or --classes N)",
+        ] {
+            let here = in_window(said);
+            assert!(!here.contains("--"), "{here}");
+        }
+        assert_eq!(in_window("shape 2*3 -- as it stands"), "shape 2*3 -- as it stands");
+        assert_eq!(sentence("logits has no gradient", |w| w == "logits"), "logits has no gradient");
+    }
+}
