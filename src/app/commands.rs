@@ -321,8 +321,11 @@ impl App {
         let old = self.open.as_ref().and_then(|o| o.recipe().data.clone());
         // What was chosen for other data (columns, mapping) stays where it can still mean something.
         let choice = DataChoice { train, validation: None, ..old.unwrap_or_default() };
+        // The same file again is read again: it may have changed.
+        self.data_key = None;
         self.change(&Change::SetData(Some(choice)), Some(DATA_GESTURE));
-        layout::show(&mut self.layout, "data");
+        self.refresh_data();
+        self.show_panel("data");
     }
 
     /// Writes a file that the user asked for.

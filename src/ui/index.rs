@@ -20,6 +20,8 @@ pub struct Index {
     pub node_of_constant: Vec<Option<usize>>,
     pub constant_of_node: HashMap<usize, usize>,
     pub scopes: Scopes,
+    /// In how many nodes' names a part of a path stands.
+    pub parts: HashMap<String, u32>,
 }
 
 impl Index {
@@ -27,6 +29,14 @@ impl Index {
         let mut index = Self::default();
         for (i, n) in overview.nodes.iter().enumerate() {
             index.node_by_name.insert(n.name.clone(), i);
+            for part in n.name.split('/') {
+                match index.parts.get_mut(part) {
+                    Some(count) => *count += 1,
+                    None => {
+                        index.parts.insert(part.to_owned(), 1);
+                    }
+                }
+            }
             for v in &n.outputs {
                 index.node_by_value.insert(v.name.clone(), i);
             }

@@ -141,6 +141,45 @@ pub fn elide_middle(name: &str, max: usize) -> String {
     cut_middle(parts[parts.len() - 1], max)
 }
 
+/// Elides a path by what tells it from others: its last part stays, then the parts that the fewest names share, as many
+/// as fit in `max` characters: `…/Conv1/…/resource`. `count` says how many names hold a part.
+pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> String {
+    let parts: Vec<&str> = name.split('/').collect();
+    let last = parts.len() - 1;
+    if name.chars().count() <= max || last == 0 || parts[last].chars().count() + 2 > max {
+        return elide_middle(name, max);
+    }
+    let mut order: Vec<usize> = (0..last).collect();
+    // Of parts that are equally rare, the ones near the end say more.
+    order.sort_by_key(|&i| (count(parts[i]), std::cmp::Reverse(i)));
+    let mut kept = vec![false; parts.len()];
+    kept[last] = true;
+    let mut best = joined(&parts, &kept);
+    for i in order {
+        kept[i] = true;
+        let longer = joined(&parts, &kept);
+        if longer.chars().count() <= max {
+            best = longer;
+        } else {
+            kept[i] = false;
+        }
+    }
+    if kept.iter().filter(|k| **k).count() == 1 { elide_middle(name, max) } else { best }
+}
+
+/// The kept parts of a path, with an ellipsis for each run of others.
+fn joined(parts: &[&str], kept: &[bool]) -> String {
+    let mut out: Vec<&str> = Vec::new();
+    for (part, is_kept) in parts.iter().zip(kept) {
+        match is_kept {
+            true => out.push(part),
+            false if out.last() != Some(&"…") => out.push("…"),
+            false => {}
+        }
+    }
+    out.join("/")
+}
+
 /// A word without its middle, in `max` characters; its end is worth more than its start.
 fn cut_middle(word: &str, max: usize) -> String {
     let chars: Vec<char> = word.chars().collect();
@@ -219,6 +258,18 @@ mod tests {
         assert_eq!(elide_middle("Embedding-Segment/embeddings", 14), "…/embeddings");
         for max in 4..60 {
             assert!(elide_middle(name, max).chars().count() <= max.max(4), "{max}");
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_by_what_few_share() {
+        let names = ["net/Conv1/Conv2D/ReadVariableOp/resource", "net/bn_Conv1/FusedBatch/ReadVariableOp/resource"];
+        let count = |part: &str| names.iter().filter(|n| n.split('/').any(|p| p == part)).count() as u32;
+        assert_eq!(elide_common(names[0], 18, count), "…/Conv1/…/resource");
+        assert_eq!(elide_common(names[0], 26, count), "…/Conv1/Conv2D/…/resource");
+        assert_eq!(elide_common(names[0], 80, count), names[0]);
+        for max in 4..50 {
+            assert!(elide_common(names[1], max, count).chars().count() <= max, "{max}");
         }
     }
 

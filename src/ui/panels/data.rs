@@ -39,6 +39,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             ui.add(egui::Label::new(words::sentence(n, |_| false)).wrap());
         });
     }
+    if d.problem.is_some() && d.rows.is_empty() {
+        // Nothing could be read: there is nothing to show or to choose.
+        return;
+    }
     columns_ui(ui, ctx, open, d);
     sources_ui(ui, ctx, open, d, state);
     let side = (ui.available_width() * 0.4).clamp(190.0, 300.0);

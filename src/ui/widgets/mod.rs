@@ -85,6 +85,15 @@ pub fn name_label_colored(ui: &mut Ui, name: &str, color: Color32) -> Response {
     if is_cut { response.on_hover_text(name) } else { response }
 }
 
+/// As [`name_label`], elided so that names which share most of their path stay apart.
+pub fn told_apart(ui: &mut Ui, name: &str, index: &super::index::Index) -> Response {
+    let max = ((ui.available_width() / MONO_CHAR).floor() as usize).max(4);
+    let shown = text::elide_common(name, max, |part| index.parts.get(part).copied().unwrap_or(0));
+    let is_cut = shown != name;
+    let response = ui.add(egui::Label::new(RichText::new(shown).monospace()).extend());
+    if is_cut { response.on_hover_text(name) } else { response }
+}
+
 /// A name elided to a width in the table font.
 pub fn fit_name(name: &str, width: f32) -> String {
     text::elide_middle(name, ((width / MONO_CHAR).floor() as usize).max(4))

@@ -239,7 +239,7 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     row.set_selected(state.selection.contains(&node.name));
                     let out = node.outputs.first();
                     let (_, cell) = row.col(|ui| {
-                        widgets::name_label(ui, &node.name);
+                        widgets::told_apart(ui, &node.name, &open.index);
                     });
                     cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &node.name));
                     row.col(|ui| {
@@ -305,7 +305,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     if range.is_none() && unread.len() < MAX_UNREAD {
                         unread.push(c.name.clone());
                     }
-                    constant_cells(&mut row, ctx, c, range.copied());
+                    constant_cells(&mut row, ctx, open, c, range.copied());
                     row_clicks(&row, &c.name, at, ctx, open, state);
                 });
             });
@@ -325,6 +325,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
 fn constant_cells(
     row: &mut TableRow<'_, '_>,
     ctx: &Ctx<'_>,
+    open: &Open,
     c: &crate::session::overview::ConstantRow,
     range: Option<Option<ValueRange>>,
 ) {
@@ -340,7 +341,7 @@ fn constant_cells(
         }
     });
     let (_, cell) = row.col(|ui| {
-        widgets::name_label(ui, &c.name);
+        widgets::told_apart(ui, &c.name, &open.index);
     });
     cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &c.name));
     row.col(|ui| {

@@ -120,6 +120,8 @@ fn why_not(ctx: &Ctx<'_>, open: &Open, n_trainable: usize) -> Option<String> {
         Some("Nothing says what to minimise: choose a loss on an output, or graft a head.".to_owned())
     } else if open.recipe().data.is_none() {
         Some("No data is chosen.".to_owned())
+    } else if open.data.as_ref().is_some_and(|d| d.problem.is_some()) {
+        Some("The data do not fit the model yet; the Data panel says why.".to_owned())
     } else if open.gradients.as_ref().is_some_and(|g| g.reached == 0) {
         Some("No gradient reaches what trains; see Gradients.".to_owned())
     } else if ctx.jobs.iter().any(|j| j.title.starts_with("Opening")) {
