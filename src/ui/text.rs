@@ -155,13 +155,19 @@ pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> Stri
     let mut kept = vec![false; parts.len()];
     kept[last] = true;
     let mut best = joined(&parts, &kept);
-    for i in order {
+    for (rank, i) in order.into_iter().enumerate() {
         kept[i] = true;
         let longer = joined(&parts, &kept);
-        if longer.chars().count() <= max {
+        let excess = longer.chars().count().saturating_sub(max);
+        if excess == 0 {
             best = longer;
-        } else {
-            kept[i] = false;
+            continue;
+        }
+        kept[i] = false;
+        // The rarest part tells the most, even without its middle.
+        let room = parts[i].chars().count().saturating_sub(excess);
+        if rank == 0 && room >= 5 {
+            return longer.replacen(parts[i], &cut_middle(parts[i], room), 1);
         }
     }
     if kept.iter().filter(|k| **k).count() == 1 { elide_middle(name, max) } else { best }
@@ -268,6 +274,8 @@ mod tests {
         assert_eq!(elide_common(names[0], 18, count), "…/Conv1/…/resource");
         assert_eq!(elide_common(names[0], 26, count), "…/Conv1/Conv2D/…/resource");
         assert_eq!(elide_common(names[0], 80, count), names[0]);
+        let long = "net/expanded_conv_depthwise/resource";
+        assert_eq!(elide_common(long, 20, |p| if p == "net" { 9 } else { 1 }), "…/ex…thwise/resource");
         for max in 4..50 {
             assert!(elide_common(names[1], max, count).chars().count() <= max, "{max}");
         }

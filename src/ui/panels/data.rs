@@ -358,7 +358,7 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
     let unmapped = if d.mapping.is_empty() && d.problem.is_some() { as_chosen(open) } else { Vec::new() };
     if !d.mapping.is_empty() || !unmapped.is_empty() {
         widgets::section(ui, "WHAT FEEDS WHAT", |ui| {
-if d.n_examples > 0 {
+            if d.n_examples > 0 {
                 example_ui(ui, ctx, d, state);
             }
             for (placeholder, feature, example) in d.mapping.iter().chain(&unmapped) {
