@@ -8,7 +8,7 @@ use crate::graph::{Node, NodeKey};
 use crate::program::{Builder, Flow, Kernel, Misfit, Op, OpInfo, Program, Site, Value};
 use crate::tensor::Fact;
 
-use super::{Rule, RuleFn};
+use super::{Read, Rule, RuleFn};
 
 pub static INFO: OpInfo = OpInfo {
     name: "deferred",
@@ -79,7 +79,8 @@ impl Op for Deferred {
         let inputs: Vec<Option<Value>> = self.is_present.iter().map(|p| if *p { given.next() } else { None }).collect();
         drop(given);
         b.set_origin(Some(self.origin.clone()));
-        let rule = &mut Rule { b: &mut b, node: &self.node, inputs: &inputs, opset: self.opset, site: self.site };
+        let (opset, site) = (self.opset, self.site);
+        let rule = &mut Rule { b: &mut b, node: &self.node, inputs: &inputs, opset, site, read: Read::default() };
         let outputs = match (self.rule)(rule) {
             Ok(outputs) if outputs.len() >= self.outputs.len() => outputs,
             Ok(outputs) => {

@@ -24,7 +24,7 @@ use crate::program::{Program, Value};
 
 pub use dialect::{Dialect, Repeat, RepeatKind, Structure};
 pub use results::results;
-pub use rule::{Outputs, Rule, RuleFn, Spelling};
+pub use rule::{Outputs, Read, Rule, RuleFn, Spelling};
 pub use spell::{PinnedShapes, spell, spell_pinned};
 
 /// A spelled graph. `values` also holds aliases (a value behind an Identity is the value before it); values inside

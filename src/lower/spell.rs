@@ -18,7 +18,7 @@ use super::deferred::Deferred;
 use super::frames::Frames;
 use super::order::order;
 use super::region::{Cond, Item, Layout};
-use super::{Dialect, Rule, Spelled, Structure, results};
+use super::{Dialect, Read, Rule, Spelled, Structure, results};
 
 /// Integer constants up to this many elements are known while spelling.
 const KNOWN_INTS: usize = 1 << 16;
@@ -328,7 +328,7 @@ impl<'g> Speller<'g> {
         let (opset, site) = (self.dialect.opset(self.main, node), site(&env.node_key(node)));
         let mark = Mark::of(self.blocks.current());
         let mut b = self.builder(env, node);
-        let outputs = rule(&mut Rule { b: &mut b, node, inputs: &inputs, opset, site });
+        let outputs = rule(&mut Rule { b: &mut b, node, inputs: &inputs, opset, site, read: Read::default() });
         let is_untyped = mark.is_untyped(self.blocks.current());
         let outputs = if is_untyped { Err(Misfit::new("the element type of an input is not known")) } else { outputs };
         let outputs = outputs.inspect_err(|_| mark.restore(self.blocks.current()))?;

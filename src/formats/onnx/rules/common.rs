@@ -18,6 +18,24 @@ macro_rules! rows {
 }
 pub(super) use rows;
 
+/// As [`rows`], for domains whose ops have grown attributes and inputs over time: a rule that has not asked for one that is
+/// there is refused.
+macro_rules! strict_rows {
+    ($($op:literal => $rule:expr;)*) => { &[$($crate::lower::Spelling {
+        op: $op,
+        rule: |r| {
+            let rule: $crate::lower::RuleFn = $rule;
+            let outputs = rule(r)?;
+            r.refuse_unread(super::common::HARMLESS)?;
+            Ok(outputs)
+        },
+    }),*] };
+}
+pub(super) use strict_rows;
+
+/// Attributes that say how fast or how exactly to compute, not what.
+pub const HARMLESS: &[&str] = &["accuracy_level", "stash_type", "seed", "nodes_hitrates", "nodes_hitrates_as_tensor", "multi_class", "chunk_size"];
+
 /// Instructions that [`known`] may evaluate for one value.
 const MAX_EVALUATED: usize = 128;
 /// And elements of each.

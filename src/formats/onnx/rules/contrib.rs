@@ -12,11 +12,11 @@ use crate::program::{Builder, Misfit, Value};
 use crate::tensor::DType;
 
 use super::attention::{join_heads, rotary, split_heads};
-use super::common::{Spelled, one, rank, rows};
+use super::common::{Spelled, one, rank, strict_rows};
 use super::math::gelu;
 use super::nn::{layer_norm, rms_norm};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "com.microsoft.Gelu" => |r| { let x = r.input(0)?; one(gelu(r.b, x, false)?) };
     "com.microsoft.FastGelu" => |r| biased_gelu(r, true);
     "com.microsoft.BiasGelu" => |r| biased_gelu(r, false);
@@ -124,7 +124,17 @@ fn mask_bias(r: &mut Rule<'_, '_>, mask: Value, scores: Value, filter: f64) -> R
     let dtype = r.b.fact(scores).dtype;
     let n = rank(r.b, mask)?;
     let allowed = if n == 1 {
-        // The number of valid keys of each sequence.
+        // The end of the valid keys of each sequence; then perhaps the beginning of each.
+        let batch = r.b.fact(scores).shape.dim(0).zip(r.b.fact(mask).shape.dim(0));
+        let (batch, count) = batch.ok_or_else(|| Misfit::new("the shapes of mask and scores must be known"))?;
+        let (mask, starts) = match count {
+            c if c == batch => (mask, None),
+            c if c == 2 * batch => {
+                let half = batch as i64;
+                (make::slice(r.b, mask, &[0], &[half])?, Some(make::slice(r.b, mask, &[half], &[half])?))
+            }
+            c => return Err(Misfit(format!("a mask of {c} numbers for {batch} sequences is not supported"))),
+        };
         let sizes = make::shape_of(r.b, scores)?;
         let keys = make::slice(r.b, sizes, &[3], &[1])?;
         let keys = make::reshape(r.b, keys, &[])?;
@@ -133,7 +143,13 @@ fn mask_bias(r: &mut Rule<'_, '_>, mask: Value, scores: Value, filter: f64) -> R
         let at = make::reshape(r.b, at, &[1, 1, 1, -1])?;
         let ends = make::cast(r.b, mask, DType::I64)?;
         let ends = make::reshape(r.b, ends, &[-1, 1, 1, 1])?;
-        let inside = make::less(r.b, at, ends)?;
+        let mut inside = make::less(r.b, at, ends)?;
+        if let Some(starts) = starts {
+            let starts = make::cast(r.b, starts, DType::I64)?;
+            let starts = make::reshape(r.b, starts, &[-1, 1, 1, 1])?;
+            let begun = make::greater_equal(r.b, at, starts)?;
+            inside = make::and(r.b, inside, begun)?;
+        }
         make::cast(r.b, inside, dtype)?
     } else {
         let mut mask = make::cast(r.b, mask, dtype)?;
@@ -236,32 +252,30 @@ pub(super) fn joint_attention(r: &mut Rule<'_, '_>, all: Value, total: i64, inpu
     Ok(out)
 }
 
-/// Inputs: q, k, v `[batch, steps, hidden]` (k and v may already be split), bias, mask of keys, bias of the scores, past
-/// keys and values. Outputs: result, present keys, present values.
+/// Inputs: q, k, v `[batch, steps, hidden]` (k and v may already be split, or packed: `[batch, steps, heads, 2 or 3, size]`
+/// in the first of them), bias, mask of keys, bias of the scores, past keys and values. Outputs: result, present keys,
+/// present values.
 fn multi_head_attention(r: &mut Rule<'_, '_>) -> Spelled {
     let heads = r.int_or("num_heads", 0);
-    if heads < 1 || !r.has_input(1) || !r.has_input(2) {
-        return Err(Misfit::new("packed queries, keys and values are not supported"));
+    if heads < 1 {
+        return Err(Misfit::new("num_heads is missing"));
     }
-    let hidden = |r: &Rule<'_, '_>, v: Value| {
-        r.b.fact(v).shape.dim(2).ok_or_else(|| Misfit::new("hidden sizes must be known")).map(|d| d as i64)
-    };
-    let mut start = 0;
-    let mut side = |r: &mut Rule<'_, '_>, i: usize| -> Result<Value, Misfit> {
-        let mut v = r.input(i)?;
-        if rank(r.b, v)? == 4 {
-            return Ok(v);
+    let q = r.input(0)?;
+    let mut h = if rank(r.b, q)? == 5 {
+        let [q, k, v] = [0, 1, 2].map(|i| packed(r, q, i));
+        Heads { q: q?, k: k?, v: v? }
+    } else {
+        let k = r.input(1)?;
+        if rank(r.b, k)? == 5 {
+            if r.has_input(3) {
+                return Err(Misfit::new("a bias beside packed keys and values is not supported"));
+            }
+            let [k, v] = [0, 1].map(|i| packed(r, k, i));
+            Heads { q: split_heads(r.b, q, heads)?, k: k?, v: v? }
+        } else {
+            separate(r, heads)?
         }
-        let size = hidden(r, v)?;
-        if r.has_input(3) {
-            let bias = r.input(3)?;
-            let own = make::slice(r.b, bias, &[start], &[size])?;
-            v = make::add(r.b, v, own)?;
-        }
-        start += size;
-        split_heads(r.b, v, heads)
     };
-    let mut h = Heads { q: side(r, 0)?, k: side(r, 1)?, v: side(r, 2)? };
     if r.has_input(6) && r.has_input(7) {
         let (k, v) = (r.input(6)?, r.input(7)?);
         h.k = make::concat(r.b, &[k, h.k], 2)?;
@@ -269,6 +283,39 @@ fn multi_head_attention(r: &mut Rule<'_, '_>) -> Spelled {
     }
     let y = attend(r, &h, Some(4), Some(5))?;
     Ok(smallvec![y, h.k, h.v])
+}
+
+/// Part `i` of `[batch, steps, heads, parts, size]` as `[batch, heads, steps, size]`.
+fn packed(r: &mut Rule<'_, '_>, all: Value, i: i64) -> Result<Value, Misfit> {
+    let part = super::arrays::pick(r.b, all, 3, i)?;
+    make::transpose(r.b, part, &[0, 2, 1, 3])
+}
+
+/// `x [batch, steps, hidden]` plus its part of the joint bias, which begins at `start`.
+fn with_bias(r: &mut Rule<'_, '_>, x: Value, start: i64) -> Result<Value, Misfit> {
+    if !r.has_input(3) {
+        return Ok(x);
+    }
+    let size = r.b.fact(x).shape.dim(2).ok_or_else(|| Misfit::new("hidden sizes must be known"))? as i64;
+    let bias = r.input(3)?;
+    let own = make::slice(r.b, bias, &[start], &[size])?;
+    make::add(r.b, x, own)
+}
+
+fn separate(r: &mut Rule<'_, '_>, heads: i64) -> Result<Heads, Misfit> {
+    let mut start = 0;
+    let mut side = |r: &mut Rule<'_, '_>, i: usize| -> Result<Value, Misfit> {
+        let v = r.input(i)?;
+        if rank(r.b, v)? == 4 {
+            // Keys and values of another sequence come split; the bias is that of the queries alone.
+            return Ok(v);
+        }
+        let size = r.b.fact(v).shape.dim(2).ok_or_else(|| Misfit::new("hidden sizes must be known"))? as i64;
+        let v = with_bias(r, v, start)?;
+        start += size;
+        split_heads(r.b, v, heads)
+    };
+    Ok(Heads { q: side(r, 0)?, k: side(r, 1)?, v: side(r, 2)? })
 }
 
 /// `alpha · A' B'`.

@@ -7,12 +7,12 @@ use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Tensor};
 
 use super::arrays::stack;
-use super::common::{Spelled, one, rows};
+use super::common::{Spelled, one, strict_rows};
 use super::contrib::joint_attention;
 use super::linalg::product;
 use super::quantised::{dynamic_quantize, per_axis};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "com.microsoft.MatMulNBits" => matmul_n_bits;
     "com.microsoft.DynamicQuantizeMatMul" => dynamic_quantize_matmul;
     "com.microsoft.MatMulIntegerToFloat" => matmul_integer_to_float;
@@ -55,8 +55,8 @@ fn matmul_n_bits(r: &mut Rule<'_, '_>) -> Spelled {
     {
         return Err(Misfit(format!("K {k}, N {n}, bits {bits}, block_size {block} are out of range")));
     }
-    if r.has_input(4) {
-        return Err(Misfit::new("weights in another order (g_idx) are not supported"));
+    if r.int_or("weight_prepacked", 0) != 0 {
+        return Err(Misfit::new("weights in the order of one device (weight_prepacked) are not supported"));
     }
     let blocks = (k + block - 1) / block;
     let dtype = r.b.fact(a).dtype;
@@ -65,6 +65,27 @@ fn matmul_n_bits(r: &mut Rule<'_, '_>) -> Spelled {
     let codes = make::cast(r.b, codes, dtype)?;
     let scales = make::cast(r.b, scales, dtype)?;
     let scales = make::reshape(r.b, scales, &[n, blocks, 1])?;
+    // Where columns name their group, each column takes its scale and zero point by that name.
+    let group = match given(r, 4) {
+        Some(group) => {
+            let group = make::reshape(r.b, group, &[-1])?;
+            let all = r.b.fact(group).shape.dim(0).ok_or_else(|| Misfit::new("the shape of g_idx must be known"))? as i64;
+            if all != k && all != blocks * block {
+                return Err(Misfit(format!("g_idx names the groups of {all} of {k} columns")));
+            }
+            Some(make::pad(r.b, group, &[(0, blocks * block - all)])?)
+        }
+        None => None,
+    };
+    let of_columns = |r: &mut Rule<'_, '_>, v: Value| match group {
+        Some(group) => {
+            let all = make::reshape(r.b, v, &[n, blocks])?;
+            let own = make::gather(r.b, all, group, 1)?;
+            make::reshape(r.b, own, &[n, blocks, block])
+        }
+        None => Ok(v),
+    };
+    let scales = of_columns(r, scales)?;
     let zero = if r.has_input(3) {
         let given = r.input(3)?;
         let zero = if r.b.fact(given).dtype == DType::U8 {
@@ -77,7 +98,8 @@ fn matmul_n_bits(r: &mut Rule<'_, '_>) -> Spelled {
             given
         };
         let zero = make::cast(r.b, zero, dtype)?;
-        make::reshape(r.b, zero, &[n, blocks, 1])?
+        let zero = make::reshape(r.b, zero, &[n, blocks, 1])?;
+        of_columns(r, zero)?
     } else {
         make::scalar(r.b, dtype, f64::from(1 << (bits - 1)))
     };
@@ -112,7 +134,7 @@ fn real(r: &mut Rule<'_, '_>, x: Value, scale: Value, zero: Option<Value>, axis:
 }
 
 fn given(r: &Rule<'_, '_>, i: usize) -> Option<Value> {
-    r.inputs.get(i).copied().flatten()
+    if r.has_input(i) { r.input(i).ok() } else { None }
 }
 
 /// Inputs: a (rounded to bytes by its own range), b, its scale and zero point, bias.

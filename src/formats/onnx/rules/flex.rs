@@ -9,9 +9,9 @@ use crate::program::{Builder, Misfit, Value};
 use crate::tensor::DType;
 
 use super::attention::repeat_heads;
-use super::common::{Spelled, one, rows, type_of};
+use super::common::{Spelled, one, strict_rows, type_of};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "ai.onnx.preview.FlexScores" => scores;
     "ai.onnx.preview.FlexProbabilities" => |r| { let x = r.input(0)?; one(r.b.op(Softmax { axis: -1 }, &[x])?) };
     "ai.onnx.preview.FlexValues" => values;

@@ -15,9 +15,9 @@ use crate::ops::reduce::ArgReduce;
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Tensor};
 
-use super::common::{Spelled, floats_attr, one, rank, rows, texts_attr};
+use super::common::{Spelled, floats_attr, one, rank, strict_rows, texts_attr};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "ai.onnx.ml.Scaler" => scaler;
     "ai.onnx.ml.Normalizer" => normalizer;
     "ai.onnx.ml.Binarizer" => binarizer;

@@ -14,10 +14,10 @@ use crate::ops::reduce::ReduceFn;
 use crate::program::{Misfit, Value};
 use crate::tensor::{DType, Tensor};
 
-use super::common::{Spelled, floats_attr, one, rank, rows, texts_attr};
+use super::common::{Spelled, floats_attr, one, rank, strict_rows, texts_attr};
 use super::learn::{best, class_names, floats_of, post_transform};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "ai.onnx.ml.TreeEnsemble" => ensemble;
     "ai.onnx.ml.TreeEnsembleRegressor" => regressor;
     "ai.onnx.ml.TreeEnsembleClassifier" => classifier;

@@ -7,6 +7,8 @@ mod boxes;
 mod common;
 mod contrib;
 mod contrib_grouped;
+mod contrib_linear;
+mod contrib_more;
 mod contrib_quantised;
 mod conv;
 mod deform;
@@ -55,7 +57,9 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("ml trees", learn_trees::RULES),
     ("contrib", contrib::RULES),
     ("contrib grouped", contrib_grouped::RULES),
+    ("contrib more", contrib_more::RULES),
     ("contrib quantised", contrib_quantised::RULES),
+    ("contrib quantised element by element", contrib_linear::RULES),
 ];
 
 static BY_OP: LazyLock<HashMap<&'static str, &'static Spelling>> =

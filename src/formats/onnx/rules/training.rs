@@ -5,9 +5,9 @@ use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::make;
 use crate::program::{Misfit, Value};
 
-use super::common::{Spelled, rows};
+use super::common::{Spelled, strict_rows};
 
-pub const RULES: &[Spelling] = rows! {
+pub const RULES: &[Spelling] = strict_rows! {
     "ai.onnx.preview.training.Adagrad" => adagrad;
     "ai.onnx.preview.training.Momentum" => momentum;
     "ai.onnx.preview.training.Adam" => adam;
