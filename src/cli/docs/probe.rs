@@ -64,12 +64,21 @@ const PATTERNS: &[&[Operand]] = &[
     &[Ints(4, 1), Float(0), Ints(0, 1)],
     &[Ints(4, 1), Float(0), Ints(0, 1), Ints(4, 1), Float(0), Ints(0, 1), Float(0), Ints(0, 1)],
     &[Ints(2, 1), Ints(2, 1), Ints(2, 1), Float(2), Float(2), Float(2), Float(1), Float(1)],
+    &[Ints(2, 1), Float(0), Ints(0, 1), Float(0), Ints(0, 1)],
+    &[Ints(4, 1), Float(0), Ints(0, 1), Float(0), Ints(0, 1)],
+    &[Float(0), Ints(0, 1), Ints(2, 1), Float(0), Ints(0, 1)],
+    &[Bool(2), Ints(2, 1), Float(0), Ints(0, 1), Ints(2, 1), Float(0), Ints(0, 1), Float(0), Ints(0, 1)],
+    &[Ints(2, 1), Float(0), Ints(0, 1), Ints(2, 1), Float(0), Ints(0, 1), Ints(1, 1), Float(0), Ints(0, 1)],
+    &[Float(0), Ints(0, 1), Float(2), Float(2), Float(2), Float(2)],
+    &[Float(3), Float(1), Float(4), Float(2), Float(1), Float(4)],
+    &[Float(2), Ints(0, 1), Ints(0, 1)],
     &[],
 ];
 
 /// Attributes that rules insist on, in both dialects' words.
 fn attributes() -> Vec<(&'static str, Attr)> {
     let ints = |v: &[i64]| Attr::List(v.iter().map(|&i| Attr::Int(i)).collect());
+    let floats = |v: &[f32]| Attr::List(v.iter().map(|&f| Attr::Float(f)).collect());
     let text = |s: &str| Attr::Bytes(s.as_bytes().to_vec());
     let float = || Attr::Type(DType::F32);
     vec![
@@ -100,6 +109,14 @@ fn attributes() -> Vec<(&'static str, Attr)> {
         ("num_heads", Attr::Int(1)),
         ("hidden_size", Attr::Int(2)),
         ("num_groups", Attr::Int(1)),
+        ("groups", Attr::Int(1)),
+        ("axes", ints(&[1])),
+        ("coefficients", floats(&[1.0, 2.0])),
+        ("imputed_value_floats", floats(&[1.0])),
+        ("keys_int64s", ints(&[1])),
+        ("values_floats", floats(&[1.0])),
+        ("cats_int64s", ints(&[1])),
+        ("classlabels_ints", ints(&[1])),
         ("value", Attr::Tensor(crate::tensor::Payload::from_tensor(Tensor::scalar(1.0f32)))),
     ]
 }
