@@ -173,7 +173,8 @@ fn attempt(spelling: &Spelling, node: &Node, pattern: &[Operand], main: DType) -
     let mut program = Program::default();
     let mut b = Builder::new(&mut program);
     let inputs: Vec<Option<Value>> = pattern.iter().map(|o| Some(operand(&mut b, *o, main))).collect();
-    let outputs = (spelling.rule)(&mut Rule { b: &mut b, node, inputs: &inputs, opset: 13, site: 1, read: Read::default() });
+    let outputs =
+        (spelling.rule)(&mut Rule { b: &mut b, node, inputs: &inputs, opset: 13, site: 1, read: Read::default() });
     let outputs = outputs.ok()?;
     // A rule that ignores what it was given has not been probed.
     if outputs.is_empty() || outputs.iter().all(|v| inputs.contains(&Some(*v))) && inputs.len() > 1 {

@@ -34,7 +34,15 @@ macro_rules! strict_rows {
 pub(super) use strict_rows;
 
 /// Attributes that say how fast or how exactly to compute, not what.
-pub const HARMLESS: &[&str] = &["accuracy_level", "stash_type", "seed", "nodes_hitrates", "nodes_hitrates_as_tensor", "multi_class", "chunk_size"];
+pub const HARMLESS: &[&str] = &[
+    "accuracy_level",
+    "stash_type",
+    "seed",
+    "nodes_hitrates",
+    "nodes_hitrates_as_tensor",
+    "multi_class",
+    "chunk_size",
+];
 
 /// Instructions that [`known`] may evaluate for one value.
 const MAX_EVALUATED: usize = 128;

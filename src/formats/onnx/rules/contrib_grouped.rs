@@ -149,13 +149,7 @@ fn counted(b: &mut Builder, n: Value, shape: &[i64]) -> Result<Value, Misfit> {
     make::reshape(b, v, shape)
 }
 
-fn rotated(
-    r: &mut Rule<'_, '_>,
-    q: Value,
-    k: Value,
-    past: Value,
-    interleaved: bool,
-) -> Result<(Value, Value), Misfit> {
+fn rotated(r: &mut Rule<'_, '_>, q: Value, k: Value, past: Value, interleaved: bool) -> Result<(Value, Value), Misfit> {
     let at = if r.has_input(9) {
         r.input(9)?
     } else {

@@ -69,7 +69,8 @@ fn matmul_n_bits(r: &mut Rule<'_, '_>) -> Spelled {
     let group = match given(r, 4) {
         Some(group) => {
             let group = make::reshape(r.b, group, &[-1])?;
-            let all = r.b.fact(group).shape.dim(0).ok_or_else(|| Misfit::new("the shape of g_idx must be known"))? as i64;
+            let all =
+                r.b.fact(group).shape.dim(0).ok_or_else(|| Misfit::new("the shape of g_idx must be known"))? as i64;
             if all != k && all != blocks * block {
                 return Err(Misfit(format!("g_idx names the groups of {all} of {k} columns")));
             }

@@ -59,7 +59,13 @@ fn spread(r: &mut Rule<'_, '_>, v: Value, x: Value) -> Result<Value, Misfit> {
 }
 
 /// `clip(round(x / scale) + zero)`.
-pub(super) fn to_integers(b: &mut Builder, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Result<Value, Misfit> {
+pub(super) fn to_integers(
+    b: &mut Builder,
+    x: Value,
+    scale: Value,
+    zero: Option<Value>,
+    to: DType,
+) -> Result<Value, Misfit> {
     let (low, high) = limits(to)?;
     let y = make::div(b, x, scale)?;
     let y = make::cast(b, y, DType::F64)?;
