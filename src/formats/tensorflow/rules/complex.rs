@@ -7,7 +7,7 @@
 use smallvec::smallvec;
 
 use crate::graph::{Attr, Node};
-use crate::lower::{Outputs, Rule, Spelling};
+use crate::lower::{Outputs, Read, Rule, Spelling};
 use crate::ops::elementwise::{BinaryFn, ComplexPairs, StopGradient, UnaryFn};
 use crate::ops::linalg::Fourier;
 use crate::ops::make;
@@ -202,7 +202,7 @@ fn holds_numbers(r: &Rule<'_, '_>, i: usize) -> bool {
 /// The ordinary rule of the node on other inputs.
 fn ordinary(r: &mut Rule<'_, '_>, inputs: &[Option<Value>]) -> Result<Outputs, Misfit> {
     let spelling = super::find(&r.node.op).ok_or_else(|| Misfit(format!("there is no rule for {}", r.node.op)))?;
-    (spelling.rule)(&mut Rule { b: r.b, node: r.node, inputs, opset: r.opset, site: r.site })
+    (spelling.rule)(&mut Rule { b: r.b, node: r.node, inputs, opset: r.opset, site: r.site, read: Read::default() })
 }
 
 /// The inputs with one part each of those that are complex.
