@@ -1,17 +1,20 @@
 //! Heads, freed sizes, adapters, layers, groups and kept results, against TensorFlow's numbers or what must be equal.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use regraft::base::{Reporter, files};
 use regraft::data::ArrayFeeds;
 use regraft::edits::heads::{HeadChoice, Initializer};
-use regraft::session::compute::{Ask, Mode};
+use regraft::graph::NodeKey;
+use regraft::session::adapters::Adapter;
+use regraft::session::compute::{Ask, Gradients, Mode};
 use regraft::session::export::{self, Export};
 use regraft::session::recipe::{
     LoraChoice, Objective, ParameterGroup, Recipe, SitePolicy, TrainableChoice, UnbakeChoice,
 };
-use regraft::session::{Change, EditStep, Selector, Session, feeds, training};
-use regraft::tensor::{DType, Tensor, io};
+use regraft::session::{Change, EditStep, Selector, Session, Understood, feeds, training};
+use regraft::tensor::{DType, Payload, Tensor, io};
 use regraft::train::losses::LossOptions;
 use regraft::train::{Delivery, Outcome, TrainEvent, Trainer};
 use serde_json::Value as Json;
@@ -354,6 +357,72 @@ fn adapters_change_nothing_at_first_and_are_merged() {
     assert_close(&compute(&merged, inputs.clone(), "loss/BiasAdd").to_f64s().unwrap(), &beside, 1e-5, "merged");
     let plain = compute(&open(&nano().join("model.pb"), |_| {}), inputs, "loss/BiasAdd").to_f64s().unwrap();
     assert!(plain.iter().zip(&beside).any(|(a, b)| (a - b).abs() > 1e-3), "the adapters learnt nothing");
+}
+
+/// With W − s·A·B in the file's place of W, the effective weight is the file's, so TensorFlow's gradient of W gives those of
+/// both factors by the chain rule: ∂A = s·∂W·Bᵀ, ∂B = s·Aᵀ·∂W.
+#[test]
+fn gradients_of_adapters_follow_from_tensorflows_of_their_weights() {
+    let session = open(&nano().join("model.pb"), |r| {
+        let weights = vec!["role:matmul-weight".parse().unwrap()];
+        let lora = LoraChoice { weights, rank: 3, alpha: 6.0, dropout: 0.0, seed: 2 };
+        *r = Change::AddEdits(vec![EditStep::Lora(lora)]).apply(r);
+        r.objective = Some(Objective::Value { loss: "loss/Mean".to_owned() });
+    });
+    let mut u = session.understand().unwrap();
+    let golden = io::read(&nano().join("grads.npz")).unwrap();
+    let mut values: HashMap<String, Tensor> = HashMap::new();
+    for adapter in u.adapters.clone() {
+        let read = |u: &Understood, key: &NodeKey| {
+            let c = u.program.constants.iter().find(|c| c.node.as_ref() == Some(key)).unwrap();
+            c.payload.load().unwrap()
+        };
+        let (a, b) = (read(&u, &adapter.a.0), read(&u, &adapter.b.0));
+        // B is zero at first; any numbers do.
+        let made = (0..b.len()).map(|i| ((i * 37 + 11) % 19) as f64 * 0.01 - 0.09);
+        let b = Tensor::from_f64s(b.dtype(), b.shape(), made);
+        let less = Adapter { scale: -adapter.scale, ..adapter.clone() };
+        let weight = less.merged(&read(&u, &adapter.weight), &a, &b).unwrap();
+        for (key, value) in [(&adapter.a.0, a), (&adapter.b.0, b), (&adapter.weight, weight)] {
+            let c = u.program.constants.iter_mut().find(|c| c.node.as_ref() == Some(key)).unwrap();
+            c.payload = Payload::from_tensor(value.clone());
+            values.insert(key.as_str().to_owned(), value);
+        }
+    }
+    let inputs = io::read(&nano().join("inputs.npz")).unwrap();
+    let inputs = inputs.iter().map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    let wrt = u.trainable.iter().map(|t| (t.node.as_str().to_owned(), t.value)).collect();
+    let ask = Ask {
+        mode: Mode::Train,
+        feeds: feeds::resolve(&u.names().unwrap(), inputs, &mut Reporter::default()).unwrap(),
+        gradients: Some(Gradients { of: vec![(u.objective.loss().unwrap(), None)], wrt }),
+        ..Ask::default()
+    };
+    let computed = u.compute(&ask).unwrap();
+    let gradient = |key: &NodeKey| {
+        let i = u.trainable.iter().position(|t| t.node == *key).unwrap();
+        computed.gradients[i].as_ref().unwrap().to_f64s().unwrap()
+    };
+    let mut compared = 0;
+    for adapter in &u.adapters {
+        let Some((_, dw)) = golden.iter().find(|(n, _)| n.trim_end_matches(":0") == adapter.weight.as_str()) else {
+            continue;
+        };
+        let dw = dw.to_f64s().unwrap();
+        let (a, b) = (&values[adapter.a.0.as_str()], &values[adapter.b.0.as_str()]);
+        let (&[inputs, rank], &[_, outputs]) = (a.shape(), b.shape()) else { panic!("{}", adapter.weight) };
+        let (a, b) = (a.to_f64s().unwrap(), b.to_f64s().unwrap());
+        let dw = |i: usize, o: usize| dw[if adapter.is_transposed { o * inputs + i } else { i * outputs + o }];
+        let (mut da, mut db) = (vec![0.0; inputs * rank], vec![0.0; rank * outputs]);
+        for (i, r, o) in (0..inputs).flat_map(|i| (0..rank).flat_map(move |r| (0..outputs).map(move |o| (i, r, o)))) {
+            da[i * rank + r] += adapter.scale * dw(i, o) * b[r * outputs + o];
+            db[r * outputs + o] += adapter.scale * a[i * rank + r] * dw(i, o);
+        }
+        assert_close(&gradient(&adapter.a.0), &da, 2e-5, adapter.weight.as_str());
+        assert_close(&gradient(&adapter.b.0), &db, 2e-5, adapter.weight.as_str());
+        compared += 1;
+    }
+    assert!(compared >= 6, "{compared} weights have goldens");
 }
 
 #[test]
