@@ -2,6 +2,7 @@
 
 mod canvas;
 mod flows;
+mod guide;
 mod manners;
 mod model;
 mod panels;

@@ -30,7 +30,7 @@ pub fn write(window: &mut Window, name: &str) {
 }
 
 /// Whether pictures are to be written: `UPDATE=1`.
-fn is_asked_for() -> bool {
+pub fn is_asked_for() -> bool {
     std::env::var_os("UPDATE").is_some_and(|v| v == "1")
 }
 

@@ -1,0 +1,79 @@
+//! The pictures of the guide, taken along its way: a frozen BERT without a session, from opening it to the export. Drawn
+//! and trained only where pictures are asked for (`UPDATE=1`); the same steps are driven by name in the flows.
+
+use std::path::Path;
+
+use regraft::app::{App, Options};
+use regraft::session::recipe::DataChoice;
+use regraft::session::{Change, demo};
+use regraft::ui::ctx::ThemeChoice;
+use regraft::ui::selection::Target;
+
+use super::{Window, flows, pictures};
+
+/// Panels that come to the front of their places, and the name of the picture.
+fn show(window: &mut Window, panels: &[&str], name: &str) {
+    for panel in panels {
+        regraft::app::layout::show(window.app().dock(), panel);
+    }
+    window.settle();
+    pictures::write(window, &format!("guide-{name}"));
+}
+
+fn is_ready(app: &App) -> bool {
+    app.is_settled() && app.open.as_ref().is_some_and(|o| !o.is_refreshing)
+}
+
+#[test]
+fn pictures_of_the_guide() {
+    if !pictures::is_asked_for() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    demo::write(folder.path()).expect("the demo can be written");
+    let options = Options { open: Some(folder.path().join("model.pb")), ..Options::default() };
+    let mut window = Window::new([1200.0, 760.0], 1.0, ThemeChoice::Light, options);
+    flows::wait_for(&mut window, "the model", is_ready);
+    let ones = kept_ones(window.app());
+    window.app().state.selection.set(Target::Node(ones));
+    show(&mut window, &["browser", "graph", "inspector", "problems"], "open");
+    show(&mut window, &["gradients"], "gradients");
+    show(&mut window, &["dropout"], "dropout");
+    set(&mut window, folder.path());
+    flows::wait_for(&mut window, "the data", |app| {
+        is_ready(app) && app.open.as_ref().is_some_and(|o| o.data.is_some())
+    });
+    show(&mut window, &["data", "training"], "data");
+    window.click_first("Start training");
+    flows::wait_for(&mut window, "the end of training", |app| {
+        app.run.as_ref().is_some_and(|r| r.total_steps > 0 && !r.state.is_active())
+    });
+    show(&mut window, &["plots"], "training");
+    show(&mut window, &["predictions"], "predictions");
+    show(&mut window, &["export"], "export");
+}
+
+/// A constant that looks like a weight and is none.
+fn kept_ones(app: &mut App) -> String {
+    let open = app.open.as_ref().expect("the model is open");
+    let mut masks = open.overview.constants.iter().filter(|c| c.suggest == "keep" && c.role == "mask");
+    masks.next().expect("the demo's mask").name.clone()
+}
+
+/// What a person says before the first run: the texts, those to evaluate on, and a rate for a model that is untrained.
+fn set(window: &mut Window, folder: &Path) {
+    let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let data = DataChoice {
+        train: file("train.tsv"),
+        validation: Some(file("test.tsv")),
+        tokenizer: Some(file("vocab.txt")),
+        lower: Some(true),
+        ..DataChoice::default()
+    };
+    let open = window.app().open.as_mut().expect("the model is open");
+    open.history.apply(&Change::SetData(Some(data)), None);
+    for (key, value) in [("optimizer.lr", "1e-3"), ("training.epochs", "4")] {
+        open.history.apply(&Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) }, None);
+    }
+    window.settle();
+}
