@@ -87,6 +87,7 @@ impl App {
                 }
                 let before = training.before.take().unwrap_or_default();
                 let folder = Some(training.folder.clone());
+                super::layout::show(&mut self.layout, "plots");
                 self.run = Some(RunView { name, folder, total_epochs: training.epochs, ..before });
                 self.training = Some(training);
                 self.refresh_runs();

@@ -152,25 +152,28 @@ pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> Stri
     let mut order: Vec<usize> = (0..last).collect();
     // Of parts that are equally rare, the ones near the end say more.
     order.sort_by_key(|&i| (count(parts[i]), std::cmp::Reverse(i)));
+    let rarest = order[0];
+    let few = count(parts[rarest]).saturating_mul(2);
     let mut kept = vec![false; parts.len()];
     kept[last] = true;
-    let mut best = joined(&parts, &kept);
-    for (rank, i) in order.into_iter().enumerate() {
+    let length = |kept: &[bool]| joined(&parts, kept).chars().count();
+    for &i in &order {
+        if count(parts[i]) > few && kept.iter().filter(|k| **k).count() == 1 {
+            // Nothing that tells it apart fits; without its middle, the rarest part still does.
+            break;
+        }
         kept[i] = true;
-        let longer = joined(&parts, &kept);
-        let excess = longer.chars().count().saturating_sub(max);
-        if excess == 0 {
-            best = longer;
-            continue;
-        }
-        kept[i] = false;
-        // The rarest part tells the most, even without its middle.
-        let room = parts[i].chars().count().saturating_sub(excess);
-        if rank == 0 && room >= 5 {
-            return longer.replacen(parts[i], &cut_middle(parts[i], room), 1);
-        }
+        kept[i] = length(&kept) <= max;
     }
-    if kept.iter().filter(|k| **k).count() == 1 { elide_middle(name, max) } else { best }
+    if kept.iter().filter(|k| **k).count() > 1 {
+        return joined(&parts, &kept);
+    }
+    kept[rarest] = true;
+    let room = parts[rarest].chars().count().saturating_sub(length(&kept).saturating_sub(max));
+    if room < 5 {
+        return elide_middle(name, max);
+    }
+    joined(&parts, &kept).replacen(parts[rarest], &cut_middle(parts[rarest], room), 1)
 }
 
 /// The kept parts of a path, with an ellipsis for each run of others.
@@ -260,7 +263,7 @@ mod tests {
         assert_eq!(elide_middle(name, 14), "…/query/kernel");
         assert_eq!(elide_middle(name, 8), "…/kernel");
         assert_eq!(elide_middle("averyveryverylongname", 10), "ave…ngname");
-        assert_eq!(elide_middle("Embedding-Token/embeddings", 18), "Em…ken/embeddings");
+        assert_eq!(elide_middle("Embedding-Token/embeddings", 18), "Em…oken/embeddings");
         assert_eq!(elide_middle("Embedding-Segment/embeddings", 14), "…/embeddings");
         for max in 4..60 {
             assert!(elide_middle(name, max).chars().count() <= max.max(4), "{max}");
