@@ -43,6 +43,7 @@ impl App {
             Command::MeasureChanges(name) => self.measure_changes(name),
             Command::EstimateRun => self.estimate_run(),
             Command::PickData => self.pick(Picked::Data, None),
+            Command::PickDataFolder => self.pick(Picked::DataFolder, None),
             Command::UseData(path) => self.use_data(path),
             Command::ShowExample(row) => self.show_example(row),
             Command::PickExport => self.pick(Picked::Export, None),

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use crate::base::files::PositionedFile;
+use crate::data::statistics::moved;
 use crate::graph::Attr;
 use crate::session::Understood;
 use crate::tensor::Tensor;
 use crate::tensor::io::safetensors;
 use crate::train::checkpoint;
 use crate::ui::ctx::{Changed, NodeDetails};
-use crate::ui::describe::moved;
 
 use super::App;
 use super::jobs::Outcome;

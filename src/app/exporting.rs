@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::base::{Reporter, Severity};
 use crate::session::export::{self, Export, Written};
-use crate::session::{Session, beside, run};
+use crate::session::{EditStep, Objective, Session, SessionError, beside, run};
+use crate::tensor::Tensor;
 use crate::ui::ctx::ExportRequest;
 use crate::ui::text;
 
@@ -43,6 +44,13 @@ fn export(session: &Session, request: &ExportRequest) -> Result<String, String> 
         }
         None => Vec::new(),
     };
+    let headless = (!request.with_heads).then(|| without_heads(session));
+    let session = headless.as_ref().unwrap_or(session);
+    let constants = match headless {
+        // The weights of heads have no place then.
+        Some(_) => known(session, constants).map_err(|e| e.to_string())?,
+        None => constants,
+    };
     let mut reporter = Reporter::default();
     let what = Export {
         session,
@@ -67,6 +75,26 @@ fn export(session: &Session, request: &ExportRequest) -> Result<String, String> 
         said.push_str(&format!(". {}", d.message));
     }
     Ok(said)
+}
+
+/// The session without its grafted heads.
+fn without_heads(session: &Session) -> Session {
+    let mut recipe = (**session.recipe()).clone();
+    let heads = recipe.edits.iter_mut().filter(|e| matches!(e.step, EditStep::GraftHead(_)));
+    heads.for_each(|e| e.enabled = false);
+    if matches!(recipe.objective, Some(Objective::Head { .. })) {
+        recipe.objective = None;
+    }
+    Session::new(session.model.clone(), recipe)
+}
+
+/// Those constants that the session's graph, or an adapter beside it, has.
+fn known(session: &Session, constants: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, SessionError> {
+    let understood = session.understand()?;
+    let graph = &understood.base.graph;
+    let is_adapter =
+        |name: &str| understood.adapters.iter().any(|a| [&a.a.0, &a.b.0].iter().any(|k| k.as_str() == name));
+    Ok(constants.into_iter().filter(|(n, _)| graph.node_named(n).is_some() || is_adapter(n)).collect())
 }
 
 fn names(paths: &[PathBuf]) -> String {
@@ -108,6 +136,7 @@ mod tests {
             to: to.into(),
             values: None,
             keep_dropout: false,
+            with_heads: true,
             all_weights: false,
             verify: true,
         };
@@ -126,5 +155,24 @@ mod tests {
              read back and compared on 8 rows of a.tsv, largest difference of outputs 0"
         );
         assert_eq!(summary(&request("m.npz"), false, &written), "Exported m.npz: 41 weights");
+    }
+
+    #[test]
+    fn a_head_can_be_left_out() {
+        use crate::session::{Change, Model, demo};
+        let dir = tempfile::tempdir().unwrap();
+        demo::write(dir.path()).unwrap();
+        let model = std::sync::Arc::new(Model::open(&dir.path().join("model.pb")).unwrap());
+        let mut session = Session::new(model, demo::recipe(dir.path()));
+        let plain = session.understand().unwrap().base.graph.nodes.len();
+        let head = serde_json::from_str(r#"{"kind": "classifier", "classes": 3}"#).unwrap();
+        session.apply(&Change::AddEdits(vec![EditStep::GraftHead(head)]), None);
+        let grafted = session.understand().unwrap();
+        assert!(grafted.base.graph.nodes.len() > plain);
+        let all: Vec<(String, Tensor)> = grafted.parameters().unwrap().into_iter().map(|p| (p.name, p.value)).collect();
+        let headless = without_heads(&session);
+        assert_eq!(headless.understand().unwrap().base.graph.nodes.len(), plain);
+        let kept = known(&headless, all.clone()).unwrap();
+        assert!(!kept.is_empty() && kept.len() < all.len(), "{} of {}", kept.len(), all.len());
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::CancelToken;
+use crate::data::statistics::{Described, SliceAt, Sliced, ValueRange};
 use crate::ui::background::Background;
-use crate::ui::ctx::{Described, JobView, ValueRange};
+use crate::ui::ctx::JobView;
 
 use super::work::Derived;
 
@@ -40,6 +41,7 @@ pub enum Picked {
     Open,
     OpenFolder,
     Data,
+    DataFolder,
     Export,
     SaveSession,
     SaveFile,
@@ -59,7 +61,7 @@ pub enum Outcome {
     Estimated(crate::ui::ctx::Estimated),
     /// How far runs moved a constant.
     Changed(String, Vec<crate::ui::ctx::Changed>),
-    Sliced(crate::ui::ctx::SliceAt, Result<Arc<crate::ui::ctx::Sliced>, String>),
+    Sliced(SliceAt, Result<Arc<Sliced>, String>),
     Proved(Box<crate::ui::ctx::Proved>),
     Matched(Box<Result<super::recipes::Matched, String>>),
     Runs(Vec<crate::ui::ctx::RunEntry>),

@@ -85,7 +85,7 @@ impl App {
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
                 Picked::Open => dialog.add_filter("Models and sessions", MODELS).pick_file(),
-                Picked::OpenFolder => dialog.pick_folder(),
+                Picked::OpenFolder | Picked::DataFolder => dialog.pick_folder(),
                 Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
                 Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
@@ -103,7 +103,7 @@ impl App {
     fn use_picked(&mut self, what: Picked, path: PathBuf, content: Option<(String, Vec<u8>)>) {
         match what {
             Picked::Open | Picked::OpenFolder => self.commands.send(Command::Open(path)),
-            Picked::Data => self.commands.send(Command::UseData(path)),
+            Picked::Data | Picked::DataFolder => self.commands.send(Command::UseData(path)),
             Picked::SaveSession => self.commands.send(Command::SaveTo(path)),
             Picked::Export => {
                 self.state.drafts.insert("export-path".to_owned(), path.to_string_lossy().into_owned());
@@ -129,7 +129,7 @@ impl App {
             Picked::Tensor => (tensor.as_str(), PathUse::Tensor),
             Picked::Open => ("Open a model", PathUse::OpenModel),
             Picked::OpenFolder => ("Open a model folder", PathUse::OpenModel),
-            Picked::Data => ("Pick data", PathUse::Data),
+            Picked::Data | Picked::DataFolder => ("Pick data", PathUse::Data),
             Picked::SaveSession => ("Save the session", PathUse::SaveSession),
             // The export panel has a field for its path.
             Picked::Export | Picked::SaveFile => return,

@@ -70,7 +70,7 @@ pub struct App {
     /// Why nothing is open, for the welcome page.
     pub(crate) opening_failed: Option<String>,
     /// The part of a constant that is being read.
-    pub(crate) slicing: Option<crate::ui::ctx::SliceAt>,
+    pub(crate) slicing: Option<crate::data::statistics::SliceAt>,
     /// Close as soon as no run is in progress.
     pub(crate) is_closing: bool,
     pub(crate) may_close: bool,

@@ -42,12 +42,12 @@ fn measure(session: &Session) -> Result<NodeTimes, String> {
     let mut step = job.steps.make(Phase::Train, &batch.feeds).map_err(|e| e.to_string())?;
     let parameters: Vec<Tensor> = job.parameters.into_iter().map(|p| p.value).collect();
     let mut space = Workspace::new();
-    let seconds = job.engine.install(|| {
+    let costs = job.engine.install(|| {
         // The first run finds memory; its times would not be those of a run.
         step.run(&mut space, &batch.feeds, &parameters, Random::default())?;
-        step.seconds_by_node(&mut space, &batch.feeds, &parameters)
+        step.costs_by_node(&mut space, &batch.feeds, &parameters)
     });
-    let seconds = seconds.map_err(|e| e.to_string())?;
-    let total = seconds.iter().map(|(_, s)| s).sum();
-    Ok(NodeTimes { seconds: seconds.into_iter().filter_map(|(n, s)| Some((n?, s))).collect(), total })
+    let costs = costs.map_err(|e| e.to_string())?;
+    let total = costs.iter().map(|(_, c)| c.seconds).sum();
+    Ok(NodeTimes { nodes: costs.into_iter().filter_map(|(n, c)| Some((n?, c))).collect(), total })
 }

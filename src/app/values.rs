@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Severity, files};
+use crate::data::statistics::{Described, SliceAt, describe, range, slice};
 use crate::graph::Graph;
 use crate::tensor::{Payload, Tensor, io::npy};
-use crate::ui::ctx::{Described, SliceAt};
-use crate::ui::describe::{describe, range, slice};
 
 use super::App;
 use super::jobs::Outcome;

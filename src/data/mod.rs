@@ -17,6 +17,7 @@ pub mod order;
 pub mod prefetch;
 pub mod shuffle;
 pub mod source;
+pub mod statistics;
 pub mod table;
 pub mod targets;
 pub mod text;

@@ -10,7 +10,7 @@ use crate::program::{Def, IfBlocks, Instr, InstrKind, Kernel, LoopBlocks, Misfit
 use crate::tensor::{DType, Tensor};
 
 use super::memory::Workspace;
-use super::{Bindings, ConstantStore, Control, EngineError, Profile, describe};
+use super::{Bindings, ConstantStore, Control, Cost, EngineError, Profile, describe};
 
 /// Loops that go on for longer are taken for endless.
 const MAX_TRIPS: usize = 10_000_000;
@@ -174,7 +174,8 @@ impl Block {
             }
         };
         if let (Some(profile), Some(start)) = (&mut context.profile, start) {
-            profile.add(instr.name(), i, start.elapsed().as_secs_f64(), 0);
+            let bytes = outputs.iter().map(|t| t.bytes().len() as u64).sum();
+            profile.add(instr.name(), i, Cost { seconds: start.elapsed().as_secs_f64(), bytes }, 0);
         }
         if let Some(observe) = &mut context.observe {
             observe(&self.program, i, &outputs)?;

@@ -23,7 +23,7 @@ use crate::tensor::{Element, Payload, PayloadError, Tensor};
 pub use eager::Eager;
 pub use memory::Workspace;
 pub use plan::Plan;
-pub use profile::Profile;
+pub use profile::{Cost, Profile};
 pub use watch::{Blame, first_non_finite};
 
 /// Why a program could not be prepared or run.

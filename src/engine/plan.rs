@@ -11,7 +11,7 @@ use crate::program::{Call, Program, Value, View, ViewMut};
 use crate::tensor::{DType, Dims, Element, Tensor};
 
 use super::memory::Workspace;
-use super::{Bindings, ConstantStore, Control, EngineError};
+use super::{Bindings, ConstantStore, Control, Cost, EngineError};
 
 const STACK_OUTPUTS: usize = 16;
 
@@ -101,6 +101,13 @@ impl Plan {
         self.constants.iter().map(|t| t.bytes().len()).sum()
     }
 
+    /// Bytes that a step writes: its results that are in the arena, and its scratch.
+    fn bytes_of(&self, step: &Step) -> u64 {
+        let slots = step.outputs.iter().map(|&o| &self.slots[o as usize]);
+        let results = slots.filter(|s| matches!(s.place, Place::Arena(_))).map(|s| s.bytes as u64);
+        results.sum::<u64>() + step.scratch.1 as u64
+    }
+
     pub fn flops(&self) -> u64 {
         self.steps.iter().map(|s| s.flops).sum()
     }
@@ -132,7 +139,8 @@ impl Plan {
                 Some(profile) => {
                     let start = Instant::now();
                     self.step(step, base, bind)?;
-                    profile.add(step.kind, step.instr, start.elapsed().as_secs_f64(), step.flops);
+                    let cost = Cost { seconds: start.elapsed().as_secs_f64(), bytes: self.bytes_of(step) };
+                    profile.add(step.kind, step.instr, cost, step.flops);
                 }
             }
         }

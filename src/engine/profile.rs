@@ -1,4 +1,4 @@
-//! Where the time of runs goes, by kind of step.
+//! Where the time and the memory of runs go, by kind of step and by instruction.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,31 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     kinds: BTreeMap<&'static str, Entry>,
-    /// Time per instruction of the program that ran, for painting on the graph.
-    by_instr: Vec<f64>,
+    /// Per instruction of the program that ran, for painting on the graph.
+    by_instr: Vec<Cost>,
+}
+
+/// What one instruction cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    pub seconds: f64,
+    /// Of its results and its scratch.
+    pub bytes: u64,
 }
 
 impl Profile {
-    pub fn add(&mut self, kind: &'static str, instr: usize, seconds: f64, flops: u64) {
+    /// One run of an instruction; times add up over runs, bytes are those of the largest.
+    pub fn add(&mut self, kind: &'static str, instr: usize, cost: Cost, flops: u64) {
         let e = self.kinds.entry(kind).or_default();
-        e.seconds += seconds;
+        e.seconds += cost.seconds;
         e.calls += 1;
         e.flops += flops;
         if self.by_instr.len() <= instr {
-            self.by_instr.resize(instr + 1, 0.0);
+            self.by_instr.resize(instr + 1, Cost::default());
         }
-        self.by_instr[instr] += seconds;
+        let own = &mut self.by_instr[instr];
+        own.seconds += cost.seconds;
+        own.bytes = own.bytes.max(cost.bytes);
     }
 
     pub fn total_seconds(&self) -> f64 {
@@ -42,8 +53,8 @@ impl Profile {
         out
     }
 
-    /// Seconds spent in each instruction of the program that was prepared.
-    pub fn seconds_by_instr(&self) -> &[f64] {
+    /// What each instruction of the program that was prepared took.
+    pub fn by_instr(&self) -> &[Cost] {
         &self.by_instr
     }
 }

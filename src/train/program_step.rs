@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::engine::{
-    Bindings, Blame, ConstantStore, Control, EngineError, Executable, Profile, Workspace, first_non_finite,
+    Bindings, Blame, ConstantStore, Control, Cost, EngineError, Executable, Profile, Workspace, first_non_finite,
 };
 use crate::graph::NodeKey;
 use crate::program::{Program, Random, Value, View};
@@ -149,17 +149,19 @@ impl Step for ProgramStep {
         self.executable.arena_bytes().unwrap_or(0)
     }
 
-    fn seconds_by_node(
+    fn costs_by_node(
         &mut self,
         space: &mut Workspace,
         feeds: &[(String, Tensor)],
         parameters: &[Tensor],
-    ) -> Result<Vec<(Option<String>, f64)>, StepError> {
+    ) -> Result<Vec<(Option<String>, Cost)>, StepError> {
         let profile = self.profiled(space, feeds, parameters)?;
-        let mut by_node: IndexMap<Option<&str>, f64> = IndexMap::new();
-        for (i, seconds) in profile.seconds_by_instr().iter().enumerate().filter(|(_, s)| **s > 0.0) {
+        let mut by_node: IndexMap<Option<&str>, Cost> = IndexMap::new();
+        for (i, cost) in profile.by_instr().iter().enumerate().filter(|(_, c)| c.seconds > 0.0) {
             let origin = self.given.program.instrs.get(i).and_then(|instr| instr.origin.as_ref());
-            *by_node.entry(origin.map(NodeKey::as_str)).or_default() += seconds;
+            let own = by_node.entry(origin.map(NodeKey::as_str)).or_default();
+            own.seconds += cost.seconds;
+            own.bytes += cost.bytes;
         }
         Ok(by_node.into_iter().map(|(n, s)| (n.map(str::to_owned), s)).collect())
     }

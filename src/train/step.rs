@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use crate::engine::Workspace;
+use crate::engine::{Cost, Workspace};
 use crate::program::{Random, View};
 use crate::tensor::{DType, Dims, Tensor};
 
@@ -82,14 +82,14 @@ pub trait Step: Debug + Send {
         0
     }
 
-    /// Runs once under the profiler: seconds by graph node, `None` for what belongs to no node. Fused work counts for
-    /// the last of its nodes. Empty where an implementation cannot tell.
-    fn seconds_by_node(
+    /// Runs once under the profiler: time and memory by graph node, `None` for what belongs to no node. Fused work counts
+    /// for the last of its nodes. Empty where an implementation cannot tell.
+    fn costs_by_node(
         &mut self,
         _space: &mut Workspace,
         _feeds: &[(String, Tensor)],
         _parameters: &[Tensor],
-    ) -> Result<Vec<(Option<String>, f64)>, StepError> {
+    ) -> Result<Vec<(Option<String>, Cost)>, StepError> {
         Ok(Vec::new())
     }
 

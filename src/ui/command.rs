@@ -45,6 +45,7 @@ pub enum Command {
     EstimateRun,
     /// Asks for the file of training examples.
     PickData,
+    PickDataFolder,
     UseData(PathBuf),
     /// Shows what this example of the data becomes.
     ShowExample(usize),
@@ -66,7 +67,7 @@ pub enum Command {
     SaveTensor(String),
     SaveTensorTo(String, PathBuf),
     /// Reads a part of a constant for the inspector.
-    Slice(super::ctx::SliceAt),
+    Slice(crate::data::statistics::SliceAt),
     /// Draws all plots of the run into one picture.
     SavePlots,
     /// Draws the compared runs into a picture.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::Severity;
+use crate::data::statistics::{Described, Moved, SliceAt, Sliced, ValueRange};
+use crate::engine::Cost;
 use crate::formats::EntryPoint;
 use crate::formats::targets::Target;
 
@@ -229,10 +231,11 @@ impl Rows {
     }
 }
 
-/// Seconds of one training step by the graph's nodes; a fused step counts for the last of its nodes.
+/// Time and memory of one training step by the graph's nodes, forward and backward; a fused step counts for the last of its
+/// nodes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeTimes {
-    pub seconds: Vec<(String, f64)>,
+    pub nodes: HashMap<String, Cost>,
     /// Of the whole step, with what belongs to no node.
     pub total: f64,
 }
@@ -267,30 +270,6 @@ pub struct Blocker {
     pub why: String,
     pub blocks: Vec<String>,
     pub cures: Vec<Cure>,
-}
-
-/// What the values of a constant look like; see `describe`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Described {
-    pub elements: usize,
-    pub finite: usize,
-    pub nan: usize,
-    pub infinite: usize,
-    pub zeros: usize,
-    pub min: f64,
-    pub max: f64,
-    pub mean: f64,
-    pub deviation: f64,
-    /// Counts of equal-width bins from `min` to `max`, finite values only.
-    pub histogram: Vec<usize>,
-}
-
-/// What the table of constants says about values, over all finite elements.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ValueRange {
-    pub min: f64,
-    pub max: f64,
-    pub mean: f64,
 }
 
 /// The data as the data tab shows it.
@@ -387,7 +366,7 @@ pub struct NodeDetails {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     pub run: String,
-    pub moved: Result<super::describe::Moved, String>,
+    pub moved: Result<Moved, String>,
 }
 
 /// What a run would take.
@@ -421,29 +400,6 @@ impl RunEntry {
     pub fn curve(&self, name: &str) -> Option<&super::series::Series> {
         self.curves.iter().find(|c| c.name == name)
     }
-}
-
-/// Which matrix of a constant, and from where on its values are listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SliceAt {
-    pub name: String,
-    /// One index per dimension before the last two.
-    pub leading: Vec<usize>,
-    pub row: usize,
-    pub column: usize,
-}
-
-/// A matrix of a constant: a reduced picture of all of it, and a window of its values.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sliced {
-    pub at: SliceAt,
-    pub rows: usize,
-    pub columns: usize,
-    pub picture: Vec<f32>,
-    pub picture_size: [usize; 2],
-    /// Row-major from `at.row` and `at.column` on, `grid_columns` wide.
-    pub grid: Vec<f64>,
-    pub grid_columns: usize,
 }
 
 /// Unsaved work that a crash left.
@@ -482,6 +438,8 @@ pub struct ExportRequest {
     /// The run whose values are written, and whether those of its best checkpoint; `None` for the file's own.
     pub values: Option<(PathBuf, bool)>,
     pub keep_dropout: bool,
+    /// With the heads that were grafted.
+    pub with_heads: bool,
     /// Of weights alone all, not only those that were tuned.
     pub all_weights: bool,
     pub verify: bool,

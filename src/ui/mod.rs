@@ -9,7 +9,6 @@ pub mod bulk;
 pub mod canvas;
 pub mod command;
 pub mod ctx;
-pub mod describe;
 pub mod dialogs;
 pub mod focus;
 pub mod index;

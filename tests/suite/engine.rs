@@ -78,6 +78,8 @@ fn a_cancelled_run_stops_and_a_profile_counts() {
     e.run(&mut space, &bind(&feeds, &params), control).unwrap();
     let kinds: Vec<&str> = profile.shares().iter().map(|s| s.0).collect();
     assert!(kinds.contains(&"exp") && kinds.contains(&"add"), "{kinds:?}");
+    // Each of them writes four floats at least.
+    assert!(profile.by_instr().iter().filter(|c| c.seconds > 0.0 && c.bytes >= 16).count() >= 2, "{profile:?}");
 }
 
 /// `while x < limit { x = x * 2 }`, then `if x > 100 { -x } else { x }`.

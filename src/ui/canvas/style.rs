@@ -308,8 +308,8 @@ fn values(open: &Open, run: Option<&RunView>, shown: &Shown, layout: &Layout, mo
         }
         ColorMode::Time => {
             let Some(times) = &open.times else { return out };
-            for (name, seconds) in &times.seconds {
-                add(index.node(name), seconds / times.total.max(f64::MIN_POSITIVE), |a, b| a + b);
+            for (name, cost) in &times.nodes {
+                add(index.node(name), cost.seconds / times.total.max(f64::MIN_POSITIVE), |a, b| a + b);
             }
         }
         ColorMode::Memory => {

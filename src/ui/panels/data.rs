@@ -65,6 +65,10 @@ fn source_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         if widgets::text_button(ui, icons::OPEN, "Pick a file…").clicked() {
             ctx.send(crate::ui::Command::PickData);
         }
+        let folder = widgets::icon_button(ui, icons::FOLDER, "Pick a folder of pictures");
+        if folder.clicked() {
+            ctx.send(crate::ui::Command::PickDataFolder);
+        }
         let key = "data-path".to_owned();
         let current = ctx.open.and_then(|o| o.recipe().data.as_ref()).map(|d| d.train.clone()).unwrap_or_default();
         let mut draft = state.drafts.get(&key).cloned().unwrap_or(current);

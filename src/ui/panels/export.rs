@@ -33,9 +33,6 @@ fn what_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     if enabled(|s| matches!(s, EditStep::Lora(_))) {
         widgets::fact(ui, "Low-rank adapters", "merged into their weights");
     }
-    if enabled(|s| matches!(s, EditStep::GraftHead(_))) {
-        widgets::fact(ui, "Grafted head", "included");
-    }
 }
 
 /// Draft of whose values are written: empty for the file's own, else the run's folder, `best` before it where meant.
@@ -117,11 +114,15 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         }
         on
     };
-    let (mut keep_dropout, mut all_weights, mut verify) = (false, false, true);
+    let (mut keep_dropout, mut with_heads, mut all_weights, mut verify) = (false, true, false, true);
+    let has_head = open.recipe().edits.iter().any(|e| e.enabled && matches!(e.step, EditStep::GraftHead(_)));
     if is_weights {
         all_weights = flag(ui, "export-all", "All weights, not only the tuned ones", false);
     } else {
         keep_dropout = flag(ui, "export-keep", "Keep dropout nodes in the graph", false);
+        if has_head {
+            with_heads = flag(ui, "export-heads", "Include the grafted head", true);
+        }
         verify = flag(ui, "export-verify", "Read it back and compare outputs before it counts as done", true);
     }
     let why_not = target.and_then(|t| t.why_not.as_ref());
@@ -139,7 +140,7 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             let choices = value_choices(open);
             let values = values_of(&choices[chosen_values(&choices, state.drafts.get(VALUES))].1);
             let to = PathBuf::from(path.trim());
-            ctx.send(Command::Export(ExportRequest { to, values, keep_dropout, all_weights, verify }));
+            ctx.send(Command::Export(ExportRequest { to, values, keep_dropout, with_heads, all_weights, verify }));
         }
         if is_busy {
             ui.spinner();

@@ -3,6 +3,7 @@
 use egui::{Align, Layout, RichText, Role, Ui, WidgetInfo};
 use egui_extras::Column;
 
+use crate::session::Change;
 use crate::ui::command::Command;
 use crate::ui::ctx::{Blocker, Ctx, GradientRow, Gradients};
 use crate::ui::run_view::RunView;
@@ -157,6 +158,9 @@ pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
             if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
                 ctx.change(cure.change.clone());
             }
+        }
+        if !b.blocks.is_empty() && widgets::text_button(ui, icons::MINUS, "Train without what it blocks").clicked() {
+            ctx.change(Change::Train { names: b.blocks.clone(), on: false });
         }
         if widgets::text_button(ui, icons::TARGET, "Select what it blocks").clicked() {
             ctx.send(Command::SelectMany { nodes: b.blocks.clone(), focus: None });

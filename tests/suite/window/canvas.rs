@@ -8,6 +8,7 @@ use egui::Key;
 use egui_kittest::kittest::Queryable;
 use regraft::app::Options;
 use regraft::base::CancelToken;
+use regraft::engine::Cost;
 use regraft::session::diff::{GraphDiff, Rewired};
 use regraft::session::overview::NodeRow;
 use regraft::session::{EditStep, History};
@@ -222,12 +223,20 @@ fn every_choice_of_colours_says_what_it_means() {
     window.settle();
     assert!(window.has_containing("gradient norm: "), "a scale from the least to the greatest");
     if let Some(open) = &mut window.app().open {
-        let seconds = vec![("bert/pooler/dense/MatMul".to_owned(), 0.75), ("loss/Mean".to_owned(), 0.25)];
-        open.times = Some(Arc::new(NodeTimes { seconds, total: 1.0 }));
+        let cost = |name: &str, seconds| (name.to_owned(), Cost { seconds, bytes: 3_000_000 });
+        let nodes = [cost("bert/pooler/dense/MatMul", 0.75), cost("loss/Mean", 0.25)].into();
+        open.times = Some(Arc::new(NodeTimes { nodes, total: 1.0 }));
     }
     window.app().state.canvas.color_mode = ColorMode::Time;
     window.settle();
     assert!(window.has_containing("share of the step: 25"));
+    window.app().state.selection.set(Target::Node("bert/pooler/dense/MatMul".to_owned()));
+    window.settle();
+    assert!(
+        window.has("Time in a step")
+            && window.has("Memory in a step")
+            && window.has(&regraft::ui::text::bytes(3_000_000))
+    );
 }
 
 #[test]

@@ -6,10 +6,11 @@ mod rows;
 use egui::{Align, Layout, Modifiers, RichText, Role, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder, TableRow};
 
+use crate::data::statistics::ValueRange;
 use crate::session::Change;
 use crate::session::query::Query;
 use crate::ui::command::{Action, Command};
-use crate::ui::ctx::{Ctx, Open, ValueRange};
+use crate::ui::ctx::{Ctx, Open};
 use crate::ui::index::Scopes;
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;

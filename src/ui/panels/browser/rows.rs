@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::data::statistics::ValueRange;
 use crate::session::overview::{ConstantRow, ShapeRow};
 use crate::session::query::{Query, Row};
 use crate::ui::canvas::shown::Shown;
-use crate::ui::ctx::ValueRange;
 use crate::ui::widgets::table::Sort;
 
 /// Columns of the nodes table, in order.

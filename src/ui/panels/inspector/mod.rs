@@ -6,10 +6,11 @@ mod several;
 
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
 
+use crate::data::statistics::{Described, SliceAt, Sliced};
 use crate::session::Change;
 use crate::session::overview::ConstantRow;
 use crate::ui::command::Command;
-use crate::ui::ctx::{Ctx, Described, Open, SliceAt, Sliced};
+use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons, tokens};
@@ -215,6 +216,8 @@ fn described_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &ConstantRow, d: &Described, st
     if d.nan + d.infinite > 0 {
         let words = format!("{} NaN, {} infinite", text::exact(d.nan), text::exact(d.infinite));
         ui.label(RichText::new(words).color(ctx.tokens.error));
+    } else if row.dtype.contains("float") || row.dtype == "half" {
+        widgets::fact(ui, "NaN or infinite", "none");
     }
     if d.histogram.len() > 1 {
         histogram_ui(ui, ctx, d);

@@ -88,11 +88,16 @@ fn cost_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str, outputs: &[Value
             return;
         };
         // A fused step counts for the last of its nodes.
-        let seconds: f64 = times.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum();
-        let words =
-            format!("{} ms  ({})", text::number(seconds * 1e3, 3), text::percent(seconds / times.total.max(1e-12)));
-        let exact = format!("{seconds} s of the {} s of one training step, as last measured", times.total);
+        let Some(cost) = times.nodes.get(name) else {
+            widgets::note(ui, "Nothing in the last profile: it is not run by itself, or part of another step.");
+            return;
+        };
+        let share = text::percent(cost.seconds / times.total.max(1e-12));
+        let words = format!("{} ms  ({share})", text::number(cost.seconds * 1e3, 3));
+        let exact = format!("{} s of the {} s of one training step, as last measured", cost.seconds, times.total);
         widgets::fact_with_exact(ui, "Time in a step", &words, Some(&exact));
+        let exact = format!("{} bytes of results and scratch, forward and backward, as last measured", cost.bytes);
+        widgets::fact_with_exact(ui, "Memory in a step", &text::bytes(cost.bytes), Some(&exact));
     });
 }
 

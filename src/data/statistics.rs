@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
 
 use crate::tensor::Tensor;
-
-use super::ctx::{Described, SliceAt, Sliced, ValueRange};
 
 const N_BINS: usize = 64;
 const PICTURE: usize = 128;
@@ -16,6 +15,53 @@ const PIECE: usize = 1 << 16;
 /// The window of values that the inspector lists.
 const GRID_ROWS: usize = 12;
 const GRID_COLUMNS: usize = 12;
+
+/// What the values of a constant look like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Described {
+    pub elements: usize,
+    pub finite: usize,
+    pub nan: usize,
+    pub infinite: usize,
+    pub zeros: usize,
+    pub min: f64,
+    pub max: f64,
+    pub mean: f64,
+    pub deviation: f64,
+    /// Counts of equal-width bins from `min` to `max`, finite values only.
+    pub histogram: Vec<usize>,
+}
+
+/// What the table of constants says about values, over all finite elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueRange {
+    pub min: f64,
+    pub max: f64,
+    pub mean: f64,
+}
+
+/// Which matrix of a constant, and from where on its values are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceAt {
+    pub name: String,
+    /// One index per dimension before the last two.
+    pub leading: Vec<usize>,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// A matrix of a constant: a reduced picture of all of it, and a window of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sliced {
+    pub at: SliceAt,
+    pub rows: usize,
+    pub columns: usize,
+    pub picture: Vec<f32>,
+    pub picture_size: [usize; 2],
+    /// Row-major from `at.row` and `at.column` on, `grid_columns` wide.
+    pub grid: Vec<f64>,
+    pub grid_columns: usize,
+}
 
 /// The tensor with every element in bytes of its own: packed types are converted once. `None` for strings and handles.
 fn unpacked(tensor: &Tensor) -> Option<Cow<'_, Tensor>> {
@@ -47,32 +93,10 @@ fn pieces(tensor: &Tensor, range: Range<usize>, mut each: impl FnMut(usize, &[f6
     Some(())
 }
 
-/// Results of `work` on each of `n` pieces, in their order, on as many threads as there are cores: the results depend on
-/// the pieces alone, never on the threads.
-fn each_piece<R: Send>(n: usize, work: impl Fn(usize) -> Option<R> + Sync) -> Option<Vec<R>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(n);
-    if threads <= 1 {
-        return (0..n).map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let one = || {
-        let mut out = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= n {
-                return Some(out);
-            }
-            out.push((i, work(i)?));
-        }
-    };
-    let parts: Vec<Option<Vec<(usize, R)>>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
-        let own = one();
-        std::iter::once(own).chain(others.into_iter().map(|t| t.join().ok().flatten())).collect()
-    });
-    let mut all: Vec<(usize, R)> = parts.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
-    all.sort_unstable_by_key(|(i, _)| *i);
-    Some(all.into_iter().map(|(_, r)| r).collect())
+/// Results of `work` on each of `n` pieces, in their order, on all cores: the results depend on the pieces alone, never on
+/// the threads.
+fn each_piece<R: Send>(n: usize, work: impl Fn(usize) -> Option<R> + Sync + Send) -> Option<Vec<R>> {
+    (0..n).into_par_iter().map(work).collect()
 }
 
 /// What one pass over a piece finds.
