@@ -40,6 +40,21 @@ pub(super) fn is_uniform(payload: &Payload) -> bool {
     payload.all_equal().unwrap_or(false)
 }
 
+/// A table of sines or cosines by position, as rotary embeddings have it: all elements of position 0 are 0 or are the largest
+/// of the table, those of later positions differ.
+pub(super) fn is_rotation(payload: &Payload) -> bool {
+    let axes: Vec<usize> = payload.shape.iter().copied().filter(|d| *d > 1).collect();
+    let [steps, size] = axes[..] else { return false };
+    if payload.byte_len() > MAX_READ_BYTES {
+        return false;
+    }
+    let Some(values) = payload.load().ok().and_then(|t| t.to_f64s()) else { return false };
+    let largest = values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let first = values[0];
+    let is_start = values[..size].iter().all(|v| *v == first) && (first == 0.0 || first == largest);
+    is_start && steps > 1 && values[size..].iter().any(|v| *v != values[size])
+}
+
 /// Exactly two levels, as a mask has them: 0 and 1, or 0 (or 1) and a number that switches off.
 pub(super) fn is_two_level(payload: &Payload) -> bool {
     if payload.byte_len() > MAX_READ_BYTES {

@@ -38,6 +38,33 @@ pub(super) fn slot(index: &Index<'_>, at: &Use) -> Option<Slot> {
     }
 }
 
+/// Whether what a scale or shift leads to meets another factor with several elements after nothing but additions of
+/// constants.
+pub(super) fn is_scaled_again(index: &Index<'_>, at: &Use) -> bool {
+    let Some(&out) = index.instr(at).outputs.first() else { return false };
+    let mut level = vec![(at.program, out)];
+    for _ in 0..3 {
+        let mut next = Vec::new();
+        for (program, v) in level {
+            for u in index.uses(program, v) {
+                let (p, instr) = (index.programs[u.program], index.instr(&u));
+                let Some(f) = instr.op_as::<Binary>().map(|b| b.f) else { continue };
+                let other = instr.inputs[1 - u.operand.min(1)];
+                if !super::uses::is_constant(p, other, 0) {
+                    continue;
+                }
+                match f {
+                    BinaryFn::Mul if !is_single(p, other) => return true,
+                    BinaryFn::Add | BinaryFn::Sub => next.push((u.program, instr.outputs[0])),
+                    _ => {}
+                }
+            }
+        }
+        level = next;
+    }
+    false
+}
+
 /// Whether a value is a product with `1/√…` (not through matrix products or other functions).
 pub(super) fn has_inverse_deviation(program: &Program, v: Value, depth: usize) -> bool {
     let v = behind(program, v);

@@ -10,6 +10,8 @@ use super::roles::ConstantRole;
 pub(super) enum Reading {
     /// A variable of a checkpoint, or a constant that only Identities read.
     Variable,
+    /// An initializer of a file that also has constant nodes for numbers of the program's text.
+    Stored,
     /// Handed to a function, loop or conditional, where what reads it is not looked at; or added by an edit.
     Passed,
     /// A table that a lookup reads: freezing leaves no Identity before those of resource variables.
@@ -44,7 +46,8 @@ impl Reading {
                 _ => found = Self::Direct,
             }
         }
-        found
+        let is_stored = graph.constant(id).is_some_and(|c| c.origin == ConstantOrigin::Initializer);
+        if found == Self::Direct && is_stored { Self::Stored } else { found }
     }
 }
 
@@ -78,7 +81,7 @@ impl Evidence {
             let role = &mut roles[i];
             role.suggest = false;
             role.reason = format!(
-                "no variable before the graph was frozen, unlike {} other constants ({})",
+                "no variable of the model it came from, unlike {} other constants ({})",
                 self.variables, role.reason
             );
         }

@@ -15,7 +15,7 @@ use crate::program::{Instr, Program, Value};
 use crate::tensor::Payload;
 
 use super::DropoutSite;
-use super::masks::{is_from_integers, is_two_level, is_uniform};
+use super::masks::{is_from_integers, is_rotation, is_two_level, is_uniform};
 use super::normalisation::{self, Slot};
 use super::reading::{Evidence, Reading};
 use super::uses::{Index, Use, behind};
@@ -121,10 +121,15 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
             let places = values.get(node).map_or(&[][..], Vec::as_slice);
             let uses: Vec<Use> = places.iter().flat_map(|&(p, v)| index.uses(p, v)).collect();
             let reading = Reading::of(graph, &readers, id);
+            let other_form: Vec<Use> = match reading {
+                Reading::Stored => places.iter().flat_map(|&(p, v)| index.uses_of_other_form(p, v)).collect(),
+                _ => Vec::new(),
+            };
             let subject = Subject {
                 index: &index,
                 payload: &constant.payload,
                 uses: &uses,
+                other_form: &other_form,
                 was_variable: reading == Reading::Variable,
                 is_of_dropout: of_sites.contains(node),
             };
@@ -135,7 +140,7 @@ pub fn find(graph: &Graph, program: &Program, sites: &[DropoutSite]) -> Vec<Cons
             };
             // Elements are read last: of the few constants that would be doubted.
             let is_doubted = suggest && reading == Reading::Direct && !subject.is_beyond_doubt(role);
-            evidence.add(suggest && reading == Reading::Variable, is_doubted);
+            evidence.add(suggest && matches!(reading, Reading::Variable | Reading::Stored), is_doubted);
             ConstantRole { node: node.clone(), role, suggest, reason }
         })
         .collect();
@@ -160,6 +165,8 @@ struct Subject<'a> {
     index: &'a Index<'a>,
     payload: &'a Payload,
     uses: &'a [Use],
+    /// Where it is used in another form than it is stored in; nothing where that is not looked at.
+    other_form: &'a [Use],
     was_variable: bool,
     is_of_dropout: bool,
 }
@@ -181,7 +188,11 @@ impl Subject<'_> {
                 if self.is_of_dropout { "a number of a dropout site" } else { "a single number" },
             );
         }
-        let Some((role, reason)) = self.uses.iter().filter_map(|u| self.role(u)).min_by_key(|(r, _)| rank(*r)) else {
+        if let Some(reason) = self.uses.iter().find_map(|u| self.starting_state(u)) {
+            return (Role::Other, false, reason);
+        }
+        let of_uses = |uses: &[Use]| uses.iter().filter_map(|u| self.role(u)).min_by_key(|(r, _)| rank(*r));
+        let Some((role, reason)) = of_uses(self.uses).or_else(|| of_uses(self.other_form)) else {
             return self.without_role();
         };
         match role {
@@ -204,6 +215,14 @@ impl Subject<'_> {
         (role, false, format!("{dtype} carries no gradient"))
     }
 
+    /// Left factors whose elements are all equal are where a recurrence begins.
+    fn starting_state(&self, at: &Use) -> Option<String> {
+        let instr = self.index.instr(at);
+        let is_left = is_op(instr, MATMUL) && at.operand == 0 && !self.was_variable;
+        let is_state = is_left && self.payload.element_count() > 1 && is_uniform(self.payload);
+        is_state.then(|| format!("a starting state of {}: all its elements are equal", place(instr)))
+    }
+
     /// What one use says.
     fn role(&self, at: &Use) -> Option<(Role, String)> {
         let instr = self.index.instr(at);
@@ -215,9 +234,6 @@ impl Subject<'_> {
         if is_op(instr, MATMUL) && at.operand < 2 {
             let other = behind(program, instr.inputs[1 - at.operand]);
             let is_one_hot = program.producer(other).is_some_and(|(_, p)| p.op_as::<OneHot>().is_some());
-            if at.operand == 0 && !self.was_variable && is_uniform(self.payload) {
-                return Some((Role::Other, format!("a starting state of {node}: all its elements are equal")));
-            }
             return Some(match is_one_hot {
                 true => (Role::Embedding, format!("rows are picked by the one-hot product {node}")),
                 false => (Role::MatmulWeight, format!("a factor of the matrix product {node}")),
@@ -289,6 +305,17 @@ impl Subject<'_> {
             instr.op_as::<Gather>().is_some() || instr.op_as::<GatherNd>().is_some() || is_op(instr, MATMUL)
         });
         let is_slot = self.uses.iter().any(|u| normalisation::slot(self.index, u).is_some());
+        if is_slot && !self.was_variable && is_uniform(self.payload) {
+            // What is scaled again right behind it needs no scale of its own: exporters fill in the one that an op wants.
+            let again = |u: &&Use| normalisation::is_scaled_again(self.index, u);
+            if let Some(again) = self.uses.iter().find(again) {
+                let at = place(self.index.instr(again));
+                return (Role::Other, false, format!("all its elements are equal, and what {at} gives is scaled again"));
+            }
+        }
+        if role == Role::NormScale && !self.was_variable && is_rotation(self.payload) {
+            return (Role::Other, false, format!("sines or cosines of positions ({reason})"));
+        }
         if self.was_variable || is_table || is_slot || rank < 2 && role != Role::NormScale {
             return (role, true, reason);
         }

@@ -5,10 +5,17 @@ use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use crate::ops::elementwise::{Cast, StopGradient};
+use crate::ops::elementwise::{Binary, Cast, StopGradient, Unary};
 use crate::ops::shape::{BroadcastTo, Concat, Reshape, Slice, StridedSlice, Tile, Transpose};
 use crate::ops::with_default::WithDefault;
 use crate::program::{Def, Instr, InstrKind, Program, Value};
+
+/// Steps of arithmetic between the form in which a weight is stored and that in which it is used.
+const MAX_FORMS: usize = 4;
+/// Readers that are followed at most.
+const MAX_FOLLOWED: usize = 64;
+/// How far back it is looked whether a value comes from constants alone.
+const MAX_BACK: usize = 8;
 
 /// A program and all its blocks, with readers.
 #[derive(Debug)]
@@ -82,7 +89,8 @@ impl<'p> Index<'p> {
                         self.enter(instr, *blocks, operand, &mut |block, feed| {
                             todo.push((block, feed, is_part, is_stopped));
                         });
-                    } else if let (0, Some(&out), Some((part, stop))) = (operand, instr.outputs.first(), passes(instr))
+                    } else if let (true, Some(&out), Some((part, stop))) =
+                        (is_data(instr, operand), instr.outputs.first(), passes(instr))
                     {
                         todo.push((p, out, is_part || part, is_stopped || stop));
                     } else {
@@ -95,6 +103,31 @@ impl<'p> Index<'p> {
         found
     }
 
+    /// Readers of what is computed element by element from a value and other constants alone: a weight that is stored in
+    /// another form (its logarithm, a direction whose length is stored beside it).
+    pub(super) fn uses_of_other_form(&self, program: usize, v: Value) -> Vec<Use> {
+        let mut level = self.uses(program, v);
+        for _ in 0..MAX_FORMS {
+            let mut next = Vec::new();
+            for at in &level {
+                let (p, instr) = (self.programs[at.program], self.instr(at));
+                let is_arithmetic = instr.op_as::<Unary>().is_some() || instr.op_as::<Binary>().is_some();
+                let is_of_constants = instr.inputs.iter().all(|&i| is_constant(p, i, 0));
+                match instr.outputs.first() {
+                    Some(&out) if is_arithmetic && is_of_constants => next.extend(self.uses(at.program, out)),
+                    _ => next.push(*at),
+                }
+            }
+            next.sort_by_key(|u| (u.program, u.instr, u.operand));
+            next.dedup_by_key(|u| (u.program, u.instr, u.operand));
+            if next.len() > MAX_FOLLOWED {
+                break;
+            }
+            level = next;
+        }
+        level
+    }
+
     fn enter(&self, instr: &Instr, blocks: (usize, usize), operand: usize, push: &mut dyn FnMut(usize, Value)) {
         let is_if = matches!(instr.kind, InstrKind::If(_));
         let Some(feed) = (if is_if { operand.checked_sub(1) } else { Some(operand) }) else { return };
@@ -105,6 +138,11 @@ impl<'p> Index<'p> {
             }
         }
     }
+}
+
+/// Whether an operand is what an instruction of [`passes`] keeps.
+fn is_data(instr: &Instr, operand: usize) -> bool {
+    operand == 0 || instr.op_as::<Concat>().is_some()
 }
 
 /// Whether an instruction keeps the elements of its first input: `(takes a part, stops the gradient)`.
@@ -127,6 +165,19 @@ fn passes(instr: &Instr) -> Option<(bool, bool)> {
     // `statistic` marks a running mean or variance.
     let stops = instr.op_as::<StopGradient>().is_some() || instr.op().is_some_and(|op| op.info().name == "statistic");
     stops.then_some((false, true))
+}
+
+/// Whether a value is computed from constants alone.
+pub(super) fn is_constant(program: &Program, v: Value, depth: usize) -> bool {
+    match program.def(v) {
+        Def::Constant(_) => true,
+        Def::Output { instr, .. } if depth < MAX_BACK => {
+            let instr = &program.instrs[instr];
+            let is_plain = instr.op().is_some_and(|op| !op.is_random());
+            is_plain && instr.inputs.iter().all(|&i| is_constant(program, i, depth + 1))
+        }
+        _ => false,
+    }
 }
 
 /// The value before what only changes type, shape or extent.

@@ -62,7 +62,8 @@ pub fn axis_in(axis: i64, rank: usize) -> Result<usize, Misfit> {
     shape::normalize_axis(axis, rank).ok_or_else(|| Misfit(format!("axis {axis} is outside rank {rank}")))
 }
 
-/// The content of a value that follows from shapes and integer constants alone: exporters compute axes and sizes.
+/// The content of a value that follows from shapes and small constants alone: exporters compute axes and sizes, also by way
+/// of floats.
 pub fn known(b: &Builder, v: Value) -> Option<Tensor> {
     let mut left = MAX_EVALUATED;
     evaluate(b, v, &mut left)
@@ -74,7 +75,7 @@ fn evaluate(b: &Builder, v: Value, left: &mut usize) -> Option<Tensor> {
         return Some(t.clone());
     }
     *left = left.checked_sub(1)?;
-    if !fact.dtype.is_exact() {
+    if !fact.dtype.is_exact() && !fact.dtype.is_float() {
         return None;
     }
     let (_, instr) = b.program().producer(v)?;
