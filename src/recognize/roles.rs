@@ -310,7 +310,11 @@ impl Subject<'_> {
             let again = |u: &&Use| normalisation::is_scaled_again(self.index, u);
             if let Some(again) = self.uses.iter().find(again) {
                 let at = place(self.index.instr(again));
-                return (Role::Other, false, format!("all its elements are equal, and what {at} gives is scaled again"));
+                return (
+                    Role::Other,
+                    false,
+                    format!("all its elements are equal, and what {at} gives is scaled again"),
+                );
             }
         }
         if role == Role::NormScale && !self.was_variable && is_rotation(self.payload) {
