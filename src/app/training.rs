@@ -11,6 +11,7 @@ use crate::train::metrics::Task;
 use crate::train::protocol::{Said, Sample};
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
+use crate::ui::dialogs::{Dialog, LossForm, objective};
 use crate::ui::run_view::{Prediction, RunState, RunView, sort_worst_first};
 
 use super::App;
@@ -50,6 +51,11 @@ impl App {
         if open.recipe().data.is_none() {
             self.show_panel("data");
             self.say(Severity::Warning, "Pick data first: training needs examples.");
+            return;
+        }
+        if objective::lacks_loss(open) {
+            let form = LossForm::new(Some(open), None);
+            self.state.dialog = Some(Dialog::ChooseLoss(form));
             return;
         }
         let opened = open.session_path.clone().unwrap_or_else(|| open.path.clone());

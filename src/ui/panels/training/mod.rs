@@ -79,6 +79,8 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         ui.horizontal_wrapped(|ui| {
             widgets::severity_mark(ui, crate::base::Severity::Warning);
             ui.label(why);
+        });
+        ui.horizontal_wrapped(|ui| {
             if objective::lacks_loss(open) && widgets::text_button(ui, icons::TARGET, "Choose the loss…").clicked() {
                 ctx.act(Action::ChooseLoss);
             }
