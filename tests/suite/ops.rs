@@ -11,7 +11,7 @@ use regraft::program::{Builder, Def, Example, Flow, InstrKind, Op, OpInfo, Progr
 use regraft::tensor::{DType, Fact, PartialShape, Tensor};
 
 /// Ops whose behaviour cannot be shown by an example.
-const WITHOUT_EXAMPLES: &[&str] = &["opaque"];
+const WITHOUT_EXAMPLES: &[&str] = &["opaque", "pieces"];
 
 const RANDOM: Random = Random { seed: 7, step: 3 };
 

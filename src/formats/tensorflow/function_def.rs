@@ -19,6 +19,8 @@ pub struct RawFunction {
     pub name: String,
     pub args: Vec<(String, Fact)>,
     pub nodes: Vec<RawNode>,
+    /// What the results are called.
+    pub results: Vec<String>,
     /// What each result is, in the words of the body; empty where the file does not say.
     pub returns: Vec<String>,
 }
@@ -57,6 +59,7 @@ fn read_function(s: &mut Scanner<'_>, range: Range<u64>) -> Result<RawFunction, 
         fact.shape = shapes.remove(&i).unwrap_or_default();
     }
     function.returns = result_names.iter().map(|n| returns.remove(n).unwrap_or_default()).collect();
+    function.results = result_names;
     Ok(function)
 }
 

@@ -53,21 +53,25 @@ pub fn read_graph(s: &mut Scanner<'_>, range: Range<u64>, report: &mut Reporter)
         }
         Ok::<_, WireError>(())
     })?;
-    let mut graph = Resolver::new("", nodes, producer, report).resolve();
+    let results: Results = functions.iter().map(|f| (f.name.clone(), f.results.clone())).collect();
+    let mut graph = Resolver::new("", nodes, producer, &results, report).resolve();
     for function in functions {
         let name = function.name.clone();
         if graph.functions.contains_key(&name) {
             report.error("duplicate-function", "the library holds this function twice", Some(name.clone()));
         }
-        graph.functions.insert(name, Arc::new(build_function(function, producer, report)));
+        graph.functions.insert(name, Arc::new(build_function(function, producer, &results, report)));
     }
     graph.signatures.push(default_signature(&graph));
     Ok(ReadGraph { graph, producer })
 }
 
-fn build_function(function: RawFunction, producer: u64, report: &mut Reporter) -> Graph {
+/// The names of each function's results: a node may call a function by its name as its op.
+type Results = HashMap<String, Vec<String>>;
+
+fn build_function(function: RawFunction, producer: u64, results: &Results, report: &mut Reporter) -> Graph {
     let prefix = format!("{}/", function.name);
-    let mut resolver = Resolver::new(&prefix, function.nodes, producer, report);
+    let mut resolver = Resolver::new(&prefix, function.nodes, producer, results, report);
     let inputs: Vec<ValueId> = function.args.iter().map(|(name, fact)| resolver.argument(name, fact.clone())).collect();
     resolver.create_nodes();
     let outputs = function.returns.iter().map(|text| resolver.value_at(text, "its results")).collect::<Vec<_>>();
@@ -108,12 +112,27 @@ struct Resolver<'a> {
     by_name: HashMap<String, usize>,
     arguments: HashMap<String, ValueId>,
     producer: u64,
+    results: &'a Results,
     report: &'a mut Reporter,
     is_created: bool,
 }
 
+/// The outputs of a node, which may be a call of a function of the library.
+fn ports<'r>(results: &'r Results, op: &str, attrs: &indexmap::IndexMap<String, Attr>) -> outputs::Ports<'r> {
+    match results.get(op) {
+        Some(names) => names.iter().map(|n| (n.as_str(), 1)).collect(),
+        None => outputs::ports(op, attrs),
+    }
+}
+
 impl<'a> Resolver<'a> {
-    fn new(prefix: &'a str, raw: Vec<RawNode>, producer: u64, report: &'a mut Reporter) -> Self {
+    fn new(
+        prefix: &'a str,
+        raw: Vec<RawNode>,
+        producer: u64,
+        results: &'a Results,
+        report: &'a mut Reporter,
+    ) -> Self {
         let mut by_name = HashMap::with_capacity(raw.len());
         for (i, node) in raw.iter().enumerate() {
             if node.name.is_empty() {
@@ -133,6 +152,7 @@ impl<'a> Resolver<'a> {
             by_name,
             arguments: HashMap::new(),
             producer,
+            results,
             report,
             is_created: false,
         }
@@ -164,7 +184,7 @@ impl<'a> Resolver<'a> {
 
     /// Outputs that the op has by itself, or as many as somebody reads.
     fn count_ports(&mut self) -> Vec<usize> {
-        let own = |n: &RawNode| outputs::ports(&n.op, &n.attrs).iter().map(|(_, c)| c).sum::<usize>();
+        let own = |n: &RawNode| ports(self.results, &n.op, &n.attrs).iter().map(|(_, c)| c).sum::<usize>();
         let mut counts: Vec<usize> = self.raw.iter().map(own).collect();
         for node in &self.raw {
             for text in &node.inputs {
@@ -174,7 +194,7 @@ impl<'a> Resolver<'a> {
                     InputRef::Control(_) => continue,
                     InputRef::Port(_, p) => p,
                     InputRef::Named(_, name, p) => {
-                        outputs::port_of(&outputs::ports(&self.raw[i].op, &self.raw[i].attrs), name, p)
+                        outputs::port_of(&ports(self.results, &self.raw[i].op, &self.raw[i].attrs), name, p)
                     }
                 };
                 if port < MAX_REFERENCED_PORT {
@@ -245,7 +265,7 @@ impl<'a> Resolver<'a> {
             (Some(&i), InputRef::Port(_, port)) => self.port(i, port),
             (Some(&i), InputRef::Named(_, output, index)) => {
                 let node = self.graph.node(self.ids[i]);
-                self.port(i, outputs::port_of(&outputs::ports(&node.op, &node.attrs), output, index))
+                self.port(i, outputs::port_of(&ports(self.results, &node.op, &node.attrs), output, index))
             }
             (None, InputRef::Port(_, 0)) => self.arguments.get(name).copied(),
             _ => None,

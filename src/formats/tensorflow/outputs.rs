@@ -11,7 +11,7 @@ use crate::tensor::{DType, Fact, PartialShape};
 type Attrs = IndexMap<String, Attr>;
 
 /// Named outputs in order and how many ports each takes.
-pub type Ports = Vec<(&'static str, usize)>;
+pub type Ports<'a> = Vec<(&'a str, usize)>;
 
 /// Ops with several named outputs of one port each.
 const NAMED: &[(&[&str], &[&str])] = &[
@@ -63,6 +63,9 @@ const NAMED: &[(&[&str], &[&str])] = &[
     (&["SampleDistortedBoundingBox", "SampleDistortedBoundingBoxV2"], &["begin", "size", "bboxes"]),
     (&["SparseReshape"], &["output_indices", "output_shape"]),
     (&["SparseFillEmptyRows"], &["output_indices", "output_values", "empty_row_indicator", "reverse_index_map"]),
+    (&["SparseReorder"], &["output_indices", "output_values"]),
+    (&["SparseConcat", "SparseSlice"], &["output_indices", "output_values", "output_shape"]),
+    (&["SparseAdd"], &["sum_indices", "sum_values", "sum_shape"]),
     (&["StringSplit", "StringSplitV2"], &["indices", "values", "shape"]),
     (&["CTCLoss", "CTCLossV2"], &["loss", "gradient"]),
     (
@@ -179,7 +182,7 @@ const TYPED: &[(&str, &str, &str)] = &[
 const MAX_PORTS: i64 = 1 << 16;
 
 /// The outputs of a node.
-pub fn ports(op: &str, attrs: &Attrs) -> Ports {
+pub fn ports(op: &str, attrs: &Attrs) -> Ports<'static> {
     if NO_OUTPUT.contains(&op) {
         return Vec::new();
     }
@@ -205,7 +208,7 @@ pub fn ports(op: &str, attrs: &Attrs) -> Ports {
 }
 
 /// `sparse_indices, sparse_values, sparse_shapes` (one each per sparse feature), then `dense_values`.
-fn parse_example_ports(op: &str, attrs: &Attrs) -> Ports {
+fn parse_example_ports(op: &str, attrs: &Attrs) -> Ports<'static> {
     let list = |name: &str| attrs.get(name).and_then(Attr::as_list).map_or(0, <[Attr]>::len);
     let n_sparse = match attrs.get(if op == "ParseExample" { "Nsparse" } else { "num_sparse" }).and_then(Attr::as_int) {
         Some(n) => n.clamp(0, MAX_PORTS) as usize,
@@ -220,7 +223,7 @@ fn parse_example_ports(op: &str, attrs: &Attrs) -> Ports {
 }
 
 /// The port that a function body calls `name:index`.
-pub fn port_of(ports: &Ports, name: &str, index: usize) -> usize {
+pub fn port_of(ports: &Ports<'_>, name: &str, index: usize) -> usize {
     let mut before = 0;
     for (n, count) in ports {
         if *n == name {

@@ -1,6 +1,7 @@
 //! Ops that stand for control: where gradients go, and the lists that loops fill.
 
 mod gradient_from;
+pub mod pieces;
 mod stack;
 
 use crate::program::OpInfo;
@@ -9,4 +10,4 @@ pub use gradient_from::GradientFrom;
 pub use stack::{EmptyStack, StackWrite};
 
 /// The ops of this family, for the catalogue.
-pub const ALL: &[&OpInfo] = &[&gradient_from::INFO, &stack::EMPTY, &stack::WRITE];
+pub const ALL: &[&OpInfo] = &[&gradient_from::INFO, &stack::EMPTY, &stack::WRITE, &pieces::INFO];

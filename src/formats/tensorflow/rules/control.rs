@@ -1,13 +1,13 @@
 //! Spellings of TensorFlow ops: the lists that loops read and fill.
 //!
 //! A TensorArray's flow and a TensorList's handle become the dense value `[n, …]` itself; a TensorArray's own handle
-//! becomes its length.
+//! becomes its length. Where entries of different shapes are written at known positions, the list becomes `pieces`.
 
 use smallvec::smallvec;
 
 use crate::graph::Attr;
 use crate::lower::{Outputs, Rule, Spelling};
-use crate::ops::control::{EmptyStack, StackWrite};
+use crate::ops::control::{EmptyStack, StackWrite, pieces};
 use crate::ops::make;
 use crate::ops::shape::Append;
 use crate::ops::sizes::{self, Size};
@@ -60,10 +60,7 @@ pub const RULES: &[Spelling] = rows! {
         let (a, b) = (r.input(0)?, r.input(1)?);
         Ok(smallvec![make::concat(r.b, &[a, b], 0)?])
     };
-    "TensorListPushBack" => |r| {
-        let (list, entry) = (r.input(0)?, r.input(1)?);
-        Ok(smallvec![r.b.op(Append, &[list, entry])?])
-    };
+    "TensorListPushBack" => push_back;
     "TensorListPopBack" => pop_back;
     "TensorListResize" => resize;
     "TensorListElementShape" => element_shape;
@@ -107,14 +104,14 @@ fn list_of(r: &Rule<'_, '_>, flow: usize) -> Result<Value, Misfit> {
 /// Inputs handle, position or positions, flow.
 fn read_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let (list, position) = (list_of(r, 2)?, r.input(1)?);
-    Ok(smallvec![make::gather(r.b, list, position, 0)?])
+    Ok(smallvec![entry_at(r, list, position)?])
 }
 
 /// Inputs handle, position or positions, value or values, flow.
 fn write_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let inputs = [list_of(r, 3)?, r.input(1)?, r.input(2)?];
     let grows = r.fact(0)?.dtype == DType::I64 && r.fact(0)?.rank() == Some(0);
-    Ok(smallvec![r.b.op(StackWrite { grows }, &inputs)?])
+    Ok(smallvec![written(r, inputs, grows)?])
 }
 
 fn concat_array(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
@@ -157,13 +154,65 @@ fn reserve(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
 
 fn read(r: &mut Rule<'_, '_>, position: usize, stack: usize) -> Result<Outputs, Misfit> {
     let (stack, position) = (r.input(stack)?, r.input(position)?);
-    Ok(smallvec![make::gather(r.b, stack, position, 0)?])
+    Ok(smallvec![entry_at(r, stack, position)?])
 }
 
 /// `which`: the inputs that hold list, position and value.
 fn write(r: &mut Rule<'_, '_>, which: [usize; 3], grows: bool) -> Result<Outputs, Misfit> {
     let inputs: [Value; 3] = [r.input(which[0])?, r.input(which[1])?, r.input(which[2])?];
-    Ok(smallvec![r.b.op(StackWrite { grows }, &inputs)?])
+    Ok(smallvec![written(r, inputs, grows)?])
+}
+
+/// A list after a write: dense as long as its entries are of one shape, else the entries by themselves.
+fn written(r: &mut Rule<'_, '_>, inputs: [Value; 3], grows: bool) -> Result<Value, Misfit> {
+    let [list, position, value] = inputs;
+    let misfit = if pieces::is_pieces(r.b, list) {
+        Misfit::new("entries of different shapes are written one by one at known positions")
+    } else {
+        match r.b.op(StackWrite { grows }, &inputs) {
+            Ok(y) => return Ok(y),
+            Err(m) => m,
+        }
+    };
+    let at = r.b.fact(position);
+    let at = at.rank().filter(|&rank| rank == 0).and(at.scalar()).map(|p| p as i64);
+    let Some(at) = at.and_then(|p| usize::try_from(p).ok()) else { return Err(misfit) };
+    let Some(mut entries) = pieces::entries_of(r.b, list) else { return Err(misfit) };
+    if at == entries.len() && grows {
+        entries.push(None);
+    }
+    *entries.get_mut(at).ok_or(misfit)? = Some(value);
+    let dtype = r.b.fact(list).dtype;
+    pieces::list_of(r.b, dtype, &entries)
+}
+
+/// The entry at a position, or several.
+fn entry_at(r: &mut Rule<'_, '_>, list: Value, position: Value) -> Result<Value, Misfit> {
+    if !pieces::is_pieces(r.b, list) {
+        return make::gather(r.b, list, position, 0);
+    }
+    let at = r.b.fact(position);
+    let at = at.rank().filter(|&rank| rank == 0).and(at.scalar());
+    let at = at.ok_or_else(|| Misfit::new("entries of different shapes are read one by one at known positions"))?;
+    let entries = pieces::entries_of(r.b, list).unwrap_or_default();
+    let entry = usize::try_from(at as i64).ok().and_then(|at| entries.get(at).copied().flatten());
+    entry.ok_or_else(|| Misfit(format!("entry {at} of the list has not been written")))
+}
+
+fn push_back(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
+    let (list, entry) = (r.input(0)?, r.input(1)?);
+    let misfit = if pieces::is_pieces(r.b, list) {
+        Misfit::new("how the list was filled is not known")
+    } else {
+        match r.b.op(Append, &[list, entry]) {
+            Ok(y) => return Ok(smallvec![y]),
+            Err(m) => m,
+        }
+    };
+    let mut entries = pieces::entries_of(r.b, list).ok_or(misfit)?;
+    entries.push(Some(entry));
+    let dtype = r.b.fact(list).dtype;
+    Ok(smallvec![pieces::list_of(r.b, dtype, &entries)?])
 }
 
 /// Inputs: values, positions, shape of an entry, and in the second form the number of entries (-1: as needed).
@@ -182,14 +231,46 @@ fn scatter(r: &mut Rule<'_, '_>, has_count: bool) -> Result<Outputs, Misfit> {
 fn split(r: &mut Rule<'_, '_>, value: usize, lengths: usize) -> Result<Outputs, Misfit> {
     let (x, parts) = (r.input(value)?, r.ints(lengths)?);
     let Some((&first, others)) = parts.split_first() else { return Err(Misfit::new("there are no lengths")) };
-    if others.iter().any(|&n| n != first) || first < 0 {
-        return Err(Misfit(format!("parts of different lengths {parts:?} in one list are not supported")));
+    let all = parts.iter().try_fold(0i64, |sum, &n| if n < 0 { None } else { sum.checked_add(n) });
+    let have = r.b.fact(x).shape.dim(0);
+    if all.is_none() || have.is_some_and(|have| all != Some(have as i64)) {
+        return Err(Misfit(format!("the lengths {parts:?} do not fit {have:?} entries")));
+    }
+    if others.iter().any(|&n| n != first) {
+        return uneven(r, x, &parts);
     }
     let dims: Vec<Size> = sizes::sizes_of(r.b, x)?;
     let rest = dims.get(1..).ok_or_else(|| Misfit::new("a scalar cannot be split"))?;
     let shape: Vec<Size> =
         [Size::Known(parts.len() as i64), Size::Known(first)].into_iter().chain(rest.iter().copied()).collect();
     Ok(smallvec![sizes::reshape(r.b, x, &shape)?])
+}
+
+/// Parts of different lengths.
+fn uneven(r: &mut Rule<'_, '_>, x: Value, parts: &[i64]) -> Result<Outputs, Misfit> {
+    let rank = r.b.fact(x).rank().filter(|&rank| rank > 0 && parts.len() <= 1 << 12);
+    let rank = rank.ok_or_else(|| Misfit::new("the number of axes must be known"))?;
+    let (mut entries, mut begin, mut size) = (Vec::new(), vec![0; rank], vec![-1; rank]);
+    for &n in parts {
+        size[0] = n;
+        entries.push(Some(make::slice(r.b, x, &begin, &size)?));
+        begin[0] += n;
+    }
+    let dtype = r.b.fact(x).dtype;
+    Ok(smallvec![pieces::list_of(r.b, dtype, &entries)?])
+}
+
+/// Entries of different lengths behind each other, and their lengths.
+fn joined_pieces(r: &mut Rule<'_, '_>, list: Value) -> Result<Outputs, Misfit> {
+    let entries: Option<Vec<Value>> = pieces::entries_of(r.b, list).unwrap_or_default().into_iter().collect();
+    let entries = entries.filter(|e| !e.is_empty());
+    let entries = entries.ok_or_else(|| Misfit::new("not all entries of the list have been written"))?;
+    let mut lengths = Vec::new();
+    for &entry in &entries {
+        let shape = make::shape_of(r.b, entry)?;
+        lengths.push(make::slice(r.b, shape, &[0], &[1])?);
+    }
+    Ok(smallvec![make::concat(r.b, &entries, 0)?, make::concat(r.b, &lengths, 0)?])
 }
 
 /// All entries behind each other along their first axis; and how long each is.
@@ -199,6 +280,9 @@ fn concat(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
 }
 
 fn joined(r: &mut Rule<'_, '_>, stack: Value) -> Result<Outputs, Misfit> {
+    if pieces::is_pieces(r.b, stack) {
+        return joined_pieces(r, stack);
+    }
     let dims = sizes::sizes_of(r.b, stack)?;
     let [n, length, rest @ ..] = &dims[..] else { return Err(Misfit::new("scalars cannot be concatenated")) };
     let all = sizes::times(r.b, *n, *length)?;
@@ -211,6 +295,13 @@ fn joined(r: &mut Rule<'_, '_>, stack: Value) -> Result<Outputs, Misfit> {
 /// Outputs: the list without its last entry, that entry.
 fn pop_back(r: &mut Rule<'_, '_>) -> Result<Outputs, Misfit> {
     let list = r.input(0)?;
+    if pieces::is_pieces(r.b, list) {
+        let mut entries = pieces::entries_of(r.b, list).unwrap_or_default();
+        let last = entries.pop().flatten();
+        let last = last.ok_or_else(|| Misfit::new("the last entry of the list has not been written"))?;
+        let dtype = r.b.fact(list).dtype;
+        return Ok(smallvec![pieces::list_of(r.b, dtype, &entries)?, last]);
+    }
     let n = r.fact(0)?.shape.dim(0).ok_or_else(|| Misfit::new("the length of the list must be known"))?;
     let last = (n as i64).checked_sub(1).filter(|&n| n >= 0).ok_or_else(|| Misfit::new("the list is empty"))?;
     let others: Vec<i64> = (0..last).collect();
@@ -244,6 +335,9 @@ fn length(r: &mut Rule<'_, '_>, list: usize) -> Result<Outputs, Misfit> {
 }
 
 fn length_of(r: &mut Rule<'_, '_>, list: Value) -> Result<Value, Misfit> {
+    if let Some(entries) = pieces::entries_of(r.b, list).filter(|_| pieces::is_pieces(r.b, list)) {
+        return Ok(make::scalar(r.b, DType::I32, entries.len() as f64));
+    }
     let shape = make::shape_of(r.b, list)?;
     let first = make::slice(r.b, shape, &[0], &[1])?;
     let scalar = make::reshape(r.b, first, &[])?;

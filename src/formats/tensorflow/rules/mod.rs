@@ -25,6 +25,7 @@ mod recurrent;
 mod reduce;
 mod search;
 mod sparse;
+mod sparse_parts;
 mod special;
 mod warp;
 
@@ -59,6 +60,7 @@ pub const FAMILIES: &[(&str, &[Spelling])] = &[
     ("quantise", quantise::RULES),
     ("search", search::RULES),
     ("sparse", sparse::RULES),
+    ("sparse_parts", sparse_parts::RULES),
     ("gradients", gradients::RULES),
     ("complex", complex::RULES),
     ("audio", audio::RULES),
