@@ -72,6 +72,18 @@ const PATTERNS: &[&[Operand]] = &[
     &[Float(0), Ints(0, 1), Float(2), Float(2), Float(2), Float(2)],
     &[Float(3), Float(1), Float(4), Float(2), Float(1), Float(4)],
     &[Float(2), Ints(0, 1), Ints(0, 1)],
+    &[Float(4), Float(4), Ints(0, 1)],
+    &[Float(2), Float(0), Float(0), Float(0), Float(0)],
+    &[Float(2), Float(2), Float(0), Float(0), Float(0), Float(0)],
+    &[Float(4), Float(3)],
+    &[Float(3), Float(2)],
+    &[Float(1), Float(1), Ints(0, 2)],
+    &[Ints(1, 2), Ints(1, 2)],
+    &[Ints(1, 2), Float(2), Float(0), Ints(1, 0)],
+    &[Ints(1, 0), Float(2), Ints(1, 0)],
+    &[Ints(2, 0), Float(1), Ints(1, 2), Float(0)],
+    &[Ints(2, 0), Float(1), Ints(1, 2), Ints(1, 0)],
+    &[Ints(2, 0), Float(1), Ints(1, 2), Ints(1, 0), Ints(1, 2)],
     &[],
 ];
 
@@ -121,7 +133,28 @@ fn attributes() -> Vec<(&'static str, Attr)> {
     ]
 }
 
-/// Attribute sets to try: all of the above; without those whose form depends on the number of axes; none.
+/// Attributes that only some ops have, and that others would not take.
+fn rare_attributes() -> Vec<(&'static str, Attr)> {
+    let text = |s: &str| Attr::Bytes(s.as_bytes().to_vec());
+    vec![
+        ("mode", text("REFLECT")),
+        ("rates", Attr::List(vec![Attr::Int(1); 4])),
+        ("seq_dim", Attr::Int(1)),
+        ("batch_dim", Attr::Int(0)),
+        ("window_size", Attr::Int(2)),
+        ("stride", Attr::Int(1)),
+        ("row_partition_types", Attr::List(vec![text("ROW_SPLITS")])),
+    ]
+}
+
+/// TensorFlow's `quint8` and `qint32` as attributes (see `formats::tensorflow::attrs`).
+fn quantised_types() -> Vec<(&'static str, Attr)> {
+    let code = |code: u8| Attr::Opaque(vec![6 << 3, code]);
+    let narrow = ["T", "T1", "T2", "Tinput", "out_type"].map(|name| (name, code(12)));
+    narrow.into_iter().chain([("Toutput", code(13))]).collect()
+}
+
+/// Attribute sets to try: all of the above; without those whose form depends on the number of axes; rare ones; none.
 fn attribute_sets() -> Vec<Vec<(&'static str, Attr)>> {
     let all = attributes();
     let by_axes = ["strides", "ksize", "kernel_shape", "shape", "equation", "size", "padding"];
@@ -140,7 +173,8 @@ fn attribute_sets() -> Vec<Vec<(&'static str, Attr)>> {
             *value = Attr::List(vec![Attr::Int(1); 5]);
         }
     }
-    vec![all, few, flat, deep, Vec::new()]
+    let rare = all.iter().cloned().chain(rare_attributes()).collect();
+    vec![all, few, flat, deep, rare, quantised_types(), Vec::new()]
 }
 
 /// Names of the ops that the rule appends, in order and once each; `None` where no made-up node fits.

@@ -11,7 +11,8 @@ use crate::ops::control::{EmptyStack, StackWrite, pieces};
 use crate::ops::make;
 use crate::ops::shape::Append;
 use crate::ops::sizes::{self, Size};
-use crate::program::{Misfit, Value};
+use crate::ops::elementwise::Cast;
+use crate::program::{Misfit, Value, op};
 use crate::tensor::{DType, PartialShape};
 
 use super::rows;
@@ -227,9 +228,20 @@ fn scatter(r: &mut Rule<'_, '_>, has_count: bool) -> Result<Outputs, Misfit> {
     Ok(smallvec![r.b.op(StackWrite::default(), &[stack, positions, values])?])
 }
 
+/// The integers of an input, also where the file converts constant ones.
+fn stated_ints(r: &Rule<'_, '_>, input: usize) -> Result<Vec<i64>, Misfit> {
+    let v = r.input(input)?;
+    let known = r.b.fact(v).ints().or_else(|| {
+        let (_, instr) = r.b.program().producer(v)?;
+        op::downcast::<Cast>(&**instr.op()?).filter(|c| c.to.is_int())?;
+        r.b.fact(*instr.inputs.first()?).ints()
+    });
+    known.ok_or_else(|| Misfit(format!("input {input} must be constant integers")))
+}
+
 /// A tensor cut into entries along its first axis; they must be equally long.
 fn split(r: &mut Rule<'_, '_>, value: usize, lengths: usize) -> Result<Outputs, Misfit> {
-    let (x, parts) = (r.input(value)?, r.ints(lengths)?);
+    let (x, parts) = (r.input(value)?, stated_ints(r, lengths)?);
     let Some((&first, others)) = parts.split_first() else { return Err(Misfit::new("there are no lengths")) };
     let all = parts.iter().try_fold(0i64, |sum, &n| if n < 0 { None } else { sum.checked_add(n) });
     let have = r.b.fact(x).shape.dim(0);
