@@ -285,7 +285,7 @@ fn slice(r: &mut Rule<'_, '_>) -> Spelled {
     }
     let axes = axes.iter().map(|&a| match (n, usize::try_from(a)) {
         (Some(n), _) => axis_in(a, n),
-        (None, Ok(a)) => Ok(a),
+        (None, Ok(a)) if a < 64 => Ok(a),
         (None, _) => Err(Misfit::new("the number of axes must be known")),
     });
     let axes = axes.collect::<Result<Vec<usize>, _>>()?;
@@ -297,6 +297,9 @@ fn slice(r: &mut Rule<'_, '_>) -> Spelled {
         order.iter().enumerate().filter(|(_, o)| o.is_none()).fold(0, |m, (a, _)| m | 1 << (a as u64).min(63));
     let spread = |r: &mut Rule<'_, '_>, v: Value| -> Result<Value, Misfit> {
         if let Some(ints) = r.b.fact(v).ints() {
+            if ints.len() != count {
+                return Err(Misfit(format!("{count} starts and {} ends", ints.len())));
+            }
             let all: Vec<i64> = order.iter().map(|o| o.map_or(0, |i| ints[i])).collect();
             return Ok(r.ints_literal(&all));
         }
