@@ -126,13 +126,7 @@ fn ports<'r>(results: &'r Results, op: &str, attrs: &indexmap::IndexMap<String, 
 }
 
 impl<'a> Resolver<'a> {
-    fn new(
-        prefix: &'a str,
-        raw: Vec<RawNode>,
-        producer: u64,
-        results: &'a Results,
-        report: &'a mut Reporter,
-    ) -> Self {
+    fn new(prefix: &'a str, raw: Vec<RawNode>, producer: u64, results: &'a Results, report: &'a mut Reporter) -> Self {
         let mut by_name = HashMap::with_capacity(raw.len());
         for (i, node) in raw.iter().enumerate() {
             if node.name.is_empty() {

@@ -16,7 +16,8 @@ pub static INFO: OpInfo = OpInfo {
     examples: Vec::new,
 };
 
-const WHY: &str = "entries of different shapes are no single value: they can be read one by one at known positions, or joined";
+const WHY: &str =
+    "entries of different shapes are no single value: they can be read one by one at known positions, or joined";
 /// Longer lists are not followed entry by entry.
 const LONGEST: usize = 1 << 12;
 

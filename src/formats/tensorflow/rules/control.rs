@@ -8,10 +8,10 @@ use smallvec::smallvec;
 use crate::graph::Attr;
 use crate::lower::{Outputs, Rule, Spelling};
 use crate::ops::control::{EmptyStack, StackWrite, pieces};
+use crate::ops::elementwise::Cast;
 use crate::ops::make;
 use crate::ops::shape::Append;
 use crate::ops::sizes::{self, Size};
-use crate::ops::elementwise::Cast;
 use crate::program::{Misfit, Value, op};
 use crate::tensor::{DType, PartialShape};
 
