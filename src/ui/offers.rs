@@ -1,8 +1,10 @@
 //! What can be done with something, as the entries of its right-click menu: the same in the browser and on the canvas.
 
+use std::sync::Arc;
+
 use egui::{RichText, Role, Ui, WidgetInfo};
 
-use crate::session::{Change, EditStep, SitePolicy};
+use crate::session::{Change, EditStep, Overview, SitePolicy};
 
 use super::bulk::{self, Covered};
 use super::command::{Action, Command};
@@ -30,10 +32,34 @@ pub fn entry(ui: &mut Ui, enabled: bool, icon: &str, words: &str, covered: Optio
     clicked
 }
 
+/// What was worked out for an open menu, until the model or the selection changes: it may need every constant, and menus
+/// are drawn each frame.
+fn remembered<T: Clone + Send + Sync + 'static>(
+    ui: &Ui,
+    open: &Open,
+    selection: &Selection,
+    what: impl std::hash::Hash + std::fmt::Debug,
+    work_out: impl FnOnce() -> T,
+) -> T {
+    // Held, so that an equal address means equal content.
+    type Known<T> = (Arc<Overview>, u64, T);
+    let id = ui.scope_id().with(("offers", what));
+    let known = ui.memory_mut(|m| m.data.get_temp::<Known<T>>(id));
+    match known {
+        Some((o, revision, t)) if Arc::ptr_eq(&o, &open.overview) && revision == selection.revision() => t,
+        _ => {
+            let t = work_out();
+            let entry: Known<T> = (open.overview.clone(), selection.revision(), t.clone());
+            ui.memory_mut(|m| m.data.insert_temp(id, entry));
+            t
+        }
+    }
+}
+
 /// An action as an entry, with what it covers.
 pub fn action(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, action: Action) {
     let info = action.info();
-    let covered = bulk::covers(open, selection, action);
+    let covered = remembered(ui, open, selection, action, || bulk::covers(open, selection, action));
     if entry(ui, ctx.is_enabled(action), info.icon, info.title, covered) {
         ctx.act(action);
     }
@@ -47,13 +73,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target
         _ if is_many => constants_ui(ui, ctx, open, selection),
         Target::Node(n) if open.index.constant(n).is_some() => constants_ui(ui, ctx, open, selection),
         Target::Node(n) | Target::Value(n) => node_ui(ui, ctx, open, n),
-        Target::Scope(s) => scope_ui(ui, ctx, open, s),
+        Target::Scope(s) => scope_ui(ui, ctx, open, selection, s),
         Target::Site(s) => site_ui(ui, ctx, open, s),
         // What several values have in common is what lies before them.
         Target::Values(_) => {}
     }
     if !is_many {
-        below_ui(ui, ctx, open, target);
+        below_ui(ui, ctx, open, selection, target);
     }
     ui.separator();
     for (panel, words, icon) in [("graph", "Show on the graph", icons::GRAPH), ("inspector", "Inspect", icons::INFO)] {
@@ -81,7 +107,8 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection) 
     for a in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection] {
         action(ui, ctx, open, selection, a);
     }
-    let weights = bulk::covers(open, selection, Action::AddLora).unwrap_or_default();
+    let weights = remembered(ui, open, selection, Action::AddLora, || bulk::covers(open, selection, Action::AddLora));
+    let weights = weights.unwrap_or_default();
     if weights.constants > 0 && entry(ui, true, icons::STACK, "LoRA on these matmul weights…", Some(weights)) {
         ctx.act(Action::AddLora);
     }
@@ -120,11 +147,12 @@ fn node_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     }
 }
 
-fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scope: &str) {
+fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, scope: &str) {
     if scope.is_empty() {
         return;
     }
-    let covered = bulk::covered(&open.overview, &[crate::session::Selector::inside(scope)]);
+    let inside = || bulk::covered(&open.overview, &[crate::session::Selector::inside(scope)]);
+    let covered = remembered(ui, open, selection, scope, inside);
     for (on, words, icon) in
         [(true, "Train everything inside", icons::CHECK), (false, "Freeze everything inside", icons::MINUS)]
     {
@@ -150,13 +178,16 @@ fn site_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, output: &str) {
     }
 }
 
-fn below_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, target: &Target) {
-    let rows = bulk::below(open, target);
-    let o = &open.overview;
-    let trained: Vec<usize> = rows.into_iter().filter(|&c| o.constants[c].trainable).collect();
-    let covered =
-        Covered { constants: trained.len(), parameters: trained.iter().map(|&c| o.constants[c].elements).sum() };
-    if entry(ui, !trained.is_empty(), icons::CARET_DOWN, "Freeze below here", Some(covered)) {
+fn below_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target: &Target) {
+    let covered = remembered(ui, open, selection, ("below", target), || {
+        let o = &open.overview;
+        let trained = bulk::below(open, target).into_iter().map(|c| &o.constants[c]).filter(|c| c.trainable);
+        trained.fold(Covered::default(), |sum, c| Covered {
+            constants: sum.constants + 1,
+            parameters: sum.parameters + c.elements,
+        })
+    });
+    if entry(ui, covered.constants > 0, icons::CARET_DOWN, "Freeze below here", Some(covered)) {
         ctx.change(bulk::freeze_below(open, target));
     }
 }

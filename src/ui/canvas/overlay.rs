@@ -300,8 +300,8 @@ fn paint_legend(ui: &Ui, scene: &Scene<'_>, lines: &[(String, Option<egui::Color
 /// Why the gradient of what is selected stops, and what can be done, beside where it stops.
 pub(super) fn cures_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, focus: Option<&Target>) {
     let (Some(focus), Some(gradients)) = (focus, &open.gradients) else { return };
-    let Some(blocker) = path::blocker(gradients, focus.name()) else { return };
     let Some(&stop) = scene.look.stops.iter().next() else { return };
+    let Some(blocker) = path::blocker(gradients, focus.name()) else { return };
     let size = vec2(270.0_f32.min(scene.rect.width() - 16.0), 60.0 + 30.0 * blocker.cures.len() as f32);
     let card = scene.screen(stop);
     if !card.intersects(scene.rect) || size.x < 120.0 {

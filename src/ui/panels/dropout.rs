@@ -1,5 +1,8 @@
 //! Recognised dropout sites: what happens at each in training, and whether it stays in the graph that is exported.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use egui::{RichText, Role, Ui, WidgetInfo};
 
 use crate::session::overview::SiteRow;
@@ -22,7 +25,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             "No structure in this graph drops and rescales at random.",
         );
     }
-    let removed = sites.iter().filter(|s| is_bypassed(open, &s.output)).count();
+    let bypassed = |e: &crate::session::EditEntry| e.enabled && matches!(e.step, EditStep::BypassDropout { .. });
+    let removed = open.recipe().edits.iter().filter(|e| bypassed(e)).count();
     let mut words = format!("{} recognised by structure", text::plural(sites.len(), "site", "sites"));
     if removed > 0 {
         words.push_str(&format!(", {removed} removed"));
@@ -173,12 +177,13 @@ fn bypass_entry(open: &Open, output: &str) -> Option<usize> {
 }
 
 /// The sites of the graph, and those that adjustments took out of it.
-fn shown_sites(open: &Open) -> Vec<SiteRow> {
-    let mut sites = open.overview.dropout.clone();
+fn shown_sites(open: &Open) -> Vec<Cow<'_, SiteRow>> {
+    let mut sites: Vec<Cow<'_, SiteRow>> = open.overview.dropout.iter().map(Cow::Borrowed).collect();
+    let mut listed: HashSet<&str> = open.overview.dropout.iter().map(|s| s.output.as_str()).collect();
     for entry in &open.recipe().edits {
         let EditStep::BypassDropout { output } = &entry.step else { continue };
-        if !sites.iter().any(|s| s.output == *output) {
-            sites.push(SiteRow { output: output.clone(), ..SiteRow::default() });
+        if listed.insert(output) {
+            sites.push(Cow::Owned(SiteRow { output: output.clone(), ..SiteRow::default() }));
         }
     }
     sites

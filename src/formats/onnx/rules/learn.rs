@@ -211,7 +211,7 @@ fn linear(r: &mut Rule<'_, '_>) -> Result<(Value, usize), Misfit> {
     let x = if rank(r.b, x)? == 1 { make::reshape(r.b, x, &[1, -1])? } else { x };
     let columns = r.b.fact(x).shape.dim(1).ok_or_else(|| Misfit::new("the number of features must be known"))?;
     let w = floats_attr(r, "coefficients").unwrap_or_default();
-    if columns == 0 || w.is_empty() || w.len() % columns != 0 {
+    if columns == 0 || w.is_empty() || !w.len().is_multiple_of(columns) {
         return Err(Misfit(format!("{} coefficients for {columns} features", w.len())));
     }
     let targets = w.len() / columns;
