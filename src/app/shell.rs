@@ -3,8 +3,9 @@
 use egui::{Align, Layout, Panel, RichText, Ui, WidgetText};
 use egui_tiles::{Behavior, SimplificationOptions, TileId, Tiles, UiResponse};
 
-use crate::ui::command::{Action, Command, Menu};
+use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, JobView};
+use crate::ui::menu::Menu;
 use crate::ui::problems;
 use crate::ui::run_view::RunState;
 use crate::ui::theme::{self, Tokens, icons};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use egui::{Key, KeyboardShortcut, Modifiers};
 
+use super::menu::Menu;
 use super::selection::{How, Target};
 use super::theme::icons;
 use crate::session::Change;
@@ -128,32 +129,6 @@ impl Sender {
 
     pub fn take(&self) -> Vec<Command> {
         std::mem::take(&mut *self.0.borrow_mut())
-    }
-}
-
-/// Menus, in the order of the menu bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Menu {
-    File,
-    Edit,
-    View,
-    Model,
-    Train,
-    Help,
-}
-
-impl Menu {
-    pub const ALL: [Self; 6] = [Self::File, Self::Edit, Self::View, Self::Model, Self::Train, Self::Help];
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::File => "File",
-            Self::Edit => "Edit",
-            Self::View => "View",
-            Self::Model => "Model",
-            Self::Train => "Train",
-            Self::Help => "Help",
-        }
     }
 }
 

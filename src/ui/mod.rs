@@ -12,6 +12,7 @@ pub mod ctx;
 pub mod dialogs;
 pub mod focus;
 pub mod index;
+pub mod menu;
 pub mod offers;
 pub mod panels;
 pub mod preferences;

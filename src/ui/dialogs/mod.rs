@@ -12,8 +12,9 @@ pub use graft::{HeadForm, LoraForm, WeightsForm};
 pub use objective::LossForm;
 pub use palette::{PaletteState, ui as palette_ui};
 
-use super::command::{Action, Command, Menu};
+use super::command::{Action, Command};
 use super::ctx::Ctx;
+use super::menu::Menu;
 use super::theme::{self, icons};
 use super::widgets;
 
