@@ -29,6 +29,9 @@ impl App {
         frame_ui(ui, &ctx, &mut state, &mut tree);
         self.state = state;
         self.layout = tree;
+        if self.state.is_by_keyboard {
+            focus::control_ui(ui.ctx());
+        }
         self.toasts.show(ui.ctx());
         self.pace.frame(began.elapsed());
     }

@@ -22,10 +22,12 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>) {
             );
             ui.add_space(theme::GROUPS);
             if let Some(job) = ctx.jobs.first() {
-                ui.horizontal(|ui| {
-                    ui.spinner();
-                    ui.label(&job.title);
-                });
+                ui.spinner();
+                ui.label(if job.step.is_empty() { job.title.clone() } else { format!("{}: {}", job.title, job.step) });
+                if widgets::text_button(ui, icons::CLOSE, "Cancel").clicked() {
+                    ctx.send(Command::CancelJob(job.id));
+                }
+                ui.add_space(theme::RELATED);
             }
             if let Some(why) = ctx.opening_failed {
                 ui.add(egui::Label::new(RichText::new(format!("{}  {why}", icons::ERROR)).color(t.error)).wrap());

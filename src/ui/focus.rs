@@ -39,6 +39,17 @@ pub fn panel_ui(ui: &Ui, panel: &Panel, state: &mut UiState) {
     }
 }
 
+/// A line around the control that has the keyboard, for those that show it too little themselves: headers that fold,
+/// edges of columns, bars.
+pub fn control_ui(ctx: &egui::Context) {
+    let Some(id) = ctx.memory(egui::Memory::focused) else { return };
+    let is_panel = panels::ALL.iter().any(|p| anchor(p.id) == id);
+    let Some(response) = ctx.read_response(id).filter(|_| !is_panel) else { return };
+    let stroke = Stroke::new(1.5, Tokens::of(&ctx.global_style().visuals).accent);
+    let rect = response.interact_rect.expand(1.0);
+    ctx.layer_painter(response.layer_id).rect_stroke(rect, 4.0, stroke, StrokeKind::Outside);
+}
+
 /// A line around what has the keyboard.
 pub fn ring(ui: &Ui, rect: Rect) {
     let stroke = Stroke::new(1.5, Tokens::of(ui.visuals()).accent);

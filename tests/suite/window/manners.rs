@@ -154,3 +154,25 @@ fn a_model_without_a_loss_gets_one() {
     assert!(matches!(open.recipe().objective, Some(regraft::session::recipe::Objective::Attached { .. })));
     assert!(!window.has_containing("Nothing says what to minimise"));
 }
+
+#[test]
+fn whatever_has_the_keyboard_shows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { open: Some(super::pictures::demo_session(folder.path())), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Light, options);
+    super::flows::wait_for(&mut window, "the data", |app| app.open.as_ref().is_some_and(|o| o.data.is_some()));
+    command(&mut window, "show data");
+    let header = "Validation, split and tokenizer";
+    let has_ring = |window: &mut Window| {
+        let rect = window.harness.get_by_label(header).rect();
+        let picture = window.picture();
+        let accent = regraft::ui::theme::tokens::LIGHT.accent;
+        // Above the words, where the panel's own line does not run.
+        let x = rect.left() as usize + 40;
+        (rect.top() as usize - 5..rect.top() as usize + 2).any(|y| picture[(x, y)] == accent)
+    };
+    assert!(!has_ring(&mut window));
+    window.harness.get_by_label(header).focus();
+    window.settle();
+    assert!(is_focused(&window, header) && has_ring(&mut window));
+}
