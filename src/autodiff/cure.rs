@@ -60,7 +60,9 @@ pub fn cures(nodes: &Nodes<'_>, instr: &Instr, input: usize, verdict: Verdict) -
     match (verdict, &instr.kind) {
         (Verdict::DeadBranch, _) => pin(nodes.program, instr.inputs[0]),
         (Verdict::Stopped { benign: true } | Verdict::NotFloat, _) => Vec::new(),
-        (_, InstrKind::Op(_)) if instr.op_as::<Opaque>().is_some() => cures_of_opaque(nodes.program, instr),
+        (_, InstrKind::Op(_)) if instr.op_as::<Opaque>().is_some() => {
+            cures_of_opaque(nodes.program, instr, nodes.is_inner)
+        }
         _ => {
             let lost = nodes.origins(node, instr.inputs[input]);
             let mut found = offers(nodes, node, &lost);
@@ -100,7 +102,9 @@ fn offers(nodes: &Nodes<'_>, node: &NodeKey, lost: &[Value]) -> Vec<Cure> {
 }
 
 /// A node that nobody can compute needs a value as well: that of an input that fits, or one from outside.
-pub fn cures_of_opaque(program: &Program, instr: &Instr) -> Vec<Cure> {
+///
+/// Inside a block nothing can be fed, and what the block itself gives cannot be bypassed: no node reads it.
+pub fn cures_of_opaque(program: &Program, instr: &Instr, is_inner: bool) -> Vec<Cure> {
     let Some(node) = &instr.origin else { return Vec::new() };
     let facts = program.input_facts(instr);
     let outputs: Vec<Value> = instr.outputs.iter().copied().collect();
@@ -108,7 +112,13 @@ pub fn cures_of_opaque(program: &Program, instr: &Instr) -> Vec<Cure> {
     if outputs.first().is_some_and(|&y| replacement(program.fact(y), &facts).is_some()) {
         let kinds = [StandIn::StraightThrough, StandIn::Stop];
         found.extend(kinds.map(|stand_in| Cure::StandIn { node: node.clone(), stand_in }));
-        found.push(Cure::Bypass { node: node.clone() });
+        let is_read = |y: &Value| program.instrs.iter().any(|i| i.inputs.contains(y));
+        if !is_inner || outputs.iter().any(is_read) {
+            found.push(Cure::Bypass { node: node.clone() });
+        }
+    }
+    if is_inner {
+        return found;
     }
     let named = outputs.iter().filter_map(|&y| program.value(y).key.as_ref());
     found.extend(named.map(|key| Cure::Feed { value: key.as_str().to_owned() }));

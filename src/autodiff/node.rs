@@ -15,6 +15,8 @@ use super::StandIn;
 #[derive(Debug)]
 pub struct Nodes<'a> {
     pub program: &'a Program,
+    /// Whether the program is a block of a conditional or loop.
+    pub is_inner: bool,
     readers: Vec<SmallVec<[usize; 4]>>,
     members: HashMap<&'a NodeKey, Vec<usize>>,
 }
@@ -27,7 +29,7 @@ impl<'a> Nodes<'a> {
                 members.entry(node).or_default().push(i);
             }
         }
-        Self { program, readers: program.readers(), members }
+        Self { program, is_inner: false, readers: program.readers(), members }
     }
 
     /// Indices of the node's instructions, in order.

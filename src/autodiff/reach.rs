@@ -186,11 +186,16 @@ pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradRepo
 /// Opaque nodes among what the objective is computed from, blocks included.
 pub fn uncomputable(program: &Program, objective: &[Value]) -> Vec<Uncomputable> {
     let mut found: IndexMap<NodeKey, Uncomputable> = IndexMap::new();
-    collect_uncomputable(program, objective, &mut found);
+    collect_uncomputable(program, objective, false, &mut found);
     found.into_values().collect()
 }
 
-fn collect_uncomputable(program: &Program, wanted: &[Value], found: &mut IndexMap<NodeKey, Uncomputable>) {
+fn collect_uncomputable(
+    program: &Program,
+    wanted: &[Value],
+    is_inner: bool,
+    found: &mut IndexMap<NodeKey, Uncomputable>,
+) {
     let live = needed_for(program, wanted);
     for instr in program.instrs.iter().filter(|i| i.outputs.iter().any(|v| live[v.idx()])) {
         match &instr.kind {
@@ -200,16 +205,16 @@ fn collect_uncomputable(program: &Program, wanted: &[Value], found: &mut IndexMa
                     node: node.clone(),
                     op: op.op.clone(),
                     why: op.reason.clone(),
-                    cures: cure::cures_of_opaque(program, instr),
+                    cures: cure::cures_of_opaque(program, instr, is_inner),
                 });
             }
             InstrKind::If(b) => {
-                collect_uncomputable(&b.then_block, &b.then_block.outputs, found);
-                collect_uncomputable(&b.else_block, &b.else_block.outputs, found);
+                collect_uncomputable(&b.then_block, &b.then_block.outputs, true, found);
+                collect_uncomputable(&b.else_block, &b.else_block.outputs, true, found);
             }
             InstrKind::Loop(b) => {
-                collect_uncomputable(&b.cond, &b.cond.outputs, found);
-                collect_uncomputable(&b.body, &b.body.outputs, found);
+                collect_uncomputable(&b.cond, &b.cond.outputs, true, found);
+                collect_uncomputable(&b.body, &b.body.outputs, true, found);
             }
         }
     }
@@ -274,6 +279,8 @@ struct Walk {
     steps: Vec<Step>,
     ends: Vec<End>,
     nodes: IndexMap<NodeKey, NodeVerdict>,
+    /// In how many blocks the walk is.
+    depth: usize,
 }
 
 impl Walk {
@@ -288,7 +295,9 @@ impl Walk {
             };
             news[v.idx()].join(&n);
         }
-        let nodes = Nodes::new(program);
+        let mut nodes = Nodes::new(program);
+        nodes.is_inner = self.depth > 0;
+        self.depth += 1;
         for idx in (0..program.instrs.len()).rev() {
             let instr = &program.instrs[idx];
             let mut out = News::off_path();
@@ -305,6 +314,7 @@ impl Walk {
                 news[v.idx()].join(way);
             }
         }
+        self.depth -= 1;
         if record {
             self.record_nodes(&nodes, &news);
         }
@@ -324,6 +334,10 @@ impl Walk {
                 News { verdict: Verdict::NotFloat, arrives: false, step: through, end: None }
             } else if out.arrives || out.verdict == Verdict::NotFloat {
                 match op.flow(i, &facts) {
+                    Flow::Flows if out.verdict == Verdict::NotFloat => {
+                        let why = "only integers of its results (positions, counts) lead on: they have no gradient";
+                        self.ended(nodes, instr, i, Verdict::Zero, why)
+                    }
                     Flow::Flows => passed,
                     Flow::Zero(why) => self.ended(nodes, instr, i, Verdict::Zero, why),
                     Flow::Stopped { exact, why } => {

@@ -3,9 +3,10 @@
 use smallvec::smallvec;
 
 use crate::lower::{Rule, Spelling};
-use crate::ops::elementwise::UnaryFn;
+use crate::ops::control::GradientFrom;
+use crate::ops::elementwise::{Binary, BinaryFn, Cast, UnaryFn};
 use crate::ops::make;
-use crate::program::{Builder, Misfit, Value};
+use crate::program::{Builder, Instr, Misfit, Value};
 use crate::tensor::DType;
 
 use super::common::{Spelled, along, axis_in, one, rank, rows, type_of};
@@ -69,7 +70,9 @@ pub(super) fn to_integers(
     let (low, high) = limits(to)?;
     let y = make::div(b, x, scale)?;
     let y = make::cast(b, y, DType::F64)?;
-    let mut y = make::unary(b, UnaryFn::Round, y)?;
+    let rounded = make::unary(b, UnaryFn::Round, y)?;
+    // Training with quantised values takes rounding for the identity (straight-through), within the range of the type.
+    let mut y = b.op(GradientFrom, &[rounded, y])?;
     if let Some(zero) = zero {
         let zero = make::cast(b, zero, DType::F64)?;
         y = make::add(b, y, zero)?;
@@ -78,6 +81,18 @@ pub(super) fn to_integers(
     let y = make::maximum(b, y, low)?;
     let y = make::minimum(b, y, high)?;
     make::cast(b, y, to)
+}
+
+/// The numbers that [`to_integers`] made integers of, before that: where they become floats again at once, gradients pass.
+fn before_integers(b: &Builder, x: Value) -> Option<Value> {
+    let producer = |v: Value| b.program().producer(v).map(|(_, i)| i);
+    let cast = producer(x).filter(|i| i.op_as::<Cast>().is_some())?;
+    let least = producer(cast.inputs[0]).filter(|i| i.op_as::<Binary>().is_some_and(|f| f.f == BinaryFn::Minimum))?;
+    let most = producer(least.inputs[0]).filter(|i| i.op_as::<Binary>().is_some_and(|f| f.f == BinaryFn::Maximum))?;
+    let inner = producer(most.inputs[0])?;
+    let is_rounded = |i: &Instr| i.op_as::<GradientFrom>().is_some();
+    let is_ours = is_rounded(inner) || producer(*inner.inputs.first()?).is_some_and(is_rounded);
+    is_ours.then_some(cast.inputs[0])
 }
 
 fn quantize(r: &mut Rule<'_, '_>) -> Spelled {
@@ -102,7 +117,8 @@ fn dequantize(r: &mut Rule<'_, '_>) -> Spelled {
     let to = type_of(r, "output_dtype")?.unwrap_or(r.b.fact(scale).dtype);
     let scale = spread(r, scale, x)?;
     let scale = make::cast(r.b, scale, DType::F32)?;
-    let mut y = make::cast(r.b, x, DType::F32)?;
+    let numbers = before_integers(r.b, x).unwrap_or(x);
+    let mut y = make::cast(r.b, numbers, DType::F32)?;
     if r.has_input(2) {
         let zero = r.input(2)?;
         let zero = spread(r, zero, x)?;
