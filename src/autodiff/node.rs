@@ -66,7 +66,12 @@ impl<'a> Nodes<'a> {
     /// Of the sources, those to which a stand-in sends the gradient of the result `y`.
     pub fn targets(&self, node: &NodeKey, y: Value, stand_in: StandIn) -> Vec<Value> {
         let result = self.program.fact(y);
-        let sources = self.sources(node);
+        // An unrolled loop holds the node several times: each result has the sources of its own iteration.
+        let own = self.origins(node, y);
+        let mut sources = self.sources(node);
+        if sources.iter().any(|x| own.contains(x)) {
+            sources.retain(|x| own.contains(x));
+        }
         let broadcasts = |x: &Value| {
             let x = self.program.fact(*x);
             x.may_have_type_of(result)

@@ -9,7 +9,7 @@ use crate::graph::NodeKey;
 use crate::ops::control::GradientFrom;
 use crate::ops::opaque::Opaque;
 use crate::program::inline::rebuild;
-use crate::program::{Builder, InstrKind, Misfit, Program, Value};
+use crate::program::{Builder, Def, InstrKind, Misfit, Program, Value};
 use crate::tensor::Fact;
 use crate::tensor::fact::replacement;
 
@@ -70,15 +70,25 @@ pub fn apply(
     stand_ins: &HashMap<NodeKey, StandIn>,
 ) -> Result<(Program, Vec<Option<Value>>), StandInError> {
     let nodes = Nodes::new(program);
-    let mut last: HashMap<usize, (&NodeKey, StandIn)> = HashMap::new();
-    for (node, stand_in) in stand_ins {
-        last.extend(nodes.members(node).last().map(|&i| (i, (node, *stand_in))));
-    }
+    // Each result is replaced right behind the instruction that gives it, so that every later reader sees it.
+    let mut places: HashMap<usize, Vec<(&NodeKey, StandIn, Value)>> = HashMap::new();
     let mut failed = None;
+    for (node, &stand_in) in stand_ins.iter().filter(|(n, _)| !nodes.members(n).is_empty()) {
+        let results = nodes.results(node);
+        if results.is_empty() {
+            let why = "no floating-point result of it is read".to_owned();
+            failed.get_or_insert(StandInError::Unfit { node: node.clone(), stand_in, why });
+        }
+        for y in results {
+            let Def::Output { instr, .. } = program.def(y) else { continue };
+            places.entry(instr).or_default().push((node, stand_in, y));
+        }
+    }
     let (mut rebuilt, map) = rebuild(program, |b, idx, map| {
-        let Some(&(node, stand_in)) = last.get(&idx) else { return Ok(()) };
-        if let Err(why) = replace(&nodes, node, stand_in, b, map) {
-            failed.get_or_insert(StandInError::Unfit { node: node.clone(), stand_in, why: why.0 });
+        for &(node, stand_in, y) in places.get(&idx).into_iter().flatten() {
+            if let Err(why) = replace(&nodes, node, stand_in, y, b, map) {
+                failed.get_or_insert(StandInError::Unfit { node: node.clone(), stand_in, why: why.0 });
+            }
         }
         Ok(())
     })?;
@@ -110,24 +120,19 @@ fn replace(
     nodes: &Nodes<'_>,
     node: &NodeKey,
     stand_in: StandIn,
+    y: Value,
     b: &mut Builder,
     map: &mut [Option<Value>],
 ) -> Result<(), Misfit> {
-    let results = nodes.results(node);
-    if results.is_empty() {
-        return Err(Misfit::new("no floating-point result of it is read"));
+    let Some(new) = map[y.idx()] else { return Ok(()) };
+    let mut inputs = vec![new];
+    inputs.extend(nodes.targets(node, y, stand_in).into_iter().filter_map(|x| map[x.idx()]));
+    if inputs.len() == 1 && stand_in != StandIn::Stop {
+        let result = nodes.program.fact(y).describe();
+        return Err(Misfit(format!("no input has the shape of its result, {result}")));
     }
-    for y in results {
-        let Some(new) = map[y.idx()] else { continue };
-        let mut inputs = vec![new];
-        inputs.extend(nodes.targets(node, y, stand_in).into_iter().filter_map(|x| map[x.idx()]));
-        if inputs.len() == 1 && stand_in != StandIn::Stop {
-            let result = nodes.program.fact(y).describe();
-            return Err(Misfit(format!("no input has the shape of its result, {result}")));
-        }
-        b.set_origin(Some(node.clone()));
-        map[y.idx()] = Some(b.op(GradientFrom, &inputs)?);
-    }
+    b.set_origin(Some(node.clone()));
+    map[y.idx()] = Some(b.op(GradientFrom, &inputs)?);
     Ok(())
 }
 

@@ -198,11 +198,9 @@ fn what_cannot_be_computed_says_what_helps() {
         let fetches = understood.objective.values.clone();
         let error = understood.compute(&Ask { feeds, fetches, ..Ask::default() }).unwrap_err().to_string();
         let node = case.json["ends"].as_str().unwrap();
-        assert!(
-            error.contains(node) && error.contains("Mystery") && error.contains("feed"),
-            "{}: {error}",
-            case.name()
-        );
+        // Nothing can be fed inside a loop.
+        let helps = if node.contains("/body/") { "stand-in" } else { "feed" };
+        assert!(error.contains(node) && error.contains("Mystery") && error.contains(helps), "{}: {error}", case.name());
     }
 }
 
