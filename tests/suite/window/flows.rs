@@ -487,3 +487,15 @@ fn kinds_of_files_are_offered_with_what_they_need() {
     assert!(window.has("Its ops are those of TensorFlow."));
     assert!(window.harness.get_by_label("Export model").accesskit_node().is_disabled());
 }
+
+#[test]
+fn what_is_blocked_is_frozen_by_its_button() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    let open = window.app().open.as_ref().expect("open");
+    let blocked = open.gradients.as_ref().expect("there is a report").blockers[0].blocks[0].clone();
+    regraft::app::layout::show(window.app().dock(), "gradients");
+    window.settle();
+    window.click_first("Train without what it blocks");
+    let frozen = window.app().open.as_ref().expect("open").recipe().trainable.exclude.clone();
+    assert_eq!(frozen, [regraft::session::Selector::Name(blocked)]);
+}
