@@ -233,6 +233,9 @@ fn runs_are_compared_resumed_and_extended() {
     });
     let changes = window.app().open.as_ref().expect("open").changes[&weight].clone();
     assert!(changes.iter().all(|c| c.moved.as_ref().is_ok_and(|m| m.norm > 0.0)), "{changes:?}");
+    // The curves came to the front when the run went on.
+    regraft::app::layout::show(window.app().dock(), "compare");
+    window.settle();
     window.click("Rename run-1");
     window.harness.get_by_label("Name").focus();
     press(&mut window, Modifiers::COMMAND, Key::A);

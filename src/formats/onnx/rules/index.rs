@@ -27,8 +27,6 @@ pub const RULES: &[Spelling] = rows! {
     "NonZero" => non_zero;
     "Compress" => compress;
     "Unique" => unique;
-    "ai.onnx.ml.ArrayFeatureExtractor" => feature_extractor;
-    "ai.onnx.ml.Binarizer" => binarizer;
 };
 
 fn gather(r: &mut Rule<'_, '_>) -> Spelled {
@@ -191,19 +189,4 @@ fn unique(r: &mut Rule<'_, '_>) -> Spelled {
     let [first, index, counts] = out[..] else { return Err(Misfit::new("three outputs were expected")) };
     let values = make::gather(r.b, x, first, axis as i64)?;
     Ok(smallvec![values, first, index, counts])
-}
-
-fn feature_extractor(r: &mut Rule<'_, '_>) -> Spelled {
-    let (x, at) = (r.input(0)?, r.input(1)?);
-    let at = make::reshape(r.b, at, &[-1])?;
-    let y = make::gather(r.b, x, at, -1)?;
-    if r.b.fact(y).rank() == Some(1) { one(make::reshape(r.b, y, &[1, -1])?) } else { one(y) }
-}
-
-fn binarizer(r: &mut Rule<'_, '_>) -> Spelled {
-    let x = r.input(0)?;
-    let (threshold, dtype) = (f64::from(r.float_or("threshold", 0.0)), r.b.fact(x).dtype);
-    let threshold = make::scalar_like(r.b, x, threshold);
-    let above = make::greater(r.b, x, threshold)?;
-    one(make::cast(r.b, above, dtype)?)
 }

@@ -82,9 +82,6 @@ pub const RULES: &[Spelling] = rows! {
     "Swish" => |r| { let alpha = r.float_or("alpha", 1.0); swish(r, alpha) };
     "Gelu" => |r| { let tanh = r.str_or("approximate", "none") == "tanh"; let x = r.input(0)?; one(gelu(r.b, x, tanh)?) };
     "Shrink" => shrink;
-    "OptionalHasElement" => |r| { let has = r.has_input(0); one(r.b.literal(crate::tensor::Tensor::from_bools(&[], &[has]))) };
-    "OptionalGetElement" => |r| one(r.input(0)?);
-    "Optional" => |r| one(r.input(0)?);
 };
 
 fn unary(r: &mut Rule<'_, '_>, f: UnaryFn) -> Spelled {

@@ -24,8 +24,9 @@ pub const RULES: &[Spelling] = rows! {
     "SplitToSequence" => split;
     "ConcatFromSequence" => concat;
     "SequenceMap" => |_| Err(Misfit::new("tensors before sequences among its inputs are not supported"));
-    "Optional" => |_| Err(Misfit::new(EMPTY_OPTIONAL));
+    "Optional" => |r| if r.has_input(0) { one(r.input(0)?) } else { Err(Misfit::new(EMPTY_OPTIONAL)) };
     "OptionalHasElement" => has_element;
+    "OptionalGetElement" => |r| one(r.input(0)?);
 };
 
 const EMPTY_OPTIONAL: &str = "an optional without a value";
