@@ -34,8 +34,8 @@ fn pictures_of_the_guide() {
     let options = Options { open: Some(folder.path().join("model.pb")), ..Options::default() };
     let mut window = Window::new([1200.0, 760.0], 1.0, ThemeChoice::Light, options);
     flows::wait_for(&mut window, "the model", is_ready);
-    let ones = kept_ones(window.app());
-    window.app().state.selection.set(Target::Node(ones));
+    let constant = kept(window.app());
+    window.app().state.selection.set(Target::Node(constant));
     show(&mut window, &["browser", "graph", "inspector", "problems"], "open");
     show(&mut window, &["gradients"], "gradients");
     show(&mut window, &["dropout"], "dropout");
@@ -54,10 +54,10 @@ fn pictures_of_the_guide() {
 }
 
 /// A constant that looks like a weight and is none.
-fn kept_ones(app: &mut App) -> String {
+fn kept(app: &mut App) -> String {
     let open = app.open.as_ref().expect("the model is open");
-    let mut masks = open.overview.constants.iter().filter(|c| c.suggest == "keep" && c.role == "mask");
-    masks.next().expect("the demo's mask").name.clone()
+    let mut kept = open.overview.constants.iter().filter(|c| c.suggest == "keep" && c.reason.contains("dropout"));
+    kept.next().expect("the demo's keep_prob").name.clone()
 }
 
 /// What a person says before the first run: the texts, those to evaluate on, and a rate for a model that is untrained.
