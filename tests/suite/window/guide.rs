@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use regraft::app::{App, Options};
-use regraft::session::recipe::DataChoice;
 use regraft::session::{Change, demo};
 use regraft::ui::ctx::ThemeChoice;
 use regraft::ui::selection::Target;
@@ -32,17 +31,14 @@ fn pictures_of_the_guide() {
     let folder = tempfile::tempdir().expect("a folder for the demo");
     demo::write(folder.path()).expect("the demo can be written");
     let options = Options { open: Some(folder.path().join("model.pb")), ..Options::default() };
-    let mut window = Window::new([1200.0, 760.0], 1.0, ThemeChoice::Light, options);
+    let mut window = Window::new([1280.0, 860.0], 1.0, ThemeChoice::Light, options);
     flows::wait_for(&mut window, "the model", is_ready);
     let constant = kept(window.app());
     window.app().state.selection.set(Target::Node(constant));
     show(&mut window, &["browser", "graph", "inspector", "problems"], "open");
     show(&mut window, &["gradients"], "gradients");
     show(&mut window, &["dropout"], "dropout");
-    set(&mut window, folder.path());
-    flows::wait_for(&mut window, "the data", |app| {
-        is_ready(app) && app.open.as_ref().is_some_and(|o| o.data.is_some())
-    });
+    choose(&mut window, &folder.path().join("train.tsv"));
     show(&mut window, &["data", "training"], "data");
     window.click_first("Start training");
     flows::wait_for(&mut window, "the end of training", |app| {
@@ -60,20 +56,19 @@ fn kept(app: &mut App) -> String {
     kept.next().expect("the demo's keep_prob").name.clone()
 }
 
-/// What a person says before the first run: the texts, those to evaluate on, and a rate for a model that is untrained.
-fn set(window: &mut Window, folder: &Path) {
-    let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
-    let data = DataChoice {
-        train: file("train.tsv"),
-        validation: Some(file("test.tsv")),
-        tokenizer: Some(file("vocab.txt")),
-        lower: Some(true),
-        ..DataChoice::default()
-    };
-    let open = window.app().open.as_mut().expect("the model is open");
-    open.history.apply(&Change::SetData(Some(data)), None);
-    for (key, value) in [("optimizer.lr", "1e-3"), ("training.epochs", "4")] {
-        open.history.apply(&Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) }, None);
+/// What a person says before the first run: the texts, a share of them to evaluate on, and a rate for an untrained model.
+fn choose(window: &mut Window, table: &Path) {
+    for (key, value) in [("optimizer.lr", "1e-3"), ("training.epochs", "4"), ("data.split", "0.2")] {
+        let set = Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) };
+        window.app().open.as_mut().expect("the model is open").history.apply(&set, None);
     }
+    regraft::app::layout::show(window.app().dock(), "data");
     window.settle();
+    window.click("Path of the data");
+    window.harness.event(egui::Event::Text(table.to_string_lossy().into_owned()));
+    window.settle();
+    window.harness.key_press(egui::Key::Enter);
+    flows::wait_for(window, "the data", |app| {
+        is_ready(app) && app.open.as_ref().is_some_and(|o| o.data.as_ref().is_some_and(|d| !d.classes.is_empty()))
+    });
 }
