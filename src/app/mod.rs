@@ -173,7 +173,9 @@ impl App {
             Severity::Warning => (icons::WARNING, tokens.warning),
             Severity::Error => (icons::ERROR, tokens.error),
         };
-        let toast = self.toasts.custom(&text, icon.to_owned(), color);
+        // Toasts do not break lines themselves; the smallest window has room for so many characters.
+        let caption = crate::ui::text::wrapped(&text, 90);
+        let toast = self.toasts.custom(caption, icon.to_owned(), color);
         let secs = if severity == Severity::Error { 12 } else { 5 };
         // Its close mark is a glyph that our fonts lack; it goes by itself, and the log keeps the words.
         toast.closable(false).duration(Some(std::time::Duration::from_secs(secs)));

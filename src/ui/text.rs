@@ -227,9 +227,34 @@ pub fn fuzzy(query: &str, text: &str) -> Option<i32> {
     wanted.peek().is_none().then(|| score * 4 - text.chars().count() as i32)
 }
 
+/// Lines of at most `most` characters, broken between words; a longer word has a line of its own.
+pub fn wrapped(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let n = word.chars().count();
+        if length > 0 {
+            let fits = length + 1 + n <= most;
+            out.push(if fits { ' ' } else { '\n' });
+            length = if fits { length + 1 } else { 0 };
+        }
+        out.push_str(word);
+        length += n;
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_broken_between_words() {
+        assert_eq!(wrapped("one two three", 7), "one two\nthree");
+        assert_eq!(wrapped("a/very/long/path b", 6), "a/very/long/path\nb");
+        assert_eq!(wrapped("größer  als\nzehn", 10), "größer als\nzehn");
+        assert_eq!(wrapped("", 5), "");
+    }
 
     #[test]
     fn numbers_read_well() {

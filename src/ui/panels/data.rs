@@ -234,7 +234,7 @@ fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, 
         r.response.accessible_name(format!("What feeds {placeholder}"));
         if !example.is_empty() {
             let array = RichText::new(example).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary);
-            ui.add(egui::Label::new(array).truncate()).on_hover_text(example);
+            ui.add(egui::Label::new(array).truncate().show_tooltip_when_elided(false)).on_hover_text(example);
         }
     });
     ui.add_space(4.0);
@@ -333,7 +333,8 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
                 });
                 for cell in &d.rows[i] {
                     row.col(|ui| {
-                        ui.add(egui::Label::new(cell).truncate().selectable(false)).on_hover_text(cell);
+                        ui.add(egui::Label::new(cell).truncate().show_tooltip_when_elided(false).selectable(false))
+                            .on_hover_text(cell);
                     });
                 }
                 if row.response().clicked() {

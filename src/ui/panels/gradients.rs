@@ -221,7 +221,9 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, g: &std::sync::Arc<Gradients>, state: &m
                         widgets::badge(ui, health.word(), color).on_hover_text(health.help());
                     }
                     let why = c.why.as_deref().unwrap_or(health.help());
-                    let label = egui::Label::new(RichText::new(why).color(ctx.tokens.text_secondary)).truncate();
+                    let label = egui::Label::new(RichText::new(why).color(ctx.tokens.text_secondary))
+                        .truncate()
+                        .show_tooltip_when_elided(false);
                     ui.add(label).on_hover_text(why);
                 });
                 let r = row.response();

@@ -28,7 +28,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                     Severity::Warning => ctx.tokens.warning,
                     Severity::Info => ctx.tokens.text,
                 };
-                ui.add(egui::Label::new(RichText::new(&line.text).color(color)).truncate()).on_hover_text(&line.text);
+                ui.add(
+                    egui::Label::new(RichText::new(&line.text).color(color)).truncate().show_tooltip_when_elided(false),
+                )
+                .on_hover_text(&line.text);
             });
         }
     });

@@ -69,7 +69,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                 });
                 for cell in [&p.label, &p.predicted] {
                     row.col(|ui| {
-                        ui.add(egui::Label::new(cell).truncate()).on_hover_text(cell);
+                        ui.add(egui::Label::new(cell).truncate().show_tooltip_when_elided(false)).on_hover_text(cell);
                     });
                 }
                 row.col(|ui| {
@@ -78,7 +78,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                 });
                 row.col(|ui| widgets::table::number_cell(ui, &text::number(p.loss, 3), &p.loss.to_string()));
                 row.col(|ui| {
-                    ui.add(egui::Label::new(&p.text).truncate()).on_hover_text(&p.text);
+                    ui.add(egui::Label::new(&p.text).truncate().show_tooltip_when_elided(false)).on_hover_text(&p.text);
                 });
             });
         });

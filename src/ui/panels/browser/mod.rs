@@ -368,7 +368,11 @@ fn constant_cells(
     }
     row.col(|ui| {
         let words = format!("{}: {}", c.suggest, c.reason);
-        let r = ui.add(egui::Label::new(RichText::new(&words).color(ctx.tokens.text_secondary)).truncate());
+        let r = ui.add(
+            egui::Label::new(RichText::new(&words).color(ctx.tokens.text_secondary))
+                .truncate()
+                .show_tooltip_when_elided(false),
+        );
         r.on_hover_text(words);
     });
 }
