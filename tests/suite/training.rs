@@ -193,10 +193,12 @@ struct Pull {
     gate: Option<Gate>,
 }
 
-/// Holds a training run before a certain batch until the test lets go, so that the trainer cannot run ahead of it.
+/// Holds a training run before a certain batch until the test lets go, so that the trainer cannot run ahead of it, and says
+/// when it is there, so that the test cannot run ahead either.
 #[derive(Debug, Clone)]
 struct Gate {
     batch: u64,
+    reached: Sender<()>,
     opens: Receiver<()>,
 }
 
@@ -210,6 +212,7 @@ impl Step for Pull {
     ) -> Result<f64, StepError> {
         if let Some(gate) = self.gate.as_ref().filter(|g| self.train && g.batch == random.step) {
             // The channel closes without a message when the test lets go of its end.
+            let _ = gate.reached.send(());
             let _ = gate.opens.recv();
         }
         let x = feeds[0].1.as_slice::<f32>();
@@ -311,11 +314,13 @@ fn an_interrupted_run_resumes_with_the_same_numbers() {
         let parts = dir.path().join("parts");
         let mut stopped = job(Some(&parts), &settings);
         let (open, opens) = bounded(0);
+        let (reached, is_there) = bounded(1);
         let batch = 10 * accumulate.parse::<u64>().unwrap();
-        stopped.steps = Box::new(Pulls { gate: Some(Gate { batch, opens }) });
+        stopped.steps = Box::new(Pulls { gate: Some(Gate { batch, reached, opens }) });
         let mut open: Option<Sender<()>> = Some(open);
         let (_, outcome) = run(stopped, |step, t| {
             if step == 9 {
+                is_there.recv().unwrap();
                 assert!(t.send(TrainCommand::Stop { keep: false }));
                 open = None;
             }
