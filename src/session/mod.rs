@@ -51,7 +51,7 @@ pub mod training;
 pub mod transfer;
 pub mod understand;
 pub mod weights;
-pub mod words;
+mod words;
 
 pub use change::Change;
 pub use diff::GraphDiff;

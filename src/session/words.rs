@@ -29,7 +29,7 @@ impl Recipe {
 
 /// The scores of all words: as wide as the largest table that ids are looked up in, and either what a softmax reads or the
 /// last such value.
-pub fn scores(program: &Program) -> Option<Value> {
+pub(super) fn scores(program: &Program) -> Option<Value> {
     let last_dim = |v: Value| program.fact(v).shape.partial().and_then(|d| d.last().copied().flatten());
     let tables = program.instrs.iter().filter(|i| i.name() == "gather").filter_map(|i| i.inputs.first());
     let rows = |t: &Value| program.fact(*t).shape.partial().filter(|d| d.len() == 2).and_then(|d| d[0]);
