@@ -16,7 +16,7 @@ use crate::ui::panels;
 use crate::ui::selection::{How, Target};
 
 use super::jobs::Picked;
-use super::{App, layout};
+use super::{App, data, layout, training, work};
 
 /// Choosing a file and the guess about its columns are one undo step.
 pub(super) const DATA_GESTURE: u64 = 0xda7a;
@@ -48,7 +48,7 @@ impl App {
             Command::ShowExample(row) => self.show_example(row),
             Command::PickExport => self.pick(Picked::Export, None),
             Command::SetLearningRate(rate) => self.set_learning_rate(rate),
-            Command::CancelJob(id) => self.jobs.cancel(id),
+            Command::CancelJob(id) => self.cancel_job(id),
             Command::CopyText(text) => ctx.copy_text(text),
             Command::SaveFile { suggested, bytes } => self.pick(Picked::SaveFile, Some((suggested, bytes))),
             Command::Say(text) => self.say(Severity::Error, text),
@@ -144,6 +144,7 @@ impl App {
             }
             Action::FitGraph => self.graph_wants(Wants::Fit),
             Action::ZoomToSelection => self.graph_wants(Wants::ZoomToSelection),
+            Action::RevealSelection => self.graph_wants(Wants::Reveal),
             Action::SaveGraphPng => self.graph_wants(Wants::Picture(PictureKind::Png)),
             Action::SaveGraphSvg => self.graph_wants(Wants::Picture(PictureKind::Svg)),
             Action::MeasureTimes => self.measure_times(),
@@ -247,6 +248,28 @@ impl App {
             self.note(Severity::Info, change.label());
             self.refresh();
         }
+    }
+
+    /// Ends a job and leaves things as they were before it.
+    fn cancel_job(&mut self, id: u64) {
+        let Some(title) = self.jobs.cancel(id) else { return };
+        match title.as_str() {
+            work::UPDATING => self.take_back_change(),
+            training::PREPARING => self.run = None,
+            data::READING => self.give_up_data(),
+            _ => {}
+        }
+        self.note(Severity::Info, format!("Cancelled: {title}"));
+    }
+
+    /// What is shown follows from an earlier recipe than the newest: goes back to that.
+    fn take_back_change(&mut self) {
+        let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
+        open.is_refreshing = false;
+        if let Some(index) = open.history.position(&held.understood.recipe) {
+            open.history.jump(index);
+        }
+        self.refresh_data();
     }
 
     fn travel(&mut self, is_undo: bool) {

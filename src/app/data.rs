@@ -58,6 +58,9 @@ impl Examples {
     }
 }
 
+/// Title of the job that looks at the data.
+pub(super) const READING: &str = "Reading the data";
+
 /// What the view of the data depends on: decisions about training alone do not change it.
 fn key(recipe: &Recipe) -> Recipe {
     let settings = recipe.settings.iter().filter(|(k, _)| k.starts_with("data.") || *k == "training.batch");
@@ -86,9 +89,19 @@ impl App {
         let recipe = open.recipe().clone();
         let folder = open.path.parent().map(Path::to_owned).unwrap_or_default();
         let (model, base) = (held.model.clone(), held.understood.base.clone());
-        self.jobs.start("Reading the data", move |_, _| {
+        self.jobs.start(READING, move |_, _| {
             Outcome::Data(Box::new(look(&choice, &recipe, &folder, &model, &base).map_err(|e| e.to_string())))
         });
+    }
+
+    /// The look at the data was cancelled: what is chosen stays, and can be looked at again.
+    pub(super) fn give_up_data(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        self.data_key = None;
+        if open.data.is_none() {
+            let problem = Some("reading them was cancelled; choose the file again to read them".to_owned());
+            open.data = Some(Arc::new(DataView { problem, ..DataView::default() }));
+        }
     }
 
     pub(super) fn take_data(&mut self, result: Result<Found, String>) {

@@ -9,7 +9,7 @@ use crate::session::Understood;
 use crate::tensor::Tensor;
 use crate::tensor::io::safetensors;
 use crate::train::checkpoint;
-use crate::ui::ctx::{Changed, NodeDetails};
+use crate::ui::ctx::{Changed, ComputedAs, NodeDetails};
 
 use super::App;
 use super::jobs::Outcome;
@@ -72,12 +72,12 @@ fn details(understood: &Understood, name: &str) -> NodeDetails {
         let (kind, value) = words(a);
         (name.clone(), kind.to_owned(), shortened(&value))
     });
-    let mut computed_as: Vec<(String, String)> = Vec::new();
+    let mut computed_as: Vec<ComputedAs> = Vec::new();
     for instr in understood.program.instrs.iter().filter(|i| i.origin.as_ref() == Some(&node.key)) {
         if let Some(info) = instr.op().map(|op| op.info())
-            && !computed_as.iter().any(|(n, _)| n == info.name)
+            && !computed_as.iter().any(|c| c.name == info.name)
         {
-            computed_as.push((info.name.to_owned(), info.summary.to_owned()));
+            computed_as.push(ComputedAs { name: info.name, summary: info.summary, formula: info.formula });
         }
     }
     NodeDetails { attributes: attributes.collect(), computed_as }

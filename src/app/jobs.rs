@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::base::CancelToken;
+use crate::base::{CancelToken, files};
 use crate::data::statistics::{Described, SliceAt, Sliced, ValueRange};
 use crate::ui::background::Background;
 use crate::ui::ctx::JobView;
@@ -147,7 +147,11 @@ impl Jobs {
         let progress = Progress::new();
         let (inner, ctx) = (progress.clone(), self.ctx.clone());
         let name: String = title.chars().take(15).collect();
-        let work = Background::spawn(&name, move || ctx.request_repaint(), move |cancel| work(cancel, &inner));
+        let work = Background::spawn(
+            &name,
+            move || ctx.request_repaint(),
+            move |cancel| files::unless_cancelled(cancel, || work(cancel, &inner)),
+        );
         self.running.push(Job { id: self.next, title: title.to_owned(), progress, work, is_shown });
         self.next += 1;
     }
@@ -165,8 +169,10 @@ impl Jobs {
         self.running.iter().all(|j| !j.is_shown)
     }
 
-    pub fn cancel(&mut self, id: u64) {
-        self.running.retain(|j| j.id != id);
+    /// Ends a job, whose title it gives; nothing comes back of it, and no file that it writes gets its name.
+    pub fn cancel(&mut self, id: u64) -> Option<String> {
+        let at = self.running.iter().position(|j| j.id == id)?;
+        Some(self.running.remove(at).title)
     }
 
     pub fn cancel_all(&mut self) {
@@ -244,7 +250,8 @@ mod tests {
         }
         assert_eq!(jobs.views().len(), 1);
         let id = jobs.views()[0].id;
-        jobs.cancel(id);
+        assert_eq!(jobs.cancel(id).as_deref(), Some("Updating"));
+        assert_eq!(jobs.cancel(id), None);
         assert!(jobs.is_idle());
     }
 }

@@ -8,8 +8,9 @@ use crate::ui::ctx::{Ctx, JobView};
 use crate::ui::menu::Menu;
 use crate::ui::problems;
 use crate::ui::run_view::RunState;
+use crate::ui::selection::Selection;
 use crate::ui::theme::{self, Tokens, icons};
-use crate::ui::{UiState, dialogs, focus, offers, panels, text, widgets};
+use crate::ui::{Open, UiState, dialogs, focus, offers, panels, text, widgets};
 
 use super::layout::{self, DockTree, Pane};
 use super::{App, welcome};
@@ -75,7 +76,10 @@ fn is_by_keyboard(ctx: &egui::Context, was: bool) -> bool {
 fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree) {
     let t = ctx.tokens;
     let bar = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 3));
-    Panel::top("menu-bar").frame(bar).show_separator_line(false).show(ui, |ui| menu_bar_ui(ui, ctx, tree));
+    Panel::top("menu-bar")
+        .frame(bar)
+        .show_separator_line(false)
+        .show(ui, |ui| menu_bar_ui(ui, ctx, tree, &state.selection));
     let tools = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 4));
     Panel::top("toolbar").frame(tools).show(ui, |ui| toolbar_ui(ui, ctx));
     let status = egui::Frame::new().fill(t.window).inner_margin(egui::Margin::symmetric(8, 3));
@@ -93,7 +97,7 @@ fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree
         drop_ui(ui, ctx);
     }
     if let Some(mut palette) = state.palette.take()
-        && dialogs::palette_ui(ui, ctx, &mut palette)
+        && dialogs::palette_ui(ui, ctx, &state.selection, &mut palette)
     {
         state.palette = Some(palette);
     }
@@ -102,13 +106,13 @@ fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree
     }
 }
 
-fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
+fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree, selection: &Selection) {
     egui::MenuBar::new().ui(ui, |ui| {
         for menu in Menu::ALL {
             ui.menu_button(menu.title(), |ui| {
                 ui.set_min_width(230.0);
                 for action in Action::ALL.iter().filter(|a| a.info().menu == menu) {
-                    menu_entry(ui, ctx, *action);
+                    menu_entry(ui, ctx, selection, *action);
                     if *action == Action::OpenDemo {
                         recent_menu(ui, ctx);
                     }
@@ -161,7 +165,7 @@ fn recent_menu(ui: &mut Ui, ctx: &Ctx<'_>) {
     });
 }
 
-fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, action: Action) {
+fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, action: Action) {
     let info = action.info();
     if info.starts_group {
         ui.separator();
@@ -170,10 +174,15 @@ fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, action: Action) {
     if let Some(s) = &info.shortcut {
         button = button.shortcut_text(ui.ctx().format_shortcut(s).replace("Comma", ","));
     }
+    let covered = ctx.open.and_then(|open| offers::covered(ui, open, selection, action));
+    if let Some(c) = covered.filter(|_| info.shortcut.is_none()) {
+        button = button.right_text(RichText::new(c.short()).size(theme::CAPTION).weak());
+    }
     let enabled = ctx.is_enabled(action);
     let r = ui.add_enabled(enabled, button);
     r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, info.title));
     let r = if info.help.is_empty() { r } else { r.on_hover_text(info.help) };
+    let r = if let Some(c) = covered { r.on_hover_text(c.words()) } else { r };
     if r.clicked() {
         ctx.act(action);
     }
@@ -185,7 +194,7 @@ fn toolbar_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         let search = egui::Button::new(
             RichText::new(format!("{}  Search or run a command", icons::SEARCH)).color(ctx.tokens.text_secondary),
         )
-        .right_text(RichText::new("Ctrl+P").size(theme::CAPTION).color(ctx.tokens.text_disabled))
+        .right_text(RichText::new("Ctrl+P").size(theme::CAPTION).color(ctx.tokens.text_secondary))
         .min_size(egui::vec2((ui.available_width() * 0.3).clamp(230.0, 420.0), theme::BUTTON_HEIGHT));
         let r = ui.add(search);
         r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Search or run a command"));
@@ -290,9 +299,18 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                     String::new()
                 };
                 widgets::caption(ui, format!("{} {}{memory}", r.name, r.state.title().to_lowercase()));
+            } else if let Some(bytes) = ctx.open.and_then(estimated_bytes) {
+                widgets::caption(ui, format!("{} est.", text::bytes(bytes)))
+                    .on_hover_text("Memory that a run with these decisions would take");
             }
         });
     });
+}
+
+/// What a run would take, as long as that is known of the decisions as they are.
+fn estimated_bytes(open: &Open) -> Option<u64> {
+    let e = open.estimate.as_ref().filter(|e| *e.recipe == *open.recipe())?;
+    Some(e.result.as_ref().ok()?.memory_bytes)
 }
 
 fn job_ui(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::{Reporter, Severity};
+use crate::base::{CancelToken, Reporter, Severity, files};
 use crate::data::{Columns, DataSet, Table};
 use crate::session::recipe::DataChoice;
 use crate::session::{Model, Recipe, Session, file, run, runs, tables, training};
@@ -17,6 +17,9 @@ use crate::ui::run_view::{Prediction, RunState, RunView, sort_worst_first};
 use super::App;
 use super::follow::{self, Clock, Follower};
 use super::jobs::Outcome;
+
+/// Title of the job that comes before the first step.
+pub(super) const PREPARING: &str = "Preparing the run";
 
 /// A trainer at work and what the window needs to follow it.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ impl App {
         let threads = Some(self.preferences.threads).filter(|n| *n > 0);
         self.run = Some(RunView { name: "run".to_owned(), ..RunView::default() });
         self.jobs
-            .start("Preparing the run", move |_, _| Outcome::Started(Box::new(start(model, which, threads, waker))));
+            .start(PREPARING, move |cancel, _| Outcome::Started(Box::new(start(model, which, threads, waker, cancel))));
     }
 
     pub(super) fn take_started(&mut self, result: Result<Training, String>) {
@@ -198,7 +201,13 @@ impl App {
 /// Wakes the window when there is something to read.
 type Waker = Arc<dyn Fn() + Send + Sync>;
 
-fn start(model: Arc<Model>, which: Which, threads: Option<usize>, waker: Waker) -> Result<Training, String> {
+fn start(
+    model: Arc<Model>,
+    which: Which,
+    threads: Option<usize>,
+    waker: Waker,
+    cancel: &CancelToken,
+) -> Result<Training, String> {
     let (session, folder, before, resume) = match which {
         Which::New { recipe, opened } => {
             let session = Session::new(model, (*recipe).clone());
@@ -222,7 +231,16 @@ fn start(model: Arc<Model>, which: Which, threads: Option<usize>, waker: Waker) 
     };
     let mut reporter = Reporter::default();
     let data = session.recipe().data.clone();
-    let job = job(&session, start, &mut reporter)?;
+    let is_new = !files::exists(&folder);
+    let job = job(&session, start, &mut reporter);
+    if cancel.is_cancelled() {
+        // Nothing but the recipe is in its folder yet.
+        if is_new && files::exists(&folder) {
+            files::remove_dir_all(&folder).map_err(|e| e.to_string())?;
+        }
+        return Err("it was cancelled".to_owned());
+    }
+    let job = job?;
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let classes = match &job.task {
         Task::Classes { names, .. } | Task::MultiLabel { names } => names.clone(),

@@ -21,6 +21,9 @@ use super::jobs::Outcome;
 /// Nodes on the ways of all lost gradients together that are written out.
 const MAX_PATH_NODES: usize = 100_000;
 
+/// Title of the job that works a changed recipe into what is shown.
+pub(super) const UPDATING: &str = "Updating";
+
 /// What the window keeps of the session besides its history.
 #[derive(Debug)]
 pub struct Held {
@@ -108,7 +111,7 @@ impl App {
         open.is_refreshing = true;
         let (model, recipe) = (held.model.clone(), open.history.recipe().clone());
         let known = [held.understood.base.clone(), held.file.clone()];
-        self.jobs.start("Updating", move |_, _| {
+        self.jobs.start(UPDATING, move |_, _| {
             let derived = if model.imported.source().choice.as_deref() == recipe.signature.as_deref() {
                 derive(model, recipe, &known, None)
             } else {

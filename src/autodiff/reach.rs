@@ -148,8 +148,8 @@ impl GradReport {
     }
 }
 
-/// Explains the gradient of the (sum of the) objective with respect to `wrt`; an empty `wrt` means every float constant
-/// of the graph.
+/// Explains the gradient of the (sum of the) objective with respect to `wrt`. Where `wrt` is empty the report is about no
+/// constant, but still about every node.
 pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradReport {
     let mut walk = Walk::default();
     let initial: Vec<(Value, News)> = objective.iter().map(|&v| (v, News::arrived())).collect();
@@ -160,13 +160,7 @@ pub fn report(program: &Program, objective: &[Value], wrt: &[Value]) -> GradRepo
         uncomputable: uncomputable(program, objective),
         ..GradReport::default()
     };
-    let targets: Vec<Value> = if wrt.is_empty() {
-        let of_graph = program.constants.iter().filter(|c| c.node.is_some() && c.payload.dtype.is_float());
-        of_graph.map(|c| c.value).collect()
-    } else {
-        wrt.to_vec()
-    };
-    for v in targets {
+    for &v in wrt {
         report.constants.push(walk.constant(program, v, &news[v.idx()]));
     }
     report.nodes = std::mem::take(&mut walk.nodes);

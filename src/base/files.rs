@@ -11,6 +11,28 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::CancelToken;
+
+thread_local! {
+    /// What may take back the right to give names to files on this thread.
+    static CANCEL: std::cell::RefCell<Option<CancelToken>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Runs `work`. What it writes on this thread gets no name once `cancel` is cancelled, so that a job that is cancelled
+/// leaves every file as it was.
+pub fn unless_cancelled<T>(cancel: &CancelToken, work: impl FnOnce() -> T) -> T {
+    let outer = CANCEL.replace(Some(cancel.clone()));
+    let out = work();
+    CANCEL.set(outer);
+    out
+}
+
+/// Whether what was written may get its name.
+fn may_name() -> io::Result<()> {
+    let is_cancelled = CANCEL.with_borrow(|c| c.as_ref().is_some_and(CancelToken::is_cancelled));
+    if is_cancelled { Err(io::Error::other("it was cancelled; nothing was written")) } else { Ok(()) }
+}
+
 /// A file that is read by position; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PositionedFile {
@@ -193,6 +215,7 @@ pub fn replace_checked<E: From<io::Error>>(
     }
     temp.as_file().sync_all()?;
     check(temp.path())?;
+    may_name()?;
     temp.persist(path).map_err(|e| E::from(e.error))?;
     sync_folder(folder);
     Ok(())
@@ -221,6 +244,7 @@ pub fn create_folder_checked<E: From<io::Error>>(
     let temp = builder.tempdir_in(parent)?;
     write(temp.path())?;
     check(temp.path())?;
+    may_name()?;
     // Renaming onto an empty folder works on Unix only.
     if path.exists() {
         fs::remove_dir(path)?;
@@ -245,6 +269,7 @@ pub fn place_checked<E: From<io::Error>>(
     let temp = tempfile::Builder::new().prefix(".regraft-").tempdir_in(folder)?;
     write(temp.path())?;
     check(temp.path())?;
+    may_name()?;
     for name in names {
         fs::rename(temp.path().join(name), folder.join(name))?;
     }
@@ -261,5 +286,33 @@ fn sync_folder(folder: &Path) {
     if let Ok(f) = File::open(folder) {
         // A platform that refuses to sync a folder has no weaker guarantee than without the call.
         let _ = f.sync_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cancelled_job_writes_gets_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, other) = (folder.path().join("a.txt"), folder.path().join("model"));
+        let cancel = CancelToken::default();
+        unless_cancelled(&cancel, || replace(&file, b"first")).unwrap();
+        let cancelled_meanwhile = |_: &Path| {
+            cancel.cancel();
+            Ok::<(), io::Error>(())
+        };
+        let write = |out: &mut io::BufWriter<&mut File>| out.write_all(b"second");
+        let refused = unless_cancelled(&cancel, || replace_checked(&file, write, cancelled_meanwhile)).unwrap_err();
+        assert!(refused.to_string().contains("cancelled"), "{refused}");
+        assert_eq!(read_to_string(&file).unwrap(), "first", "the old file stays");
+        let ok = |_: &Path| Ok::<(), io::Error>(());
+        assert!(unless_cancelled(&cancel, || create_folder_checked(&other, ok, ok)).is_err());
+        assert!(unless_cancelled(&cancel, || place_checked(folder.path(), &["a.txt".to_owned()], ok, ok)).is_err());
+        assert_eq!(list(folder.path()).unwrap(), [file.clone()], "nothing is left behind");
+        // Work after it is not bound by it.
+        replace(&file, b"third").unwrap();
+        assert_eq!(read_to_string(&file).unwrap(), "third");
     }
 }

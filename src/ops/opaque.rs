@@ -1,6 +1,6 @@
 //! An op of the file that we cannot compute: keeps its place in the program, so that only what needs it is harmed.
 
-use crate::program::{Builder, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::Fact;
 
 pub static INFO: OpInfo = OpInfo {
@@ -37,16 +37,6 @@ impl Op for Opaque {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Blocked(format!("{} has no gradient here: {}", self.op, self.reason))
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
     }
 
     /// Nobody knows what it does: it is never merged or folded.

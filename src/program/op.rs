@@ -76,13 +76,21 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// Vector-Jacobian product: appends instructions that compute the gradient of each input whose `flow` is `Flows`
     /// and for which `wanted` is true, from the gradients of the outputs (`None` = zero). `None` = zero.
+    ///
+    /// The default is for ops whose `flow` never is `Flows`: nothing is built. Asked for a gradient all the same, it fails
+    /// rather than answer with a zero that nobody would notice.
     fn vjp(
         &self,
-        b: &mut Builder,
+        _b: &mut Builder,
         at: &Site<'_>,
-        out_grads: &[Option<Value>],
+        _out_grads: &[Option<Value>],
         wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit>;
+    ) -> Result<Vec<Option<Value>>, Misfit> {
+        if wanted.contains(&true) {
+            return Err(Misfit::new("it says that a gradient flows, but has no rule that builds one"));
+        }
+        Ok(vec![None; at.inputs.len()])
+    }
 
     /// For an op that stands for others, which depend on what is known of its inputs (see `lower::deferred`): a program
     /// with its inputs as feeds. Asked when specialising; `None` for all ordinary ops.

@@ -65,6 +65,11 @@ impl History {
         true
     }
 
+    /// Where a recipe stands; the newest of equal ones.
+    pub fn position(&self, recipe: &Recipe) -> Option<usize> {
+        self.entries.iter().rposition(|(r, _)| **r == *recipe)
+    }
+
     pub fn can_undo(&self) -> bool {
         self.cursor > 0
     }

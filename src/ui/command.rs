@@ -165,6 +165,7 @@ pub enum Action {
     ResetLayout,
     FitGraph,
     ZoomToSelection,
+    RevealSelection,
     SaveGraphPng,
     SaveGraphSvg,
     ToggleDirection,
@@ -249,6 +250,7 @@ impl Action {
         Self::ResetLayout,
         Self::FitGraph,
         Self::ZoomToSelection,
+        Self::RevealSelection,
         Self::SaveGraphPng,
         Self::SaveGraphSvg,
         Self::ToggleDirection,
@@ -397,6 +399,13 @@ impl Action {
             Self::ZoomToSelection => {
                 row(View, icons::FOCUS, "Zoom to the selection", "On the graph", Some((Modifiers::NONE, Key::Z)))
             }
+            Self::RevealSelection => row(
+                View,
+                icons::EYE,
+                "Unfold what hides the selection",
+                "Opens the scopes around it on the graph, and goes there",
+                Some((Modifiers::SHIFT, Key::Z)),
+            ),
             Self::SaveGraphPng => row(View, icons::GRAPH, "Graph as PNG…", "All that is unfolded, as a picture", None),
             Self::SaveGraphSvg => row(View, icons::GRAPH, "Graph as SVG…", "All that is unfolded, as a drawing", None),
             Self::ToggleDirection => {
@@ -445,7 +454,7 @@ impl Action {
                 row(Model, icons::TARGET, "Only biases (BitFit)", "Trains biases and norm shifts alone", None)
             }
             Self::OnlyNorms => {
-                row(Model, icons::TARGET, "Only norms", "Trains the scales and shifts of norms alone", None)
+                row(Model, icons::TARGET, "Only norms (LayerNorm)", "Trains the scales and shifts of norms alone", None)
             }
             Self::OnlyHeads => row(
                 Model,

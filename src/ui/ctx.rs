@@ -71,7 +71,12 @@ impl Ctx<'_> {
             A::ChooseEntry => self.open.is_some_and(|o| o.entries.len() > 1) && !running,
             A::CloseModel => open && !running,
             A::Save | A::SaveAs | A::Export | A::Find | A::SelectAll | A::CopyNames | A::CopyRecipe => open,
-            A::PasteRecipe | A::SelectBack | A::SelectForward | A::FitGraph | A::ZoomToSelection => open,
+            A::PasteRecipe
+            | A::SelectBack
+            | A::SelectForward
+            | A::FitGraph
+            | A::ZoomToSelection
+            | A::RevealSelection => open,
             A::TrainSuggested | A::TrainAllFloat | A::FreezeAll | A::TrainSelection | A::FreezeSelection => open,
             A::SaveGraphPng | A::SaveGraphSvg => open,
             A::MeasureTimes => self.open.is_some_and(|o| o.recipe().data.is_some()) && !running,
@@ -358,8 +363,16 @@ pub struct Proved {
 pub struct NodeDetails {
     /// Name, kind, value.
     pub attributes: Vec<(String, String, String)>,
-    /// Our ops with what each does.
-    pub computed_as: Vec<(String, String)>,
+    /// Our ops.
+    pub computed_as: Vec<ComputedAs>,
+}
+
+/// One of our ops: its name, what it does, and its formula.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputedAs {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub formula: &'static str,
 }
 
 /// How far a run moved a constant.

@@ -43,7 +43,7 @@ fn remembered<T: Clone + Send + Sync + 'static>(
 ) -> T {
     // Held, so that an equal address means equal content.
     type Known<T> = (Arc<Overview>, u64, T);
-    let id = ui.scope_id().with(("offers", what));
+    let id = egui::Id::unique("offers").with(what);
     let known = ui.memory_mut(|m| m.data.get_temp::<Known<T>>(id));
     match known {
         Some((o, revision, t)) if Arc::ptr_eq(&o, &open.overview) && revision == selection.revision() => t,
@@ -56,10 +56,18 @@ fn remembered<T: Clone + Send + Sync + 'static>(
     }
 }
 
+/// How many constants and parameters a bulk action covers; `None` for other actions.
+pub fn covered(ui: &Ui, open: &Open, selection: &Selection, action: Action) -> Option<Covered> {
+    if !BULK.iter().any(|group| group.contains(&action)) && action != Action::FreezeSelection {
+        return None;
+    }
+    remembered(ui, open, selection, action, || bulk::covers(open, selection, action))
+}
+
 /// An action as an entry, with what it covers.
 pub fn action(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, action: Action) {
     let info = action.info();
-    let covered = remembered(ui, open, selection, action, || bulk::covers(open, selection, action));
+    let covered = covered(ui, open, selection, action);
     if entry(ui, ctx.is_enabled(action), info.icon, info.title, covered) {
         ctx.act(action);
     }
@@ -87,7 +95,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, target
             ctx.send(Command::Select(target.clone(), How::Replace));
             ctx.send(Command::ShowPanel(panel));
             if panel == "graph" {
-                ctx.act(Action::ZoomToSelection);
+                ctx.act(Action::RevealSelection);
             }
         }
     }
@@ -107,8 +115,7 @@ fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection) 
     for a in [Action::TrainSelection, Action::FreezeSelection, Action::OnlySelection] {
         action(ui, ctx, open, selection, a);
     }
-    let weights = remembered(ui, open, selection, Action::AddLora, || bulk::covers(open, selection, Action::AddLora));
-    let weights = weights.unwrap_or_default();
+    let weights = covered(ui, open, selection, Action::AddLora).unwrap_or_default();
     if weights.constants > 0 && entry(ui, true, icons::STACK, "LoRA on these matmul weights…", Some(weights)) {
         ctx.act(Action::AddLora);
     }

@@ -76,8 +76,16 @@ impl Selection {
         self.revision
     }
 
+    /// Forgets everything, the way back too: for another model.
     pub fn clear(&mut self) {
         *self = Self { revision: self.revision + 1, ..Self::default() };
+    }
+
+    /// Selects nothing; the way back stays.
+    pub fn deselect(&mut self) {
+        self.leave();
+        self.nodes.clear();
+        self.revision += 1;
     }
 
     /// Focuses one target and forgets the rest.
@@ -85,6 +93,12 @@ impl Selection {
         if self.focus.as_ref() == Some(&target) && self.nodes.len() <= 1 {
             return;
         }
+        self.leave();
+        self.put(target);
+    }
+
+    /// The focus goes to the way back.
+    fn leave(&mut self) {
         if let Some(old) = self.focus.take() {
             self.back.push(old);
             if self.back.len() > MAX_BACK {
@@ -92,7 +106,6 @@ impl Selection {
             }
         }
         self.forward.clear();
-        self.put(target);
     }
 
     /// Adds or removes one node; the focus follows.
@@ -148,6 +161,21 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selecting_nothing_keeps_the_way_back() {
+        let mut s = Selection::default();
+        s.set(node("a"));
+        s.set(node("b"));
+        s.deselect();
+        assert!(s.focus().is_none() && s.nodes().is_empty());
+        s.go_back();
+        assert_eq!(s.focus(), Some(&node("b")));
+        s.go_back();
+        assert_eq!(s.focus(), Some(&node("a")));
+        s.clear();
+        assert!(!s.can_go_back() && !s.can_go_forward());
+    }
 
     fn node(n: &str) -> Target {
         Target::Node(n.to_owned())

@@ -106,6 +106,20 @@ fn change(cure: &Cure) -> Option<Change> {
     })
 }
 
+#[test]
+fn nothing_is_blocked_where_nothing_trains() {
+    for case in Case::all() {
+        let mut session = case.session();
+        let trainable = TrainableChoice { include: vec![Selector::None], exclude: Vec::new() };
+        session.replace_recipe(Recipe { trainable, ..(**session.recipe()).clone() }).unwrap();
+        let understood = session.understand().unwrap();
+        let report = understood.report();
+        assert!(report.constants.is_empty() && report.reached() == 0, "{}", case.name());
+        assert_eq!(report.blockers().count(), 0, "{}: no weight is behind anything", case.name());
+        assert!(!report.nodes.is_empty(), "{}: nodes still have their verdicts", case.name());
+    }
+}
+
 fn offered(understood: &Understood) -> Vec<Cure> {
     let report = understood.report();
     let mut found: Vec<Cure> = report.uncomputable.iter().flat_map(|u| u.cures.clone()).collect();

@@ -1,7 +1,7 @@
 //! A list whose entries have different shapes. It has no dense value: what reads it takes the entries themselves while the
 //! program is spelled, so that nothing of this op is left where the list is used in a way that is understood.
 
-use crate::program::{Builder, Flow, Kernel, Misfit, Op, OpInfo, Site, Value, op};
+use crate::program::{Builder, Flow, Kernel, Misfit, Op, OpInfo, Value, op};
 use crate::tensor::{DType, Fact, PartialShape};
 
 use super::{EmptyStack, StackWrite};
@@ -114,15 +114,5 @@ impl Op for Pieces {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Blocked(WHY.into())
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
     }
 }

@@ -88,16 +88,6 @@ impl Op for EmptyStack {
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("the length of a list is an integer")
     }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
-    }
 }
 
 impl Op for StackWrite {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Fact, Tensor};
 
 pub static INFO: OpInfo = OpInfo {
@@ -49,16 +49,6 @@ impl Op for BitCast {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("bits are read as something else: there is no derivative")
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Values that pass unchanged and whose gradient does not: on purpose, or because the file forbids it.
 
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{Fact, Tensor};
 
 pub static STOP: OpInfo = OpInfo {
@@ -48,16 +48,6 @@ impl Op for StopGradient {
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Stopped { exact: false, why: "the graph stops the gradient here on purpose" }
     }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
-    }
 }
 
 /// See [`PREVENT`].
@@ -84,15 +74,5 @@ impl Op for PreventGradient {
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         let reason = if self.message.is_empty() { "no reason given" } else { &self.message };
         Flow::Blocked(format!("the graph forbids differentiating here: {reason}"))
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
     }
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::ops::half::through_f32;
 use crate::ops::linalg::gemm::{self, BatchDim, GemmElement, Layout};
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Dims, Element, Fact, Tensor, shape::element_count};
 use crate::with_real;
 
@@ -96,16 +96,6 @@ impl Op for Product {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Blocked("made after gradients were taken".to_owned())
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None, None])
     }
 }
 

@@ -5,7 +5,7 @@
 //! softmax with its gradient, residual sums, dropout (whose mask is drawn again rather than stored), and the sums over rows
 //! that are gradients of biases and gains. Only passes make it, after autodiff.
 
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Dims, Fact, shape::element_count};
 
 use super::micro::{Binary, Fold, Pair, Unary};
@@ -281,16 +281,6 @@ impl Op for Rows {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Blocked("fused after gradients were taken".to_owned())
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Err(Misfit::new("fused rows have no gradient rule: differentiate before fusion"))
     }
 
     fn is_random(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 use super::non_max_suppression::{corners, intersection_over_union};
@@ -89,16 +89,6 @@ impl Op for SoftSuppression {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Stopped { exact: false, why: "which boxes lower a score is decided by comparisons" }
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
     }
 }
 

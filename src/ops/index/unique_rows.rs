@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Fact, PartialShape, Tensor};
 
 pub static INFO: OpInfo = OpInfo {
@@ -47,16 +47,6 @@ impl Op for UniqueRows {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero(WHY)
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{Fact, Tensor};
 
 pub static INFO: OpInfo = OpInfo {
@@ -35,16 +35,6 @@ impl Op for Statistic {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Stopped { exact: false, why: "running statistics of batch normalisation are not trained by gradient" }
-    }
-
-    fn vjp(
-        &self,
-        _: &mut Builder,
-        _: &Site<'_>,
-        _: &[Option<Value>],
-        _: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
     }
 }
 

@@ -308,16 +308,6 @@ impl Op for MaxPoolIndex {
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("positions carry no gradient")
     }
-
-    fn vjp(
-        &self,
-        _: &mut Builder,
-        _: &Site<'_>,
-        _: &[Option<Value>],
-        _: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None])
-    }
 }
 
 pub(super) fn values(shape: &[usize], step: f64) -> Tensor {

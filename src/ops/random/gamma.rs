@@ -241,16 +241,6 @@ impl Op for RandomPoisson {
         }
     }
 
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
-    }
-
     fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Self { site: site_at(self.site, turn) }))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::philox::{Stream, normal_pair};
 use super::{shape_fact, site_after, site_at, with_turns};
 use crate::ops::half::through_f32;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Fact, Tensor};
 
 pub static INFO: OpInfo = OpInfo {
@@ -75,16 +75,6 @@ impl Op for RandomNormal {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("a shape carries no gradient")
-    }
-
-    fn vjp(
-        &self,
-        _: &mut Builder,
-        at: &Site<'_>,
-        _: &[Option<Value>],
-        _: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
     }
 
     fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {

@@ -6,7 +6,7 @@ use super::philox::{GROUP, Stream, unit_f32, unit_f64};
 use super::{shape_fact, site_after, site_at, with_turns};
 use crate::ops::half::through_f32;
 use crate::ops::simd::{Shared, parallel_grain};
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value, View};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo, View};
 use crate::tensor::{DType, Fact, Tensor};
 
 pub static INFO: OpInfo = OpInfo {
@@ -83,16 +83,6 @@ impl Op for RandomUniform {
         Flow::Zero("a shape carries no gradient")
     }
 
-    fn vjp(
-        &self,
-        _: &mut Builder,
-        at: &Site<'_>,
-        _: &[Option<Value>],
-        _: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
-    }
-
     fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {
         Some(Arc::new(Self { site: site_at(self.site, turn), ..*self }))
     }
@@ -142,16 +132,6 @@ impl Op for RandomUniformInt {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("integers carry no gradient")
-    }
-
-    fn vjp(
-        &self,
-        _: &mut Builder,
-        at: &Site<'_>,
-        _: &[Option<Value>],
-        _: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None; at.inputs.len()])
     }
 
     fn at_turn(&self, turn: u64) -> Option<Arc<dyn Op>> {

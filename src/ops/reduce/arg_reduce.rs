@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use crate::ops::elementwise::stored::{Lane, Source, Stored};
 use crate::ops::simd::{Shared, parallel};
 use crate::program::op::arity;
-use crate::program::{Builder, Example, Flow, Kernel, Misfit, Op, OpInfo, Site, Value};
+use crate::program::{Example, Flow, Kernel, Misfit, Op, OpInfo};
 use crate::tensor::{DType, Fact, PartialShape, Tensor, shape};
 
 pub static INFO: OpInfo = OpInfo {
@@ -92,16 +92,6 @@ impl Op for ArgReduce {
 
     fn flow(&self, _input: usize, _inputs: &[&Fact]) -> Flow {
         Flow::Zero("a position is an integer: it does not change with small changes of the values")
-    }
-
-    fn vjp(
-        &self,
-        _b: &mut Builder,
-        _at: &Site<'_>,
-        _out_grads: &[Option<Value>],
-        _wanted: &[bool],
-    ) -> Result<Vec<Option<Value>>, Misfit> {
-        Ok(vec![None, None])
     }
 }
 

@@ -20,11 +20,16 @@ use super::{CanvasState, Laid, Wants, fold, marks};
 pub(super) fn commands(ctx: &Ctx<'_>, open: &Open, laid: &Laid, state: &mut UiState) {
     match state.canvas.wants {
         Wants::Reveal => {
-            let node = state.selection.focus().and_then(|t| node_of(&laid.shown, t));
-            if let Some(node) = node {
-                fold::reveal(&mut state.canvas.view, &laid.shown, node);
-                state.canvas.halt = None;
+            let view = &mut state.canvas.view;
+            match state.selection.focus() {
+                Some(Target::Scope(name)) => fold::reveal_scope(view, &laid.shown, name),
+                focus => {
+                    if let Some(node) = focus.and_then(|t| node_of(&laid.shown, t)) {
+                        fold::reveal(view, &laid.shown, node);
+                    }
+                }
             }
+            state.canvas.halt = None;
             state.canvas.wants = Wants::ZoomToSelection;
         }
         Wants::Picture(kind) => {
@@ -126,7 +131,7 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
             ctx.send(Command::Select(target(scene, i), how));
         }
         None if is_clicked => {
-            state.selection.clear();
+            state.selection.deselect();
             state.canvas.trace = None;
         }
         _ => {}
@@ -194,7 +199,7 @@ pub(super) fn keys(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, respo
                 continue;
             }
             Key::Escape => {
-                state.selection.clear();
+                state.selection.deselect();
                 state.canvas.trace = None;
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use crate::ui::ctx::Open;
 use crate::ui::run_view::RunView;
+use crate::ui::text;
 
 /// What the colours of cards say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub enum ColorMode {
     Ratio,
     /// Share of a training step, from the last profile.
     Time,
+    /// Of a training step, from the last profile; before one, what the shapes say.
     Memory,
 }
 
@@ -37,12 +39,13 @@ impl ColorMode {
     }
 
     /// What the number of a card is, where the mode has numbers.
-    pub fn quantity(self) -> Option<&'static str> {
+    pub fn quantity(self, open: &Open) -> Option<Quantity> {
         match self {
-            Self::Norm => Some("gradient norm"),
-            Self::Ratio => Some("update / weight"),
-            Self::Time => Some("share of the step"),
-            Self::Memory => Some("bytes of outputs"),
+            Self::Norm => Some(Quantity::Norm),
+            Self::Ratio => Some(Quantity::Ratio),
+            Self::Time => Some(Quantity::Time),
+            Self::Memory if open.times.is_some() => Some(Quantity::Memory),
+            Self::Memory => Some(Quantity::OutputBytes),
             _ => None,
         }
     }
@@ -58,9 +61,55 @@ impl ColorMode {
     }
 }
 
+/// A number that colours stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    Norm,
+    Ratio,
+    Time,
+    /// Measured.
+    Memory,
+    /// Not measured: the shapes of the outputs.
+    OutputBytes,
+}
+
+impl Quantity {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Norm => "Gradient norm",
+            Self::Ratio => "Update / weight",
+            Self::Time => "Share of the step",
+            Self::Memory => "Memory in a step, as measured",
+            Self::OutputBytes => "Memory of outputs, by their shapes",
+        }
+    }
+
+    /// One of its numbers.
+    pub fn amount(self, v: f64) -> String {
+        match self {
+            Self::Norm | Self::Ratio => text::number(v, 3),
+            Self::Time => text::percent(v),
+            Self::Memory | Self::OutputBytes => text::bytes(v as u64),
+        }
+    }
+
+    /// What the legend does not say.
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Norm => "Norm of the newest gradient of a weight; of a box, that of all its weights together",
+            Self::Ratio => "Norm of the newest update over the norm of the weight; of a box, the largest inside",
+            Self::Time => "Forward and backward, as last measured; a fused step counts for the last of its nodes",
+            Self::Memory => "Results and scratch, forward and backward, as last measured; of a box, the sum",
+            Self::OutputBytes => {
+                "Not measured: sizes that the file leaves open count as one. Train > Measure time per node measures it"
+            }
+        }
+    }
+}
+
 /// Roles of constants in the order of the series colours.
 pub const ROLES: [&str; 7] =
-    ["matrix weight", "filter", "embedding", "bias", "norm scale", "norm statistic", "mask, scalar or shape"];
+    ["Matrix weight", "Filter", "Embedding", "Bias", "Norm scale", "Norm statistic", "Mask, scalar or shape"];
 
 /// The colour of a role, as an index into [`ROLES`].
 pub fn role(role: &str) -> Option<usize> {
@@ -77,16 +126,16 @@ pub fn role(role: &str) -> Option<usize> {
 }
 
 pub const FAMILIES: [&str; 10] = [
-    "linear algebra",
-    "convolution",
-    "normalisation",
-    "activation",
-    "shape",
-    "index",
-    "control",
-    "random",
-    "element-wise",
-    "input or output",
+    "Linear algebra",
+    "Convolution",
+    "Normalisation",
+    "Activation",
+    "Shape",
+    "Index",
+    "Control",
+    "Random",
+    "Element-wise",
+    "Input or output",
 ];
 
 /// The family of an op in a file's own words, as an index into the family colours.

@@ -113,7 +113,17 @@ pub fn reveal(view: &mut View, shown: &Shown, node: usize) {
         Some(_) => shown.index.readers[node].first().copied().unwrap_or(node),
         None => node,
     };
-    let mut at = shown.index.scopes.of_node.get(node).copied();
+    open_up(view, shown, shown.index.scopes.of_node.get(node).copied());
+}
+
+/// Opens whatever hides a scope; the scope itself stays as it is.
+pub fn reveal_scope(view: &mut View, shown: &Shown, name: &str) {
+    let scopes = &shown.index.scopes;
+    open_up(view, shown, scopes.named(name).and_then(|s| scopes.all[s].parent));
+}
+
+/// Opens a scope and all around it.
+fn open_up(view: &mut View, shown: &Shown, mut at: Option<usize>) {
     while let Some(s) = at {
         view.open.insert(s);
         at = shown.index.scopes.all[s].parent;

@@ -191,7 +191,7 @@ fn tooltip(ui: &mut Ui, scene: &Scene<'_>, i: usize) {
         }
     }
     if let (Some(v), Legend::Scale { quantity, .. }) = (scene.styles.value[i], &scene.styles.legend) {
-        ui.label(format!("{quantity} {}", amount(quantity, v)));
+        ui.label(format!("{}: {}", quantity.words(), quantity.amount(v)));
     }
     match (scene.styles.fate[i], scene.styles.changed[i]) {
         (Fate::Added, _) => {
@@ -211,15 +211,6 @@ fn tooltip(ui: &mut Ui, scene: &Scene<'_>, i: usize) {
     }
 }
 
-/// A number of the legend in words.
-fn amount(quantity: &str, v: f64) -> String {
-    match quantity {
-        "share of the step" => text::percent(v),
-        "bytes of outputs" => text::bytes(v as u64),
-        _ => text::number(v, 3),
-    }
-}
-
 /// What the colours mean, in the lower left corner; always there.
 pub(super) fn legend(ui: &Ui, scene: &Scene<'_>, open: &Open) {
     let mut lines: Vec<(String, Option<egui::Color32>)> = Vec::new();
@@ -228,20 +219,24 @@ pub(super) fn legend(ui: &Ui, scene: &Scene<'_>, open: &Open) {
         Legend::Words(words) => lines.extend(words.iter().map(|(w, c)| ((*w).to_owned(), Some(*c)))),
         Legend::Missing(why) => lines.push(((*why).to_owned(), None)),
         Legend::Scale { quantity, low, high } => {
-            lines.push((format!("{quantity}: {} to {}", amount(quantity, *low), amount(quantity, *high)), None));
-            scale = Some(());
+            let words = format!("{}: {} to {}", quantity.words(), quantity.amount(*low), quantity.amount(*high));
+            lines.push((words, None));
+            scale = Some(quantity);
         }
     }
     let [added, removed, rewired] = scene.shown.counts();
     if added + removed + rewired > 0 {
-        lines.push((format!("beside the file: {added} added, {removed} removed, {rewired} rewired"), None));
+        lines.push((format!("Beside the file: {added} added, {removed} removed, {rewired} rewired"), None));
     } else if open.recipe().edits.iter().any(|e| e.enabled) && open.is_refreshing {
-        lines.push(("edits are being applied".to_owned(), None));
+        lines.push(("Edits are being applied".to_owned(), None));
     }
     let spoken = lines.iter().map(|(w, _)| w.as_str()).collect::<Vec<_>>().join(", ");
     let r = paint_legend(ui, scene, &lines, scale.is_some());
     let response = ui.interact(r, ui.scope_id().with("legend"), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("Legend: {spoken}")));
+    if let Some(quantity) = scale {
+        response.on_hover_text(quantity.help());
+    }
 }
 
 /// Swatches in as many columns as fit, a line of words each where there is no swatch.

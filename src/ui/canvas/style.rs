@@ -13,7 +13,7 @@ use crate::ui::run_view::RunView;
 use crate::ui::theme::{Tokens, tokens};
 use crate::ui::{panels, widgets};
 
-use super::color::{self, ColorMode, FAMILIES, ROLES, family};
+use super::color::{self, ColorMode, FAMILIES, Quantity, ROLES, family};
 use super::layout::{Item, Layout};
 use super::shown::{Fate, Shown};
 
@@ -38,7 +38,7 @@ pub enum Legend {
     Words(Vec<(&'static str, Color32)>),
     /// Viridis on a logarithmic scale from the least to the greatest number shown.
     Scale {
-        quantity: &'static str,
+        quantity: Quantity,
         low: f64,
         high: f64,
     },
@@ -131,7 +131,7 @@ impl Styles {
             None => values(open, run, shown, layout, mode),
             Some(_) => vec![None; n],
         };
-        let (color, legend) = match mode.quantity() {
+        let (color, legend) = match mode.quantity(open) {
             Some(quantity) => scaled(&value, quantity, mode.missing(open, run), t),
             None => worded(shown, layout, &fate, mode, t),
         };
@@ -235,9 +235,9 @@ fn worded(shown: &Shown, layout: &Layout, fates: &[Fate], mode: ColorMode, t: &T
         },
     });
     let words = match mode {
-        ColorMode::Trainable => vec![("trains", t.trainable), ("frozen", t.frozen), ("added by an edit", t.grafted)],
+        ColorMode::Trainable => vec![("Trains", t.trainable), ("Frozen", t.frozen), ("Added by an edit", t.grafted)],
         ColorMode::Gradient => {
-            vec![("flows", t.flows), ("zero or stopped", t.zero), ("blocked", t.blocked), ("off path", t.frozen)]
+            vec![("Flows", t.flows), ("Zero or stopped", t.zero), ("Blocked", t.blocked), ("Off path", t.frozen)]
         }
         ColorMode::Role => ROLES.iter().enumerate().map(|(i, r)| (*r, t.series[i])).collect(),
         _ => FAMILIES.iter().enumerate().map(|(i, f)| (*f, t.families[i])).collect(),
@@ -257,7 +257,7 @@ fn worded(shown: &Shown, layout: &Layout, fates: &[Fate], mode: ColorMode, t: &T
 /// Colours of numbers on a logarithmic scale; zeros are the least.
 fn scaled(
     values: &[Option<f64>],
-    quantity: &'static str,
+    quantity: Quantity,
     missing: Option<&'static str>,
     t: &Tokens,
 ) -> (Vec<Color32>, Legend) {
@@ -310,6 +310,11 @@ fn values(open: &Open, run: Option<&RunView>, shown: &Shown, layout: &Layout, mo
             let Some(times) = &open.times else { return out };
             for (name, cost) in &times.nodes {
                 add(index.node(name), cost.seconds / times.total.max(f64::MIN_POSITIVE), |a, b| a + b);
+            }
+        }
+        ColorMode::Memory if open.times.is_some() => {
+            for (name, cost) in open.times.iter().flat_map(|t| &t.nodes) {
+                add(index.node(name), cost.bytes as f64, |a, b| a + b);
             }
         }
         ColorMode::Memory => {

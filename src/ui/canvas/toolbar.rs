@@ -39,7 +39,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             canvas.halt = None;
             canvas.wants = Wants::Fit;
         }
-        if widgets::icon_button_enabled(ui, has_focus, icons::EYE, "Unfold what hides the selection").clicked() {
+        if widgets::icon_button_enabled(ui, has_focus, icons::EYE, Action::RevealSelection.info().title).clicked() {
             canvas.wants = Wants::Reveal;
         }
         widgets::group_gap(ui);

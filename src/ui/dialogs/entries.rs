@@ -54,7 +54,7 @@ fn entry_ui(ui: &mut Ui, ctx: &Ctx<'_>, entry: &EntryPoint, marked: &mut String)
         }
         ui.horizontal(|ui| {
             ui.add_space(22.0);
-            ui.label(RichText::new(label).size(theme::CAPTION).color(ctx.tokens.text_disabled));
+            ui.label(RichText::new(label).size(theme::CAPTION).color(ctx.tokens.text_secondary));
             let mut shown = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
             if names.len() > MAX_NAMES {
                 shown.push_str(&format!(" and {} more", text::exact(names.len() - MAX_NAMES)));

@@ -9,9 +9,9 @@ use crate::ui::command::{Action, Command};
 use crate::ui::ctx::Ctx;
 use crate::ui::panels;
 use crate::ui::problems::{self, Cure, Problem};
-use crate::ui::selection::{How, Target};
+use crate::ui::selection::{How, Selection, Target};
 use crate::ui::theme::{self, icons};
-use crate::ui::{text, widgets};
+use crate::ui::{offers, text, widgets};
 
 #[derive(Debug, Default)]
 pub struct PaletteState {
@@ -35,7 +35,7 @@ const MAX_NAMES: usize = 60;
 const MAX_LAYERS: usize = 24;
 
 /// Shows the palette; false when it is done.
-pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
+pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, state: &mut PaletteState) -> bool {
     let mut is_open = true;
     let area = Modal::default_area(Id::unique("palette")).anchor(egui::Align2::CENTER_TOP, [0.0, 80.0]);
     let frame = egui::Frame::popup(ui.style()).inner_margin(10);
@@ -67,7 +67,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
         ui.add_space(4.0);
         let mut chosen = None;
         for (i, row) in rows.iter().enumerate() {
-            if row_ui(ui, ctx, row, i == state.at) {
+            if row_ui(ui, ctx, selection, row, i == state.at) {
                 chosen = Some(i);
             }
         }
@@ -87,9 +87,14 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut PaletteState) -> bool {
     is_open && !modal.should_close()
 }
 
-fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, row: &Row, is_on: bool) -> bool {
+fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, row: &Row, is_on: bool) -> bool {
     let label = format!("{}  {}", row.icon, widgets::fit_name(&row.title, ui.available_width() - 150.0));
-    let detail = RichText::new(&row.detail).size(theme::CAPTION).color(ctx.tokens.text_secondary);
+    let covered = match (row.command.as_slice(), ctx.open) {
+        ([Command::Do(action)], Some(open)) => offers::covered(ui, open, selection, *action),
+        _ => None,
+    };
+    let detail = covered.map_or_else(|| row.detail.clone(), bulk::Covered::short);
+    let detail = RichText::new(detail).size(theme::CAPTION).color(ctx.tokens.text_secondary);
     let r = widgets::list_row(ui, egui::Button::selectable(is_on, label).right_text(detail));
     r.widget_info(|| WidgetInfo::selected(Role::Button, true, is_on, &row.title));
     r.clicked()

@@ -329,7 +329,7 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
                 let i = row.index();
                 row.set_selected(d.n_examples > 0 && i == state.wanted.unwrap_or(d.example));
                 row.col(|ui| {
-                    ui.label(RichText::new((i + 1).to_string()).monospace().color(ctx.tokens.text_disabled));
+                    ui.label(RichText::new((i + 1).to_string()).monospace().color(ctx.tokens.text_secondary));
                 });
                 for cell in &d.rows[i] {
                     row.col(|ui| {

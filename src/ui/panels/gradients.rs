@@ -4,7 +4,7 @@ use egui::{Align, Layout, RichText, Role, Ui, WidgetInfo};
 use egui_extras::Column;
 
 use crate::session::Change;
-use crate::ui::command::Command;
+use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Blocker, Ctx, GradientRow, Gradients};
 use crate::ui::run_view::RunView;
 use crate::ui::selection::{How, Target};
@@ -141,6 +141,12 @@ fn summary(g: &Gradients) -> String {
     )
 }
 
+/// Goes to a blocking node on the graph; what is selected lights the ways that end there.
+pub fn show_path(ctx: &Ctx<'_>, node: &str) {
+    ctx.send(Command::Select(Target::Node(node.to_owned()), How::Replace));
+    ctx.act(Action::RevealSelection);
+}
+
 /// One blocking node with its reason and cures.
 pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
     ui.horizontal_wrapped(|ui| {
@@ -161,6 +167,9 @@ pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
         }
         if !b.blocks.is_empty() && widgets::text_button(ui, icons::MINUS, "Train without what it blocks").clicked() {
             ctx.change(Change::Train { names: b.blocks.clone(), on: false });
+        }
+        if widgets::text_button(ui, icons::GRAPH, "Show path").clicked() {
+            show_path(ctx, &b.node);
         }
         if widgets::text_button(ui, icons::TARGET, "Select what it blocks").clicked() {
             ctx.send(Command::SelectMany { nodes: b.blocks.clone(), focus: None });

@@ -24,7 +24,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     let cursor = open.history.cursor();
     egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::LIST_ROW_HEIGHT, labels.len(), |ui, range| {
         for i in range {
-            let color = if i > cursor { ctx.tokens.text_disabled } else { ctx.tokens.text };
+            let color = if i > cursor { ctx.tokens.text_secondary } else { ctx.tokens.text };
             let mark = if i == cursor { icons::CARET_RIGHT } else { "   " };
             let text = RichText::new(format!("{mark} {}", labels[i])).color(color);
             let r = widgets::list_row(ui, egui::Button::selectable(i == cursor, text).truncate());

@@ -25,9 +25,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
                 ui.label(RichText::new(&line.time).monospace().color(ctx.tokens.text_secondary));
                 let color = match line.severity {
                     Severity::Error => ctx.tokens.error,
-                    Severity::Warning => ctx.tokens.warning,
+                    Severity::Warning => ctx.tokens.ink(ctx.tokens.warning, ctx.tokens.panel),
                     Severity::Info => ctx.tokens.text,
                 };
+                // Not by colour alone.
+                if line.severity > Severity::Info {
+                    widgets::severity_mark(ui, line.severity);
+                }
                 ui.add(
                     egui::Label::new(RichText::new(&line.text).color(color)).truncate().show_tooltip_when_elided(false),
                 )

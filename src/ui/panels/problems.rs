@@ -52,6 +52,12 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
                         ctx.send(Command::ShowPanel("graph"));
                     }
                 }
+                if p.code.starts_with("gradient-")
+                    && let Some(place) = &p.place
+                    && widgets::text_button(ui, icons::GRAPH, "Show path").clicked()
+                {
+                    super::gradients::show_path(ctx, place);
+                }
                 for cure in &p.cures {
                     if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
                         ctx.change(cure.change.clone());

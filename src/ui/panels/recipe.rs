@@ -92,7 +92,7 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
     let key = format!("edit-note-{i}");
     let mut note = state.drafts.get(&key).cloned().unwrap_or_else(|| entry.note.clone());
     let edit = egui::TextEdit::singleline(&mut note)
-        .hint_text(RichText::new("Note").color(ctx.tokens.text_disabled))
+        .hint_text(RichText::new("Note").color(ctx.tokens.text_secondary))
         .desired_width(f32::INFINITY)
         .frame(egui::Frame::NONE);
     let r = ui.add(edit).accessible_name(format!("Note on adjustment {}", i + 1));
@@ -115,7 +115,7 @@ struct Dragged(usize);
 /// What an adjustment is dragged by; the arrows beside it do the same by keyboard.
 fn grip_ui(ui: &mut Ui, ctx: &Ctx<'_>, i: usize) {
     let (rect, r) = ui.allocate_exact_size(egui::vec2(14.0, 18.0), egui::Sense::DRAG | egui::Sense::HOVER);
-    let color = if r.hovered() || r.dragged() { ctx.tokens.text } else { ctx.tokens.text_disabled };
+    let color = if r.hovered() || r.dragged() { ctx.tokens.text } else { ctx.tokens.text_secondary };
     let font = egui::FontId::proportional(16.0);
     ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, icons::GRIP, font, color);
     r.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Drag adjustment {}", i + 1)));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::base::Severity;
 use crate::session::overview::ValueRow;
 use crate::session::recipe::DataChoice;
-use crate::session::{Change, EditStep, Overview, Recipe, UnbakeChoice};
-use crate::ui::ctx::{DataView, Gradients, Open};
+use crate::session::{Change, EditStep, Overview, Recipe, Selector, TrainableChoice, UnbakeChoice};
+use crate::ui::Action;
+use crate::ui::ctx::{Blocker, DataView, Gradients, Open};
 use crate::ui::text;
 
 use super::{Cure, Problem};
@@ -73,15 +74,9 @@ impl Open {
             })
             .collect();
         for b in self.gradients.iter().flat_map(|g| &g.blockers) {
-            let n = b.blocks.len();
-            out.push(Problem {
-                severity: Severity::Error,
-                code: format!("gradient-{}", b.verdict),
-                message: format!("{} blocks the gradient of {}: {}", b.op, text::plural(n, "weight", "weights"), b.why),
-                place: Some(b.node.clone()),
-                cures: b.cures.clone(),
-            });
+            out.push(blocked(b));
         }
+        out.extend(self.untrained());
         out.extend(self.baked());
         for (i, why) in self.group_sizes.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref().err()?))) {
             let mut groups = self.recipe().groups.clone();
@@ -105,6 +100,25 @@ impl Open {
         }));
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
+    }
+
+    /// What keeps a run from starting besides: nothing that trains.
+    fn untrained(&self) -> Option<Problem> {
+        let counts = self.overview.counts;
+        if counts.trainable > 0 || counts.suggested_trainable == 0 {
+            return None;
+        }
+        let suggested = TrainableChoice { include: vec![Selector::Suggested], exclude: Vec::new() };
+        Some(Problem {
+            severity: Severity::Warning,
+            code: "nothing-trains".to_owned(),
+            message: "Nothing trains: every weight is frozen.".to_owned(),
+            place: None,
+            cures: vec![Cure {
+                label: Action::TrainSuggested.info().title.to_owned(),
+                change: Change::SetTrainable(suggested),
+            }],
+        })
     }
 
     /// Batch size and length that every placeholder repeats, where the file fixes them.
@@ -178,6 +192,21 @@ impl Open {
     }
 }
 
+/// A node that stops gradients, or that nobody can compute.
+fn blocked(b: &Blocker) -> Problem {
+    let n = b.blocks.len();
+    let mut cures = b.cures.clone();
+    let message = if n == 0 {
+        format!("{} cannot be computed, and what training minimises needs it: {}", b.op, b.why)
+    } else {
+        let label = format!("Train without {}", text::plural(n, "weight", "weights"));
+        cures.push(Cure { label, change: Change::Train { names: b.blocks.clone(), on: false } });
+        format!("{} blocks the gradient of {}: {}", b.op, text::plural(n, "weight", "weights"), b.why)
+    };
+    let place = Some(b.node.clone());
+    Problem { severity: Severity::Error, code: format!("gradient-{}", b.verdict), message, place, cures }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -186,6 +215,30 @@ mod tests {
     use crate::base::Diagnostic;
     use crate::session::History;
     use crate::ui::sample;
+
+    #[test]
+    fn frozen_weights_and_blocked_ones_have_cures() {
+        let mut overview = sample::overview();
+        overview.counts.suggested_trainable = 2;
+        let mut open = Open::new(Path::new("m.pb"), Arc::new(overview.clone()), History::default());
+        let found = open.problems();
+        assert_eq!(
+            (found[0].code.as_str(), found[0].cures[0].label.as_str()),
+            ("nothing-trains", "Train all suggested")
+        );
+        overview.counts.trainable = 2;
+        open.overview = Arc::new(overview);
+        assert!(open.problems().is_empty());
+        let blocks = vec!["encoder/dense/kernel".to_owned()];
+        let stop = Blocker { op: "Merge".to_owned(), blocks: blocks.clone(), ..Blocker::default() };
+        let unknown = Blocker { op: "Odd".to_owned(), ..Blocker::default() };
+        open.gradients = Some(Arc::new(Gradients { blockers: vec![stop, unknown], ..Gradients::default() }));
+        let found = open.problems();
+        assert!(found[0].message.starts_with("Merge blocks the gradient of 1 weight"));
+        let last = found[0].cures.last().expect("something else can train");
+        assert_eq!(last.change, Change::Train { names: blocks, on: false });
+        assert!(found[1].message.starts_with("Odd cannot be computed") && found[1].cures.is_empty());
+    }
 
     #[test]
     fn problems_are_worked_out_when_something_changes_and_only_then() {

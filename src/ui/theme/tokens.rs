@@ -106,7 +106,7 @@ pub const LIGHT: Tokens = Tokens {
     trainable: hex(0x12845A),
     frozen: hex(0x7A8494),
     grafted: hex(0x7A45D6),
-    bypassed: hex(0x8D95A3),
+    bypassed: hex(0x858D9B),
     blocked: hex(0xC92A2A),
     zero: hex(0xA86A00),
     flows: hex(0x12845A),
@@ -150,7 +150,14 @@ impl Tokens {
 
     /// The accent as a fill behind normal text (selected rows).
     pub fn selection(&self) -> Color32 {
-        mix(self.panel, self.accent, if self.dark { 0.28 } else { 0.18 })
+        mix(self.panel, self.accent, if self.dark { 0.24 } else { 0.16 })
+    }
+
+    /// A meaning's colour as text on a ground: as much towards the text's own colour as it takes to be read.
+    pub fn ink(&self, color: Color32, ground: Color32) -> Color32 {
+        const STEPS: u8 = 20;
+        let step = |i: u8| mix(color, self.text, f32::from(i) / f32::from(STEPS));
+        (0..=STEPS).map(step).find(|c| contrast(*c, ground) >= 4.5).unwrap_or(self.text)
     }
 
     /// A row or button under the pointer.
@@ -213,17 +220,82 @@ mod tests {
 
     #[test]
     fn text_meets_aa_and_marks_three_to_one_on_every_surface() {
+        let at_least = |least: f32, what: &str, color: Color32, ground: Color32| {
+            let found = contrast(color, ground);
+            assert!(found >= least, "{what}: {color:?} on {ground:?} is {found}");
+        };
         for t in [DARK, LIGHT] {
-            for surface in [t.window, t.panel, t.raised] {
-                for text in [t.text, t.text_secondary] {
-                    assert!(contrast(text, surface) >= 4.5, "{text:?} on {surface:?}");
-                }
-                let marks = [t.accent, t.trainable, t.frozen, t.grafted, t.blocked, t.zero];
-                for mark in marks.into_iter().chain(t.series) {
-                    assert!(contrast(mark, surface) >= 3.0, "{mark:?} on {surface:?} {}", contrast(mark, surface));
+            let plain = [t.window, t.panel, t.raised];
+            let all = [t.window, t.panel, t.raised, t.selection(), t.hover()];
+            for ground in all {
+                at_least(4.5, "text", t.text, ground);
+                at_least(4.5, "secondary text", t.text_secondary, ground);
+            }
+            let states = [t.trainable, t.frozen, t.grafted, t.bypassed, t.blocked, t.zero, t.flows];
+            let severities = [t.error, t.warning, t.info];
+            for ground in plain {
+                // Links and messages are words in a meaning's colour.
+                at_least(4.5, "link", t.accent, ground);
+                at_least(4.5, "error", t.error, ground);
+                for mark in [t.accent].into_iter().chain(states).chain(severities).chain(t.series).chain(t.families) {
+                    at_least(3.0, "mark", mark, ground);
                 }
             }
-            assert!(contrast(t.on_accent, t.accent) >= 4.5);
+            // Cards and rows keep their dots and stripes when they are selected.
+            for mark in [t.trainable, t.frozen].into_iter().chain(t.families) {
+                at_least(3.0, "mark", mark, t.selection());
+            }
+            for color in states.into_iter().chain(severities).chain([t.accent, t.text_secondary]) {
+                let ground = t.tint(color);
+                at_least(4.5, "badge", t.ink(color, ground), ground);
+                for ground in all {
+                    at_least(4.5, "ink", t.ink(color, ground), ground);
+                }
+            }
+            assert_eq!(t.ink(t.text, t.panel), t.text, "what can be read stays");
+            at_least(4.5, "primary button", t.on_accent, t.accent);
+            at_least(3.0, "knob of a switch", t.on_accent, t.trainable);
+        }
+    }
+
+    /// What the design states, dark and light.
+    #[test]
+    fn tokens_are_those_of_the_design() {
+        for (name, of, dark, light) in [
+            ("surface.window", (|t: &Tokens| t.window) as fn(&Tokens) -> Color32, 0x15171B, 0xF2F3F5),
+            ("surface.panel", |t| t.panel, 0x1B1E24, 0xFFFFFF),
+            ("surface.raised", |t| t.raised, 0x242832, 0xF7F8FA),
+            ("stroke.subtle", |t| t.stroke_subtle, 0x2C313B, 0xE1E4E9),
+            ("stroke.strong", |t| t.stroke_strong, 0x444B59, 0xBCC2CC),
+            ("text.primary", |t| t.text, 0xE8EAED, 0x1B1F27),
+            ("text.secondary", |t| t.text_secondary, 0xA0A7B4, 0x5A6372),
+            ("text.disabled", |t| t.text_disabled, 0x626A78, 0x9AA2AF),
+            ("accent", |t| t.accent, 0x4C9DFF, 0x1667D9),
+            ("state.trainable", |t| t.trainable, 0x3DBE8B, 0x12845A),
+            ("state.frozen", |t| t.frozen, 0x8A93A3, 0x7A8494),
+            ("state.grafted", |t| t.grafted, 0xB48CFF, 0x7A45D6),
+            // Its light one is a shade darker than first drawn, for 3:1 on the window's own ground.
+            ("state.bypassed", |t| t.bypassed, 0x7D8594, 0x858D9B),
+            ("verdict.blocked", |t| t.blocked, 0xFF6B6B, 0xC92A2A),
+            ("verdict.zero", |t| t.zero, 0xF2B134, 0xA86A00),
+            ("verdict.flows", |t| t.flows, 0x3DBE8B, 0x12845A),
+            ("severity.error", |t| t.error, 0xFF6B6B, 0xC92A2A),
+            ("severity.warning", |t| t.warning, 0xF2B134, 0xA86A00),
+            ("severity.info", |t| t.info, 0x4C9DFF, 0x1667D9),
+        ] {
+            assert_eq!((of(&DARK), of(&LIGHT)), (hex(dark), hex(light)), "{name}");
+        }
+    }
+
+    /// Families and series are told apart by their colour alone in stripes and lines.
+    #[test]
+    fn colours_of_one_list_are_all_different() {
+        for t in [DARK, LIGHT] {
+            for list in [&t.series[..], &t.families[..]] {
+                for (i, a) in list.iter().enumerate() {
+                    assert!(!list[..i].contains(a), "{a:?}");
+                }
+            }
         }
     }
 

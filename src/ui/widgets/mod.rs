@@ -186,6 +186,20 @@ pub fn fact_with_exact(ui: &mut Ui, label: &str, value: &str, exact: Option<&str
     row.inner
 }
 
+/// As [`fact`], with the type of the value behind its name, and all of it in the tooltip.
+pub fn typed_fact(ui: &mut Ui, label: &str, kind: &str, value: &str) {
+    let t = Tokens::of(ui.visuals());
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(label).color(t.text_secondary));
+        ui.label(RichText::new(kind).size(theme::CAPTION).color(t.text_secondary));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let shown = fit_name(value, ui.available_width());
+            let r = ui.add(egui::Label::new(RichText::new(shown).monospace()).extend());
+            r.on_hover_text(format!("{label} ({kind}) = {value}"));
+        });
+    });
+}
+
 /// What an empty panel shows: what will be here, and how it gets here.
 pub fn empty_state(ui: &mut Ui, icon: &str, title: &str, how: &str) {
     let t = Tokens::of(ui.visuals());
@@ -204,11 +218,12 @@ pub fn empty_state(ui: &mut Ui, icon: &str, title: &str, how: &str) {
 /// A small filled label: tinted ground, text in the meaning's colour.
 pub fn badge(ui: &mut Ui, text: &str, color: Color32) -> Response {
     let t = Tokens::of(ui.visuals());
-    let galley = ui.painter().layout_no_wrap(text.to_owned(), egui::FontId::proportional(theme::CAPTION), color);
+    let ink = t.ink(color, t.tint(color));
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), egui::FontId::proportional(theme::CAPTION), ink);
     let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(10.0, 4.0), Sense::hover());
     if ui.is_rect_visible(rect) {
         ui.painter().rect_filled(rect, 4.0, t.tint(color));
-        ui.painter().galley(rect.center() - galley.size() / 2.0, galley, color);
+        ui.painter().galley(rect.center() - galley.size() / 2.0, galley, ink);
     }
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, text));
     response
@@ -218,7 +233,7 @@ pub fn badge(ui: &mut Ui, text: &str, color: Color32) -> Response {
 pub fn verdict_badge(ui: &mut Ui, verdict: &str) -> Response {
     let t = Tokens::of(ui.visuals());
     if verdict.is_empty() {
-        return ui.label(RichText::new("–").color(t.text_disabled));
+        return ui.label(RichText::new("–").color(t.text_secondary));
     }
     badge(ui, verdict, verdict_color(t, verdict))
 }
@@ -267,7 +282,7 @@ pub fn filter_field(ui: &mut Ui, id: egui::Id, text: &mut String, name: &str, hi
     let t = Tokens::of(ui.visuals());
     let edit = egui::TextEdit::singleline(text)
         .id(id)
-        .hint_text(RichText::new(hint).color(t.text_disabled))
+        .hint_text(RichText::new(hint).color(t.text_secondary))
         .prefix(RichText::new(icons::SEARCH).color(t.text_secondary))
         .desired_width(f32::INFINITY);
     let response = ui.add(edit);

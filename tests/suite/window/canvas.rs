@@ -138,7 +138,7 @@ fn eventually(window: &mut Window, words: &str) -> bool {
 fn what_edits_changed_is_named_and_can_be_left_out() {
     let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
     show(&mut window, edited());
-    assert!(window.has_containing("beside the file: 1 added, 4 removed, 1 rewired"));
+    assert!(window.has_containing("Beside the file: 1 added, 4 removed, 1 rewired"));
     window.app().state.selection.set(Target::Node("head/scores".to_owned()));
     window.click("Unfold what hides the selection");
     assert!(eventually(&mut window, "Node head/scores, added by an edit"));
@@ -211,6 +211,9 @@ fn every_choice_of_colours_says_what_it_means() {
         );
         assert_eq!(window.has_containing("Legend: Not measured yet"), mode == ColorMode::Time);
     }
+    window.app().state.canvas.color_mode = ColorMode::Memory;
+    window.settle();
+    assert!(window.has_containing("Memory of outputs, by their shapes: "), "nothing was measured yet");
     let row = |name: &str, norm: f64| WeightRow {
         name: name.into(),
         gradient_norm: Some(norm),
@@ -221,7 +224,7 @@ fn every_choice_of_colours_says_what_it_means() {
     window.app().run = Some(RunView { weights: Arc::new(rows), ..RunView::default() });
     window.app().state.canvas.color_mode = ColorMode::Norm;
     window.settle();
-    assert!(window.has_containing("gradient norm: "), "a scale from the least to the greatest");
+    assert!(window.has_containing("Gradient norm: "), "a scale from the least to the greatest");
     if let Some(open) = &mut window.app().open {
         let cost = |name: &str, seconds| (name.to_owned(), Cost { seconds, bytes: 3_000_000 });
         let nodes = [cost("bert/pooler/dense/MatMul", 0.75), cost("loss/Mean", 0.25)].into();
@@ -229,7 +232,10 @@ fn every_choice_of_colours_says_what_it_means() {
     }
     window.app().state.canvas.color_mode = ColorMode::Time;
     window.settle();
-    assert!(window.has_containing("share of the step: 25"));
+    assert!(window.has_containing("Share of the step: 25"));
+    window.app().state.canvas.color_mode = ColorMode::Memory;
+    window.settle();
+    assert!(window.has_containing("Memory in a step, as measured: 3.0 MB to "), "measured bytes, not those of shapes");
     window.app().state.selection.set(Target::Node("bert/pooler/dense/MatMul".to_owned()));
     window.settle();
     assert!(

@@ -2,19 +2,20 @@
 
 mod keys;
 mod rows;
+mod scopes;
 
 use egui::{Align, Layout, Modifiers, RichText, Role, Ui, WidgetInfo};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use crate::data::statistics::ValueRange;
 use crate::session::Change;
+use crate::session::overview::ValueRow;
 use crate::session::query::Query;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open};
-use crate::ui::index::Scopes;
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
-use crate::ui::theme::{self, icons};
+use crate::ui::theme;
 use crate::ui::widgets::table::{self, Sort};
 use crate::ui::{offers, text, widgets};
 
@@ -48,7 +49,7 @@ pub struct BrowserState {
     node_sort: Sort,
     constant_sort: Sort,
     cache: Cache,
-    open_scopes: std::collections::BTreeSet<usize>,
+    scopes: scopes::ScopesState,
     seen_revision: u64,
 }
 
@@ -61,11 +62,14 @@ impl Default for BrowserState {
             node_sort: Sort::by(0),
             constant_sort: Sort::by(1),
             cache: Cache::default(),
-            open_scopes: std::collections::BTreeSet::from([0]),
+            scopes: scopes::ScopesState::default(),
             seen_revision: 0,
         }
     }
 }
+
+/// Outputs that a tooltip lists.
+const MAX_OUTPUTS: usize = 16;
 
 /// Constants whose ranges are read in one go.
 const MAX_UNREAD: usize = 256;
@@ -102,8 +106,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         }
     });
     let id = filter_id();
-    if state.browser.tab != Tab::Scopes && state.dialog.is_none() && state.palette.is_none() {
-        refresh(open, &mut state.browser);
+    if state.dialog.is_none() && state.palette.is_none() {
         keys::walk(ui, ctx, open, state);
     }
     let row = egui::vec2(ui.available_width(), theme::BUTTON_HEIGHT);
@@ -117,7 +120,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         ui.memory_mut(|m| m.request_focus(id));
     }
     if state.browser.tab == Tab::Scopes {
-        scopes_ui(ui, ctx, open, state);
+        scopes::ui(ui, ctx, open, state);
         return;
     }
     refresh(open, &mut state.browser);
@@ -244,7 +247,8 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     });
                     cell.widget_info(|| WidgetInfo::labeled(Role::Row, true, &node.name));
                     row.col(|ui| {
-                        let color = if node.supported { ctx.tokens.text } else { ctx.tokens.error };
+                        let t = ctx.tokens;
+                        let color = if node.supported { t.text } else { t.ink(t.error, t.selection()) };
                         let r = widgets::name_label_colored(ui, &node.op, color);
                         if let Some(why) = &node.unsupported_reason {
                             r.on_hover_text(why);
@@ -253,10 +257,7 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
                     row.col(|ui| {
                         widgets::name_label_colored(ui, out.map_or("", |o| &o.dtype), ctx.tokens.text_secondary);
                     });
-                    row.col(|ui| {
-                        let shape = out.map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
-                        widgets::name_label(ui, &shape);
-                    });
+                    row.col(|ui| outputs_cell(ui, &node.outputs));
                     row.col(|ui| {
                         widgets::verdict_badge(ui, &node.gradient);
                     });
@@ -265,6 +266,25 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             });
     });
     state.browser.node_sort = sort;
+}
+
+/// The shape of the first output, how many more there are, and all of them in the tooltip.
+fn outputs_cell(ui: &mut Ui, outputs: &[ValueRow]) {
+    let shape = outputs.first().map_or_else(String::new, |o| text::shape(o.shape.as_deref()));
+    if outputs.len() < 2 {
+        widgets::name_label(ui, &shape);
+        return;
+    }
+    let r = widgets::name_label(ui, &format!("{shape} +{}", outputs.len() - 1));
+    r.on_hover_ui(|ui| {
+        for o in outputs.iter().take(MAX_OUTPUTS) {
+            let words = format!("{}  {} {}", o.name, o.dtype, text::shape(o.shape.as_deref()));
+            ui.label(RichText::new(words).monospace());
+        }
+        if outputs.len() > MAX_OUTPUTS {
+            widgets::caption(ui, format!("and {} more", outputs.len() - MAX_OUTPUTS));
+        }
+    });
 }
 
 fn constants_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
@@ -397,7 +417,7 @@ fn row_clicks(row: &TableRow<'_, '_>, name: &str, at: usize, ctx: &Ctx<'_>, open
     }
     if response.double_clicked() {
         ctx.send(Command::ShowPanel("graph"));
-        ctx.act(Action::ZoomToSelection);
+        ctx.act(Action::RevealSelection);
     }
     response.context_menu(|ui| {
         if !state.selection.contains(name) {
@@ -405,97 +425,4 @@ fn row_clicks(row: &TableRow<'_, '_>, name: &str, at: usize, ctx: &Ctx<'_>, open
         }
         offers::ui(ui, ctx, open, &state.selection, &target);
     });
-}
-
-fn scopes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
-    let scopes = &open.index.scopes;
-    let needle = state.browser.filter.to_lowercase();
-    let shown = visible_scopes(scopes, &state.browser.open_scopes, &needle);
-    let selected = match state.selection.focus() {
-        Some(Target::Scope(s)) => Some(s.clone()),
-        _ => None,
-    };
-    builder(ui)
-        .id_salt("scopes")
-        .column(Column::remainder().at_least(140.0).clip(true))
-        .column(Column::initial(56.0).clip(true))
-        .column(Column::initial(76.0).clip(true))
-        .column(Column::initial(72.0).clip(true))
-        .header(theme::ROW_HEIGHT, |mut row| {
-            for (title, is_number) in [("Scope", false), ("Nodes", true), ("Parameters", true), ("Trains", true)] {
-                row.col(|ui| {
-                    let add = |ui: &mut Ui| {
-                        widgets::caption(ui, title);
-                    };
-                    if is_number { table::right(ui, add) } else { add(ui) }
-                });
-            }
-        })
-        .body(|body| {
-            body.rows(theme::ROW_HEIGHT, shown.len(), |mut row| {
-                let (s, depth) = shown[row.index()];
-                let scope = &scopes.all[s];
-                row.set_selected(selected.as_deref() == Some(&scope.name));
-                row.col(|ui| scope_name(ui, scopes, s, depth, &mut state.browser.open_scopes));
-                let totals = scope.totals;
-                row.col(|ui| table::number_cell(ui, &text::count(totals.nodes), &text::exact(totals.nodes)));
-                row.col(|ui| table::number_cell(ui, &text::count(totals.parameters), &text::exact(totals.parameters)));
-                row.col(|ui| {
-                    let share = totals.trainable_parameters as f32 / totals.parameters.max(1) as f32;
-                    let size = egui::vec2(ui.available_width().max(8.0) - 4.0, 6.0);
-                    let words = format!(
-                        "{} of {} parameters train",
-                        text::exact(totals.trainable_parameters),
-                        text::exact(totals.parameters)
-                    );
-                    widgets::share_bar(ui, share, ctx.tokens.trainable, size).on_hover_text(words);
-                });
-                let response = row.response();
-                let name = &scope.name;
-                response.widget_info(|| WidgetInfo::labeled(Role::Row, true, name));
-                if response.clicked() {
-                    ctx.send(Command::Select(Target::Scope(scope.name.clone()), How::Replace));
-                }
-                if response.double_clicked() {
-                    ctx.send(Command::ShowPanel("graph"));
-                    ctx.act(Action::ZoomToSelection);
-                }
-                if s != 0 {
-                    let target = Target::Scope(scope.name.clone());
-                    response.context_menu(|ui| offers::ui(ui, ctx, open, &state.selection, &target));
-                }
-            });
-        });
-}
-
-fn scope_name(ui: &mut Ui, scopes: &Scopes, s: usize, depth: usize, open: &mut std::collections::BTreeSet<usize>) {
-    let scope = &scopes.all[s];
-    ui.add_space(depth as f32 * 12.0);
-    if scope.children.is_empty() {
-        ui.add_space(20.0);
-    } else {
-        let is_open = open.contains(&s);
-        let icon = if is_open { icons::CARET_DOWN } else { icons::CARET_RIGHT };
-        let r = ui.add(egui::Button::new(icon).frame(false).min_size(egui::vec2(16.0, 18.0)));
-        let name = format!("{} {}", if is_open { "Close" } else { "Open" }, scope.name);
-        if widgets::named(r, &name).clicked() && !open.remove(&s) {
-            open.insert(s);
-        }
-    }
-    widgets::name_label(ui, if s == 0 { "(all)" } else { text::last_part(&scope.name) });
-}
-
-/// Scopes in tree order with their depth: those whose parents are open, or all that match a word.
-fn visible_scopes(scopes: &Scopes, open: &std::collections::BTreeSet<usize>, needle: &str) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
-    let mut todo = vec![(0, 0)];
-    while let Some((s, depth)) = todo.pop() {
-        if needle.is_empty() || scopes.all[s].name.to_lowercase().contains(needle) {
-            out.push((s, depth));
-        }
-        if open.contains(&s) || !needle.is_empty() {
-            todo.extend(scopes.all[s].children.iter().rev().map(|&c| (c, depth + 1)));
-        }
-    }
-    out
 }

@@ -7,14 +7,14 @@ mod several;
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
 
 use crate::data::statistics::{Described, SliceAt, Sliced};
-use crate::session::Change;
 use crate::session::overview::ConstantRow;
+use crate::session::{Change, Selector, TrainableChoice};
 use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons, tokens};
-use crate::ui::{text, widgets};
+use crate::ui::{bulk, text, widgets};
 
 /// The picture of the constant that is shown, made once.
 #[derive(Default)]
@@ -363,7 +363,7 @@ fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
     let fits = ((ui.available_width() - 48.0) / 62.0).max(1.0) as usize;
     let columns = s.grid_columns.min(fits);
     let index = |ui: &mut Ui, i: usize| {
-        ui.label(RichText::new(i.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_disabled));
+        ui.label(RichText::new(i.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary));
     };
     ui.add_space(4.0);
     egui::Grid::new("values").spacing(vec2(8.0, 2.0)).show(ui, |ui| {
@@ -410,10 +410,11 @@ fn scope_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     });
     ui.horizontal(|ui| {
         if widgets::text_button(ui, icons::MINUS, "Freeze everything inside").clicked() {
-            let inside = constants_inside(open, s);
-            let names = inside.iter().map(|&c| &open.overview.constants[c]).filter(|c| c.trainable);
-            let names = names.map(|c| c.name.clone()).collect();
-            ctx.change(Change::Train { names, on: false });
+            // The root has no name that a pattern could begin with.
+            ctx.change(match name {
+                "" => Change::SetTrainable(TrainableChoice { include: vec![Selector::None], exclude: Vec::new() }),
+                scope => bulk::whole_scope(open, scope, false),
+            });
         }
     });
 }

@@ -23,8 +23,8 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     if details.is_none() {
         ctx.send(Command::DescribeNode(node.name.clone()));
     }
-    for (op, summary) in details.iter().flat_map(|d| &d.computed_as) {
-        widgets::note(ui, format!("{op}: {summary}"));
+    for c in details.iter().flat_map(|d| &d.computed_as) {
+        widgets::note(ui, format!("{}: {}", c.name, c.summary)).on_hover_text(c.formula);
     }
     verdict_ui(ui, ctx, &node.gradient);
     if let Some(why) = &node.unsupported_reason {
@@ -45,8 +45,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     if let Some(d) = details.filter(|d| !d.attributes.is_empty()) {
         widgets::section(ui, "ATTRIBUTES", |ui| {
             for (name, kind, value) in &d.attributes {
-                let exact = format!("{name} ({kind}) = {value}");
-                widgets::fact_with_exact(ui, name, value, Some(&exact));
+                widgets::typed_fact(ui, name, kind, value);
             }
         });
     }

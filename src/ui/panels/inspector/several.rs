@@ -10,7 +10,7 @@ use crate::session::overview::ConstantRow;
 use crate::ui::command::Action;
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::Selection;
-use crate::ui::{text, theme, widgets};
+use crate::ui::{offers, text, theme, widgets};
 
 use super::title;
 
@@ -83,7 +83,15 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection,
     for action in bulk {
         let info = action.info();
         let enabled = ctx.is_enabled(action);
-        if widgets::text_button_enabled(ui, enabled, info.icon, info.title).on_hover_text(info.help).clicked() {
+        let covered = offers::covered(ui, open, selection, action);
+        let r = ui.horizontal(|ui| {
+            let r = widgets::text_button_enabled(ui, enabled, info.icon, info.title);
+            if let Some(c) = covered {
+                widgets::caption(ui, c.short()).on_hover_text(c.words());
+            }
+            r
+        });
+        if r.inner.on_hover_text(info.help).clicked() {
             ctx.act(action);
         }
     }

@@ -262,7 +262,7 @@ pub(super) fn mark_color(t: &Tokens, kind: MarkKind) -> Color32 {
         MarkKind::Checkpoint => tokens::faded(t.info, 0.5),
         MarkKind::BestCheckpoint => t.flows,
         MarkKind::RateChange => t.warning,
-        MarkKind::Pause => t.text_disabled,
+        MarkKind::Pause => t.frozen,
     }
 }
 
