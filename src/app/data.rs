@@ -59,7 +59,7 @@ impl Examples {
 }
 
 /// Title of the job that looks at the data.
-pub(super) const READING: &str = "Reading the data";
+pub(super) use crate::ui::panels::READING_DATA as READING;
 
 /// What the view of the data depends on: decisions about training alone do not change it.
 fn key(recipe: &Recipe) -> Recipe {

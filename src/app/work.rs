@@ -363,7 +363,7 @@ fn cures(cure: &ReachCure) -> Vec<Cure> {
 }
 
 /// The settings table as groups of the form, by the first part of their keys.
-fn form() -> Vec<SettingGroup> {
+pub fn form() -> Vec<SettingGroup> {
     let mut groups: Vec<SettingGroup> = Vec::new();
     for s in table::ALL {
         let part = s.key.split('.').next().unwrap_or_default();

@@ -10,6 +10,9 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::{text, widgets, words};
 
+/// Title of the job that reads what was picked.
+pub const READING: &str = "Reading the data";
+
 #[derive(Debug, Default)]
 pub struct DataState {
     /// The example that was asked for and is not there yet.
@@ -19,6 +22,9 @@ pub struct DataState {
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
     source_ui(ui, ctx, state);
+    if let Some(job) = ctx.jobs.iter().find(|j| j.title == READING).filter(|_| open.data.is_none()) {
+        return widgets::working_state(ui, ctx, job);
+    }
     let Some(d) = &open.data else {
         return widgets::empty_state(
             ui,
@@ -40,8 +46,8 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         });
     }
     if d.problem.is_some() && d.rows.is_empty() {
-        // Nothing could be read: there is nothing to show or to choose.
-        return;
+        let how = "There is nothing to show or to choose until it can be. The file itself is left as it is.";
+        return widgets::empty_state(ui, icons::DATA, "Nothing could be read", how);
     }
     columns_ui(ui, ctx, open, d);
     sources_ui(ui, ctx, open, d, state);
@@ -284,18 +290,20 @@ fn example_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
     }
     let now = state.wanted.unwrap_or(d.example);
     ui.horizontal(|ui| {
-        let label = ui.label("Example");
         let mut number = now + 1;
+        let back = widgets::icon_button_enabled(ui, now > 0, icons::BACK, "The example before");
+        if ui.available_width() > 190.0 {
+            ui.label("Example");
+        }
         let drag = egui::DragValue::new(&mut number).range(1..=d.n_examples.max(1));
-        ui.add(drag).labelled_by(label.id).on_hover_text("A row of the preview can be clicked as well.");
+        ui.add(drag).accessible_name("Example").on_hover_text("A row of the preview can be clicked as well.");
         ui.label(format!("of {}", text::exact(d.n_examples)));
-        let mut to = number.saturating_sub(1);
-        if widgets::icon_button_enabled(ui, now > 0, icons::BACK, "The example before").clicked() {
-            to = now - 1;
-        }
-        if widgets::icon_button_enabled(ui, now + 1 < d.n_examples, icons::FORWARD, "The next example").clicked() {
-            to = now + 1;
-        }
+        let next = widgets::icon_button_enabled(ui, now + 1 < d.n_examples, icons::FORWARD, "The next example");
+        let to = match (back.clicked(), next.clicked()) {
+            (true, _) => now.saturating_sub(1),
+            (_, true) => now + 1,
+            _ => number.saturating_sub(1),
+        };
         show_example(ctx, d, to, state);
     });
     if let Some(why) = &d.example_problem {
@@ -308,11 +316,12 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
     let columns: &[String] = if d.columns.is_empty() { &single } else { &d.columns };
     let n = columns.len();
     // The last column takes what is left; texts stand first in most tables and get the most.
-    let widths = column_widths(&d.rows, n, ui.available_width() - 52.0);
+    let gaps = (n + 1) as f32 * ui.spacing().item_spacing.x + SCROLL_BAR;
+    let widths = column_widths(&d.rows, n, ui.available_width() - 40.0 - gaps);
     let mut table = widgets::table::builder(ui).id_salt("data-rows").sense(Sense::click()).column(Column::exact(40.0));
     for (i, width) in widths.into_iter().enumerate() {
         let column =
-            if i + 1 == n { Column::remainder().at_least(80.0) } else { Column::initial(width).at_least(50.0) };
+            if i + 1 == n { Column::remainder().at_least(width) } else { Column::initial(width).at_least(50.0) };
         table = table.column(column.clip(true));
     }
     table
@@ -344,15 +353,22 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
         });
 }
 
-/// Widths that share `room` as the texts of the columns need it: long texts get most, none vanishes.
+/// What the bar of a table that scrolls takes.
+const SCROLL_BAR: f32 = 12.0;
+/// A column is never narrower.
+const LEAST_COLUMN: f32 = 60.0;
+
+/// Widths that share `room` as the texts of the columns need it: long texts get most, none vanishes. Where the least of all
+/// do not fit, they are wider than the room.
 fn column_widths(rows: &[Vec<String>], n: usize, room: f32) -> Vec<f32> {
     let need = |i: usize| {
         let longest = rows.iter().filter_map(|r| r.get(i)).map(|t| t.chars().count()).max().unwrap_or(0);
-        longest.clamp(6, 60) as f32
+        longest.clamp(1, 60) as f32
     };
     let needs: Vec<f32> = (0..n).map(need).collect();
     let total: f32 = needs.iter().sum();
-    needs.iter().map(|w| (room * w / total.max(1.0) - 12.0).clamp(60.0, 480.0)).collect()
+    let spare = (room - LEAST_COLUMN * n as f32).max(0.0);
+    needs.iter().map(|w| LEAST_COLUMN + (spare * w / total.max(1.0)).floor()).collect()
 }
 
 fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut DataState) {
@@ -424,7 +440,7 @@ mod tests {
     fn long_texts_get_most_of_the_room() {
         let row = vec!["ok".to_owned(), "a much longer text than the label beside it".to_owned()];
         let w = column_widths(&[row], 2, 500.0);
-        assert!(w[1] > 3.0 * w[0] && w[0] >= 60.0);
+        assert!(w[1] > 3.0 * w[0] && w[0] >= 60.0 && w.iter().sum::<f32>() <= 500.0);
         assert_eq!(column_widths(&[], 0, 500.0), Vec::<f32>::new());
     }
 }

@@ -42,7 +42,7 @@ impl Rows {
         }
         let watch = run.map(|r| &r.watch).filter(|w| w.step.is_some());
         self.order = (0..g.constants.len()).filter(|&i| !only_missing || g.constants[i].verdict != "flows").collect();
-        self.order.sort_by_cached_key(|&i| health(watch, &g.constants[i]));
+        self.order.sort_by_cached_key(|&i| (g.constants[i].verdict == "flows", health(watch, &g.constants[i])));
         self.of = Some((g.clone(), only_missing, measured));
     }
 }
@@ -260,7 +260,7 @@ mod tests {
         });
         let mut rows = Rows::default();
         rows.refresh(&g, false, None);
-        assert_eq!(rows.order, [0, 1, 2]);
+        assert_eq!(rows.order, [1, 0, 2], "what is not reached stands first");
         rows.refresh(&g, true, None);
         assert_eq!(rows.order, [1]);
         // What a run finds ill stands first.
@@ -273,7 +273,7 @@ mod tests {
         };
         (1..=4).for_each(|n| run.watch.take(u64::from(n), &[dead(n)]));
         rows.refresh(&g, false, Some(&run));
-        assert_eq!(rows.order[0], 2);
+        assert_eq!(rows.order, [1, 2, 0]);
     }
 
     #[test]

@@ -22,7 +22,15 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
     });
     let labels: Vec<&str> = open.history.labels().collect();
     let cursor = open.history.cursor();
-    egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::LIST_ROW_HEIGHT, labels.len(), |ui, range| {
+    let mut area = egui::ScrollArea::vertical().auto_shrink(false);
+    // Where the history has moved on, its place stays in sight.
+    let id = ui.scope_id().with("cursor");
+    if ui.data_mut(|d| d.get_temp::<usize>(id)) != Some(cursor) {
+        ui.data_mut(|d| d.insert_temp(id, cursor));
+        let row = theme::LIST_ROW_HEIGHT + ui.spacing().item_spacing.y;
+        area = area.vertical_scroll_offset(((cursor + 1) as f32 * row - ui.available_height() / 2.0).max(0.0));
+    }
+    area.show_rows(ui, theme::LIST_ROW_HEIGHT, labels.len(), |ui, range| {
         for i in range {
             let color = if i > cursor { ctx.tokens.text_secondary } else { ctx.tokens.text };
             let mark = if i == cursor { icons::CARET_RIGHT } else { "   " };

@@ -23,9 +23,9 @@ use super::ctx::Ctx;
 use super::state::UiState;
 use super::theme::icons;
 
-pub use browser::BrowserState;
+pub use browser::{BrowserState, Tab as BrowserTab};
 pub use compare::{CompareState, picture_ui as compare_picture_ui};
-pub use data::DataState;
+pub use data::{DataState, READING as READING_DATA};
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};

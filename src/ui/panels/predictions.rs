@@ -1,17 +1,17 @@
 //! What the model says about held-out examples, worst mistakes first, and its confusions.
 
-use egui::{Align2, RichText, Sense, Ui, vec2};
+use egui::{Align2, RichText, Sense, Ui, Vec2, vec2};
 use egui_extras::Column;
 
 use crate::train::metrics::PrecisionRecall;
 use crate::ui::ctx::Ctx;
+use crate::ui::run_view::{Prediction, RunView};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons, tokens};
 use crate::ui::{text, widgets};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
-    let has_any =
-        |r: &&crate::ui::run_view::RunView| !r.predictions.is_empty() || r.confusion.is_some() || !r.curves.is_empty();
+    let has_any = |r: &&RunView| !r.predictions.is_empty() || r.confusion.is_some() || !r.curves.is_empty();
     let Some(run) = ctx.run.filter(has_any) else {
         return widgets::empty_state(
             ui,
@@ -21,36 +21,105 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         );
     };
     if run.confusion.is_some() || !run.curves.is_empty() {
-        egui::ScrollArea::horizontal().id_salt("confusion").auto_shrink([false, true]).show(ui, |ui| {
-            ui.horizontal_top(|ui| {
-                if let Some((classes, counts)) = &run.confusion {
-                    confusion_ui(ui, ctx, classes, counts);
-                    ui.add_space(theme::GROUPS);
-                    ui.vertical(|ui| classes_ui(ui, classes, counts));
-                    ui.add_space(theme::GROUPS);
-                }
-                if !run.curves.is_empty() {
-                    ui.vertical(|ui| curves_ui(ui, ctx, &run.curves));
-                }
-            });
+        // The examples keep half of the room, however much there is to sum up.
+        let most = ui.available_height() * 0.5;
+        egui::ScrollArea::vertical().id_salt("summary").auto_shrink([false, true]).max_height(most).show(ui, |ui| {
+            summary_ui(ui, ctx, run);
         });
         ui.separator();
     }
-    let rows = &run.predictions;
-    widgets::table::builder(ui)
-        .id_salt("predictions")
-        .column(Column::exact(26.0))
-        .column(Column::initial(110.0).at_least(60.0).clip(true))
-        .column(Column::initial(110.0).at_least(60.0).clip(true))
-        .column(Column::exact(76.0))
-        .column(Column::exact(60.0))
-        .column(Column::remainder().at_least(160.0).clip(true))
+    egui::ScrollArea::horizontal().id_salt("examples").show(ui, |ui| examples_ui(ui, ctx, &run.predictions));
+}
+
+/// Confusions, scores by class and curves, side by side as far as there is room.
+fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(theme::GROUPS, theme::RELATED);
+        let wide = ui.available_width();
+        let mut block = |size: Vec2, add: &mut dyn FnMut(&mut Ui)| {
+            let size = vec2(size.x.min(wide), size.y + if size.x > wide { 12.0 } else { 0.0 });
+            ui.allocate_ui(size, |ui| {
+                ui.spacing_mut().item_spacing = vec2(theme::RELATED, 4.0);
+                ui.set_min_size(size);
+                ui.push_id(size.x as i32, |ui| egui::ScrollArea::horizontal().show(ui, |ui| ui.vertical(|ui| add(ui))));
+            });
+        };
+        if let Some((classes, counts)) = &run.confusion {
+            let n = classes.len().min(MAX_CLASSES);
+            block(confusion_size(n), &mut |ui| confusion_ui(ui, ctx, classes, counts));
+            block(vec2(CLASSES_WIDTH, (n + 1) as f32 * (theme::ROW_HEIGHT + 2.0)), &mut |ui| {
+                classes_ui(ui, classes, counts);
+            });
+        }
+        if !run.curves.is_empty() {
+            block(CURVES_SIZE, &mut |ui| curves_ui(ui, ctx, &run.curves));
+        }
+    });
+}
+
+/// A column of the table of examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    /// Whether it is right.
+    Mark,
+    Label,
+    Predicted,
+    Probability,
+    Loss,
+    Example,
+}
+
+impl Cell {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Mark => "",
+            Self::Label => "Label",
+            Self::Predicted => "Predicted",
+            Self::Probability => "Probability",
+            Self::Loss => "Loss",
+            Self::Example => "Example",
+        }
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Self::Probability | Self::Loss)
+    }
+
+    /// What these predictions have something to say in: numbers are neither right nor wrong, nor probable.
+    fn of(rows: &[Prediction]) -> Vec<Self> {
+        let are_classes = rows.iter().any(|p| !p.is_number);
+        let has_probability = rows.iter().any(|p| !p.probability.is_nan());
+        let all = [Self::Mark, Self::Label, Self::Predicted, Self::Probability, Self::Loss, Self::Example];
+        let is_there = |c: &Self| match c {
+            Self::Mark => are_classes,
+            Self::Probability => has_probability,
+            _ => true,
+        };
+        all.into_iter().filter(is_there).collect()
+    }
+}
+
+fn examples_ui(ui: &mut Ui, ctx: &Ctx<'_>, rows: &[Prediction]) {
+    let cells = Cell::of(rows);
+    let word = (ui.available_width() * 0.16).clamp(64.0, 130.0);
+    let mut table = widgets::table::builder(ui).id_salt("predictions");
+    for cell in &cells {
+        table = table.column(match cell {
+            Cell::Mark => Column::exact(20.0),
+            Cell::Label | Cell::Predicted => Column::initial(word).at_least(60.0).clip(true),
+            Cell::Probability => Column::exact(76.0),
+            Cell::Loss => Column::exact(60.0),
+            Cell::Example => Column::remainder().at_least(110.0).clip(true),
+        });
+    }
+    table
         .header(theme::ROW_HEIGHT, |mut row| {
-            for title in ["", "Label", "Predicted", "Probability", "Loss", "Example"] {
-                row.col(|ui| match title {
-                    "Probability" | "Loss" => widgets::number_title(ui, title),
-                    _ => {
-                        widgets::column_title(ui, title);
+            for cell in &cells {
+                row.col(|ui| {
+                    if cell.is_number() {
+                        widgets::number_title(ui, cell.title());
+                    } else {
+                        widgets::column_title(ui, cell.title());
                     }
                 });
             }
@@ -58,30 +127,34 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
         .body(|body| {
             body.rows(theme::ROW_HEIGHT, rows.len(), |mut row| {
                 let p = &rows[row.index()];
-                let is_right = p.label == p.predicted;
-                row.col(|ui| {
-                    if p.is_number {
-                        return;
-                    }
-                    let (icon, color) =
-                        if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
-                    ui.label(RichText::new(icon).color(color)).on_hover_text(if is_right { "Right" } else { "Wrong" });
-                });
-                for cell in [&p.label, &p.predicted] {
-                    row.col(|ui| {
-                        ui.add(egui::Label::new(cell).truncate().show_tooltip_when_elided(false)).on_hover_text(cell);
-                    });
+                for cell in &cells {
+                    row.col(|ui| example_cell_ui(ui, ctx, p, *cell));
                 }
-                row.col(|ui| {
-                    let words = if p.probability.is_nan() { "–".to_owned() } else { text::percent(p.probability) };
-                    widgets::table::number_cell(ui, &words, &p.probability.to_string());
-                });
-                row.col(|ui| widgets::table::number_cell(ui, &text::number(p.loss, 3), &p.loss.to_string()));
-                row.col(|ui| {
-                    ui.add(egui::Label::new(&p.text).truncate().show_tooltip_when_elided(false)).on_hover_text(&p.text);
-                });
             });
         });
+}
+
+fn example_cell_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Prediction, cell: Cell) {
+    let words = |ui: &mut Ui, words: &str| {
+        ui.add(egui::Label::new(words).truncate().show_tooltip_when_elided(false)).on_hover_text(words);
+    };
+    match cell {
+        Cell::Mark if p.is_number => {}
+        Cell::Mark => {
+            let is_right = p.label == p.predicted;
+            let (icon, color) =
+                if is_right { (icons::CHECK, ctx.tokens.flows) } else { (icons::CLOSE, ctx.tokens.error) };
+            ui.label(RichText::new(icon).color(color)).on_hover_text(if is_right { "Right" } else { "Wrong" });
+        }
+        Cell::Label => words(ui, &p.label),
+        Cell::Predicted => words(ui, &p.predicted),
+        Cell::Probability if p.probability.is_nan() => widgets::table::number_cell(ui, "–", "none"),
+        Cell::Probability => {
+            widgets::table::number_cell(ui, &text::percent(p.probability), &p.probability.to_string());
+        }
+        Cell::Loss => widgets::table::number_cell(ui, &text::number(p.loss, 3), &p.loss.to_string()),
+        Cell::Example => words(ui, &p.text),
+    }
 }
 
 /// Precision, recall and F1 of one class, as scikit-learn defines them (0 where there is nothing to divide by).
@@ -183,13 +256,23 @@ fn precision_at(c: &PrecisionRecall, recall: f64) -> f64 {
 
 /// Classes that fit beside each other.
 const MAX_CLASSES: usize = 12;
+/// Room of the scores by class.
+const CLASSES_WIDTH: f32 = 400.0;
+/// Room of the curves and their legend.
+const CURVES_SIZE: Vec2 = vec2(380.0, 176.0);
+/// A count of confusions.
+const CONFUSION: Vec2 = vec2(52.0, theme::ROW_HEIGHT);
+/// Room of the true classes' names.
+const CONFUSION_NAMES: f32 = 110.0;
+
+fn confusion_size(n: usize) -> Vec2 {
+    vec2(CONFUSION_NAMES + CONFUSION.x * n as f32, CONFUSION.y * (n + 1) as f32)
+}
 
 fn confusion_ui(ui: &mut Ui, ctx: &Ctx<'_>, classes: &[String], counts: &[Vec<usize>]) {
     let n = classes.len().min(MAX_CLASSES);
-    let cell = vec2(52.0, theme::ROW_HEIGHT);
-    let name = 110.0;
-    let size = vec2(name + cell.x * n as f32, cell.y * (n + 1) as f32);
-    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    let (cell, name) = (CONFUSION, CONFUSION_NAMES);
+    let (rect, response) = ui.allocate_exact_size(confusion_size(n), Sense::hover());
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Table, true, "Confusion matrix: true class by row"));
     let p = ui.painter();
     let small = egui::FontId::proportional(theme::CAPTION);
@@ -242,6 +325,13 @@ mod tests {
             class_scores(&[vec![0, 0], vec![0, 3]], 0),
             ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 }
         );
+    }
+
+    #[test]
+    fn columns_are_those_that_say_something() {
+        let number = Prediction { is_number: true, probability: f64::NAN, ..Prediction::default() };
+        assert_eq!(Cell::of(&[number]), [Cell::Label, Cell::Predicted, Cell::Loss, Cell::Example]);
+        assert_eq!(Cell::of(&[Prediction { probability: 0.5, ..Prediction::default() }]).len(), 6);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, _state: &mut UiState) {
 }
 
 fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
-    ui.horizontal(|ui| {
+    ui.horizontal_top(|ui| {
         widgets::severity_mark(ui, p.severity);
         ui.vertical(|ui| {
             ui.add(egui::Label::new(words::sentence(&p.message, |w| is_name(ctx, w))).wrap());

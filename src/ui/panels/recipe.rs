@@ -72,22 +72,16 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
             if widgets::icon_button_enabled(ui, !is_busy, icons::PROVE, &prove).clicked() {
                 ctx.send(Command::Prove(What::Only(i)));
             }
-            let last = recipe.edits.len() - 1;
-            if widgets::icon_button_enabled(ui, i < last, icons::CARET_DOWN, &format!("Move adjustment {} down", i + 1))
-                .clicked()
-            {
-                ctx.change(Change::MoveEdit { from: i, to: i + 1 });
-            }
-            if widgets::icon_button_enabled(ui, i > 0, icons::CARET_UP, &format!("Move adjustment {} up", i + 1))
-                .clicked()
-            {
-                ctx.change(Change::MoveEdit { from: i, to: i - 1 });
-            }
         });
     });
     ui.horizontal(|ui| {
         ui.add_space(42.0);
-        widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            move_ui(ui, ctx, i, recipe.edits.len() - 1);
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
+            });
+        });
     });
     let key = format!("edit-note-{i}");
     let mut note = state.drafts.get(&key).cloned().unwrap_or_else(|| entry.note.clone());
@@ -106,6 +100,18 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         }
     }
     ui.add_space(theme::RELATED);
+}
+
+/// Moves an adjustment by keyboard or click, right to left: down, up.
+fn move_ui(ui: &mut Ui, ctx: &Ctx<'_>, i: usize, last: usize) {
+    let down = format!("Move adjustment {} down", i + 1);
+    if widgets::icon_button_enabled(ui, i < last, icons::CARET_DOWN, &down).clicked() {
+        ctx.change(Change::MoveEdit { from: i, to: i + 1 });
+    }
+    let up = format!("Move adjustment {} up", i + 1);
+    if widgets::icon_button_enabled(ui, i > 0, icons::CARET_UP, &up).clicked() {
+        ctx.change(Change::MoveEdit { from: i, to: i - 1 });
+    }
 }
 
 /// The adjustment that is being dragged.
@@ -154,13 +160,11 @@ const PROVING: &str = "Proving the adjustments";
 /// *Prove*, and what came of it.
 fn proof_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     if let Some(job) = ctx.jobs.iter().find(|j| j.title == PROVING) {
-        ui.horizontal(|ui| {
-            ui.add(egui::ProgressBar::new(job.fraction.unwrap_or(0.0)).desired_width(120.0).desired_height(6.0))
-                .accessible_name("Progress of the proof");
-            if widgets::text_button(ui, icons::CLOSE, "Cancel the proof").clicked() {
-                ctx.send(Command::CancelJob(job.id));
-            }
-        });
+        ui.add(egui::ProgressBar::new(job.fraction.unwrap_or(0.0)).desired_height(6.0))
+            .accessible_name("Progress of the proof");
+        if widgets::text_button(ui, icons::CLOSE, "Cancel the proof").clicked() {
+            ctx.send(Command::CancelJob(job.id));
+        }
         return;
     }
     let info = Action::Prove.info();

@@ -4,6 +4,7 @@ pub mod table;
 
 use egui::{Align, Button, Color32, Layout, Response, RichText, Role, Sense, Stroke, Ui, WidgetInfo, vec2};
 
+use super::ctx::{Ctx, JobView};
 use super::text;
 use super::theme::{self, Tokens, icons, tokens};
 
@@ -212,6 +213,22 @@ pub fn empty_state(ui: &mut Ui, icon: &str, title: &str, how: &str) {
         ui.set_max_width(ui.available_width().min(360.0));
         ui.label(RichText::new(how).color(t.text_secondary));
         ui.add_space(8.0);
+    });
+}
+
+/// What a panel shows while a job makes what belongs there.
+pub fn working_state(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {
+    let height = ui.available_height();
+    ui.vertical_centered(|ui| {
+        ui.add_space((height * 0.3 - 40.0).max(8.0));
+        ui.spinner();
+        ui.add_space(4.0);
+        let share = job.fraction.map(|f| format!(": {}", super::text::percent(f64::from(f)))).unwrap_or_default();
+        ui.label(format!("{}{share}", job.title));
+        ui.add_space(theme::RELATED);
+        if text_button(ui, theme::icons::CLOSE, "Cancel").clicked() {
+            ctx.send(super::Command::CancelJob(job.id));
+        }
     });
 }
 

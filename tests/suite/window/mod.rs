@@ -8,7 +8,9 @@ mod model;
 mod panels;
 mod pictures;
 mod raster;
+mod scenes;
 mod shell;
+mod states;
 
 use egui::Vec2;
 use egui_kittest::Harness;

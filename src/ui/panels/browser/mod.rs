@@ -39,6 +39,15 @@ impl Tab {
             Self::Scopes => "Scopes",
         }
     }
+
+    /// How many rows it has without a filter.
+    fn count(self, open: &Open) -> usize {
+        match self {
+            Self::Nodes => open.overview.nodes.len(),
+            Self::Constants => open.overview.constants.len(),
+            Self::Scopes => open.index.scopes.all.len() - 1,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,11 +100,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     ui.horizontal(|ui| {
         let is_narrow = ui.available_width() < 330.0;
         for tab in Tab::ALL {
-            let n = match tab {
-                Tab::Nodes => open.overview.nodes.len(),
-                Tab::Constants => open.overview.constants.len(),
-                Tab::Scopes => open.index.scopes.all.len() - 1,
-            };
+            let n = tab.count(open);
             let is_on = state.browser.tab == tab;
             let label = if is_narrow { tab.title().to_owned() } else { format!("{} {}", tab.title(), text::count(n)) };
             let r = ui.add(egui::Button::selectable(is_on, label));
@@ -129,9 +134,13 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     }
     let footer = 20.0;
     let height = ui.available_height() - footer;
-    ui.allocate_ui(egui::vec2(ui.available_width(), height.max(40.0)), |ui| match state.browser.tab {
-        Tab::Nodes => nodes_ui(ui, ctx, open, state),
-        _ => constants_ui(ui, ctx, open, state),
+    ui.allocate_ui(egui::vec2(ui.available_width(), height.max(40.0)), |ui| {
+        ui.set_min_size(ui.available_size());
+        match state.browser.tab {
+            _ if state.browser.cache.rows.is_empty() => nothing_ui(ui, &mut state.browser),
+            Tab::Nodes => nodes_ui(ui, ctx, open, state),
+            _ => constants_ui(ui, ctx, open, state),
+        }
     });
     footer_ui(ui, open, state);
 }
@@ -155,9 +164,29 @@ fn refresh(open: &Open, state: &mut BrowserState) {
             };
         }
         // The last good rows stay while somebody types.
-        Err(e) => state.cache.error = Some(e),
+        Err(e) => {
+            if state.cache.key.is_none() {
+                state.cache.rows = (0..state.tab.count(open)).collect();
+            }
+            state.cache.error = Some(e);
+        }
     }
     state.cache.key = Some(key);
+}
+
+/// In the place of a table without rows.
+fn nothing_ui(ui: &mut Ui, state: &mut BrowserState) {
+    let what = state.tab.title().to_lowercase();
+    if state.filter.trim().is_empty() {
+        return widgets::empty_state(ui, icons::CONSTANT, &format!("No {what}"), "This file holds none.");
+    }
+    let how = "Every word of the filter has to match; a word with - before it must not.";
+    widgets::empty_state(ui, icons::SEARCH, &format!("No {what} match"), how);
+    ui.vertical_centered(|ui| {
+        if widgets::text_button(ui, icons::CLOSE, "Clear the filter").clicked() {
+            state.filter.clear();
+        }
+    });
 }
 
 /// Names of the rows that the filter shows, for Ctrl+A and bulk actions.
@@ -179,10 +208,7 @@ fn footer_ui(ui: &mut Ui, open: &Open, state: &UiState) {
     let counts = open.overview.counts;
     let c = (counts.trainable, counts.trainable_parameters);
     let shown = state.browser.cache.rows.len();
-    let total = match state.browser.tab {
-        Tab::Nodes => open.overview.nodes.len(),
-        _ => open.overview.constants.len(),
-    };
+    let total = state.browser.tab.count(open);
     ui.horizontal(|ui| {
         let mut words = format!("{} train · {} parameters", text::exact(c.0), text::count(c.1));
         if shown != total {
@@ -218,10 +244,12 @@ fn nodes_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let o = open.overview.clone();
     let scroll = scroll_target(state, |n| open.index.node(n));
     let mut sort = state.browser.node_sort;
+    // Name and op fill a narrow panel.
+    let name_width = (ui.available_width() - 110.0 - 36.0).clamp(120.0, 260.0);
     egui::ScrollArea::horizontal().show(ui, |ui| {
         let mut table = builder(ui)
             .id_salt("nodes")
-            .column(Column::initial(220.0).at_least(120.0).clip(true))
+            .column(Column::initial(name_width).at_least(120.0).clip(true))
             .column(Column::initial(110.0).at_least(50.0).clip(true))
             .column(Column::initial(64.0).at_least(40.0).clip(true))
             .column(Column::initial(104.0).at_least(50.0).clip(true))

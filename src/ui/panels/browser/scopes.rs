@@ -119,10 +119,10 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let shown = std::mem::take(&mut state.browser.scopes.rows);
     let mut table = super::builder(ui)
         .id_salt("scopes")
-        .column(Column::remainder().at_least(140.0).clip(true))
-        .column(Column::initial(56.0).clip(true))
-        .column(Column::initial(76.0).clip(true))
-        .column(Column::initial(72.0).clip(true));
+        .column(Column::remainder().at_least(80.0).clip(true))
+        .column(Column::initial(46.0).clip(true))
+        .column(Column::initial(72.0).clip(true))
+        .column(Column::initial(44.0).clip(true));
     if state.browser.seen_revision != state.selection.revision() {
         state.browser.seen_revision = state.selection.revision();
         let at = shown.iter().position(|(s, _)| Some(&scopes.all[*s].name) == selected.as_ref());

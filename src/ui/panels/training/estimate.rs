@@ -12,7 +12,7 @@ pub const ESTIMATING: &str = "Estimating the run";
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, can_train: bool) {
     if let Some(job) = ctx.jobs.iter().find(|j| j.title == ESTIMATING) {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             ui.spinner();
             let share = job.fraction.map(|f| format!(": {}", text::percent(f64::from(f)))).unwrap_or_default();
             ui.label(format!("Trying a few steps{share}"));

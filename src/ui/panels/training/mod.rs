@@ -96,7 +96,14 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         if let Some(m) = &run.message {
             words.push_str(&format!(". {m}"));
         }
-        widgets::note(ui, words);
+        if run.state == RunState::Failed {
+            ui.horizontal_wrapped(|ui| {
+                widgets::severity_mark(ui, crate::base::Severity::Error);
+                ui.label(words);
+            });
+        } else {
+            widgets::note(ui, words);
+        }
     }
 }
 
