@@ -12,7 +12,7 @@ use regraft::session::{Change, EditStep, History, Overview, Selector};
 use regraft::train::WeightRow;
 use regraft::train::estimate::Estimate;
 use regraft::train::metrics::PrecisionRecall;
-use regraft::ui::ctx::{Changed, DataView, Estimated, JobView, LogLine, NodeDetails, Proved};
+use regraft::ui::ctx::{Changed, ComputedAs, DataView, Estimated, JobView, LogLine, NodeDetails, Proved};
 use regraft::ui::run_view::{Moment, Prediction, RunState, RunView, Series};
 use regraft::ui::{Open, Target, UiState};
 
@@ -434,7 +434,11 @@ fn details(s: &mut Scene) {
             ("adj_y".to_owned(), "bool".to_owned(), "true".to_owned()),
             ("T".to_owned(), "type".to_owned(), "float32".to_owned()),
         ],
-        computed_as: vec![("matmul".to_owned(), "Product of matrices, batched over leading axes.".to_owned())],
+        computed_as: vec![ComputedAs {
+            name: "matmul",
+            summary: "Product of matrices, batched over leading axes.",
+            formula: "y = a · b",
+        }],
     };
     s.open().details.insert("bert/encoder/layer_0/attention/self/MatMul".to_owned(), details);
 }

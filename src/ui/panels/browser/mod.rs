@@ -15,7 +15,7 @@ use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
-use crate::ui::theme;
+use crate::ui::theme::{self, icons};
 use crate::ui::widgets::table::{self, Sort};
 use crate::ui::{offers, text, widgets};
 
