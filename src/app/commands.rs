@@ -16,7 +16,7 @@ use crate::ui::panels;
 use crate::ui::selection::{How, Target};
 
 use super::jobs::Picked;
-use super::{App, data, layout, training, work};
+use super::{App, layout};
 
 /// Choosing a file and the guess about its columns are one undo step.
 pub(super) const DATA_GESTURE: u64 = 0xda7a;
@@ -248,28 +248,6 @@ impl App {
             self.note(Severity::Info, change.label());
             self.refresh();
         }
-    }
-
-    /// Ends a job and leaves things as they were before it.
-    fn cancel_job(&mut self, id: u64) {
-        let Some(title) = self.jobs.cancel(id) else { return };
-        match title.as_str() {
-            work::UPDATING => self.take_back_change(),
-            training::PREPARING => self.run = None,
-            data::READING => self.give_up_data(),
-            _ => {}
-        }
-        self.note(Severity::Info, format!("Cancelled: {title}"));
-    }
-
-    /// What is shown follows from an earlier recipe than the newest: goes back to that.
-    fn take_back_change(&mut self) {
-        let (Some(open), Some(held)) = (&mut self.open, &self.session) else { return };
-        open.is_refreshing = false;
-        if let Some(index) = open.history.position(&held.understood.recipe) {
-            open.history.jump(index);
-        }
-        self.refresh_data();
     }
 
     fn travel(&mut self, is_undo: bool) {

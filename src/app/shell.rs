@@ -182,7 +182,7 @@ fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, action: Action)
     let r = ui.add_enabled(enabled, button);
     r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, info.title));
     let r = if info.help.is_empty() { r } else { r.on_hover_text(info.help) };
-    let r = if let Some(c) = covered { r.on_hover_text(c.words()) } else { r };
+    let r = if let Some(c) = covered { r.on_hover_text(c.exact()) } else { r };
     if r.clicked() {
         ctx.act(action);
     }
@@ -262,7 +262,7 @@ fn status_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
                     text::plural(o.nodes.len(), "node", "nodes"),
                     text::bytes(o.bytes)
                 );
-                widgets::caption(ui, words);
+                widgets::caption(ui, words).on_hover_text(format!("{} bytes", text::exact(o.bytes as usize)));
                 if open.is_refreshing {
                     widgets::caption(ui, "updating…");
                 }

@@ -322,3 +322,23 @@ fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, Strin
     };
     said.iter().enumerate().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::demo;
+
+    #[test]
+    fn a_start_that_is_cancelled_leaves_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = demo::write(dir.path()).unwrap();
+        let model = Arc::new(Model::open(&dir.path().join("model.pb")).unwrap());
+        let recipe = Arc::new(demo::recipe(dir.path()));
+        let cancel = CancelToken::default();
+        cancel.cancel();
+        let which = Which::New { recipe, opened: opened.clone() };
+        assert!(start(model, which, Some(1), Arc::new(|| {}), &cancel).is_err());
+        let runs = opened.with_extension("runs");
+        assert!(files::list(&runs).map_or(true, |l| l.is_empty()), "no folder of a run");
+    }
+}

@@ -348,16 +348,15 @@ fn cures(cure: &ReachCure) -> Vec<Cure> {
         ReachCure::StandIn { node, stand_in } => {
             let word = if *stand_in == StandIn::Stop { "stop it" } else { stand_in.name() };
             let change = Change::SetStandIn { node: node.as_str().to_owned(), stand_in: Some(*stand_in) };
-            vec![Cure { label: format!("Stand-in gradient: {word}"), change }]
+            vec![Cure::change(format!("Stand-in gradient: {word}"), change)]
         }
-        ReachCure::PinPredicate { value, to } => vec![Cure {
-            label: format!("Pin {} to {to}", crate::ui::text::elide_middle(value, 32)),
-            change: Change::SetPin { name: value.clone(), value: Some(f64::from(u8::from(*to))) },
-        }],
-        ReachCure::Bypass { node } => vec![Cure {
-            label: "Bypass it".to_owned(),
-            change: Change::AddEdits(vec![EditStep::Bypass { node: node.as_str().to_owned() }]),
-        }],
+        ReachCure::PinPredicate { value, to } => vec![Cure::change(
+            format!("Pin {} to {to}", crate::ui::text::elide_middle(value, 32)),
+            Change::SetPin { name: value.clone(), value: Some(f64::from(u8::from(*to))) },
+        )],
+        ReachCure::Bypass { node } => {
+            vec![Cure::change("Bypass it", Change::AddEdits(vec![EditStep::Bypass { node: node.as_str().to_owned() }]))]
+        }
         ReachCure::Feed { .. } => Vec::new(),
     }
 }

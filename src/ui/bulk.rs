@@ -35,6 +35,12 @@ impl Covered {
         let n = text::plural(self.constants, "constant", "constants");
         format!("{n}, {} parameters", text::count(self.parameters))
     }
+
+    /// As [`Covered::words`], to the last parameter.
+    pub fn exact(self) -> String {
+        let n = text::plural(self.constants, "constant", "constants");
+        format!("{n}, {}", text::plural(self.parameters, "parameter", "parameters"))
+    }
 }
 
 /// The rows that selectors take, as indices into the overview's constants.
@@ -176,7 +182,9 @@ mod tests {
         assert!(covers(&open, &selection, Action::FreezeBelow).is_none(), "nothing is selected");
         selection.set(Target::Node("encoder/dense/kernel".to_owned()));
         assert_eq!(covers(&open, &selection, Action::AddLora).unwrap().constants, 1);
-        assert_eq!(Covered { constants: 1, parameters: 24_900 }.words(), "1 constant, 24.9 k parameters");
+        let covered = Covered { constants: 1, parameters: 24_913 };
+        assert_eq!(covered.words(), "1 constant, 24.9 k parameters");
+        assert_eq!(covered.exact(), "1 constant, 24\u{202f}913 parameters");
     }
 
     #[test]

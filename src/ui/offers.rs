@@ -22,7 +22,7 @@ pub fn entry(ui: &mut Ui, enabled: bool, icon: &str, words: &str, covered: Optio
     let r = ui.add_enabled(enabled, button.min_size(egui::vec2(0.0, theme::LIST_ROW_HEIGHT)));
     r.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, words));
     let r = match covered {
-        Some(c) => r.on_hover_text(c.words()),
+        Some(c) => r.on_hover_text(c.exact()),
         None => r,
     };
     let clicked = r.clicked();

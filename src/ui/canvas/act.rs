@@ -51,8 +51,8 @@ pub(super) fn move_camera(ui: &Ui, rect: Rect, response: &Response, ctx: &Ctx<'_
     let mut camera = canvas.camera.unwrap_or_else(|| Camera::first(layout, rect.size()));
     let has_moved = canvas.seen_revision != state.selection.revision();
     let place = state.selection.focus().and_then(|t| placed_of(&laid.shown, layout, t)).map(|i| &layout.placed[i]);
-    // Going to something that a layout on its way will move would miss it.
-    let is_waiting = canvas.job.is_some();
+    // Going to something that a layout on its way, or about to be made, will move would miss it.
+    let is_waiting = canvas.job.is_some() || (canvas.halt.is_none() && laid.view != canvas.view);
     let goal = match canvas.wants {
         Wants::Fit if !is_waiting => Some(Camera::fitting([0.0; 2], layout.size, rect.size(), 1.0)),
         Wants::ZoomToSelection if !is_waiting => place.map(|p| Camera::fitting(p.min, p.size, rect.size(), 1.0)),

@@ -20,6 +20,8 @@ const N_AUTO: usize = 48;
 /// Chips that a card shows; the rest is a count.
 pub const MAX_CHIPS: usize = 3;
 pub const CHIP_HEIGHT: f32 = 18.0;
+/// Identities in a row that a constant may be read through.
+const MAX_IDENTITIES: usize = 4;
 
 /// What a layout depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +84,7 @@ fn drawn_inside(index: &Index, hidden: &[bool]) -> Vec<usize> {
 
 /// The constant that a node holds or only passes on.
 pub fn constant_behind(overview: &Overview, index: &Index, mut node: usize) -> Option<usize> {
-    for _ in 0..4 {
+    for _ in 0..MAX_IDENTITIES {
         if let Some(&c) = index.constant_of_node.get(&node) {
             return Some(c);
         }
@@ -108,11 +110,15 @@ pub fn carried_over(view: &View, from: &Shown, to: &Shown) -> View {
 }
 
 /// Opens whatever hides a node.
-pub fn reveal(view: &mut View, shown: &Shown, node: usize) {
-    let node = match constant_behind(&shown.overview, &shown.index, node) {
-        Some(_) => shown.index.readers[node].first().copied().unwrap_or(node),
-        None => node,
-    };
+pub fn reveal(view: &mut View, shown: &Shown, mut node: usize) {
+    // A constant is a chip on what reads it, through the identities between them.
+    for _ in 0..MAX_IDENTITIES {
+        let reader = shown.index.readers[node].first().copied();
+        match (constant_behind(&shown.overview, &shown.index, node), reader) {
+            (Some(_), Some(reader)) => node = reader,
+            _ => break,
+        }
+    }
     open_up(view, shown, shown.index.scopes.of_node.get(node).copied());
 }
 
@@ -478,12 +484,14 @@ impl<'a> Build<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::ui::sample;
 
-    fn shown() -> (std::sync::Arc<Overview>, std::sync::Arc<Index>, Shown) {
-        let o = std::sync::Arc::new(sample::overview());
-        let index = std::sync::Arc::new(Index::new(&o));
+    fn shown() -> (Arc<Overview>, Arc<Index>, Shown) {
+        let o = Arc::new(sample::overview());
+        let index = Arc::new(Index::new(&o));
         (o.clone(), index.clone(), Shown::plain(o, index))
     }
 
@@ -508,6 +516,21 @@ mod tests {
         assert_eq!(l.placed[l.shown_by[kernel].unwrap()].item, card.item);
         assert!(l.placed.iter().any(|p| p.item == Item::Site(0)), "dropout is one card");
         assert!(l.wires.iter().all(|w| w.points.len() >= 2));
+    }
+
+    #[test]
+    fn a_constant_is_revealed_where_it_is_read() {
+        let mut o = sample::overview();
+        // The bias is read through an identity beside it, as variables are, by a node of another scope.
+        o.nodes.extend(sample::nodes(&[("encoder/dense/bias/read", "Identity", &["encoder/dense/bias:0"], &[8])]));
+        let add = o.nodes.iter_mut().find(|n| n.op == "BiasAdd").unwrap();
+        add.name = "encoder/out/add/BiasAdd".to_owned();
+        add.inputs[1] = "encoder/dense/bias/read:0".to_owned();
+        let index = Arc::new(Index::new(&o));
+        let (bias, out) = (index.node("encoder/dense/bias").unwrap(), index.scopes.named("encoder/out/add").unwrap());
+        let mut view = View::default();
+        reveal(&mut view, &Shown::plain(Arc::new(o), index), bias);
+        assert!(view.open.contains(&out), "{view:?}");
     }
 
     #[test]

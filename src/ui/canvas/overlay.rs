@@ -8,7 +8,7 @@ use egui::{
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::Target;
 use crate::ui::theme::{self, icons, tokens};
-use crate::ui::{text, widgets};
+use crate::ui::{text, widgets, words};
 
 use super::draw::{Scene, Visible};
 use super::layout::Item;
@@ -186,7 +186,10 @@ fn tooltip(ui: &mut Ui, scene: &Scene<'_>, i: usize) {
             ui.label(format!("{} nodes; double-click shows them", o.dropout[s].nodes.len()));
         }
         Item::Scope(s) => {
-            ui.label(RichText::new(&scene.shown.index.scopes.all[s].name).monospace());
+            let scope = &scene.shown.index.scopes.all[s];
+            ui.label(RichText::new(&scope.name).monospace());
+            let (all, trained) = (scope.totals.parameters, scope.totals.trainable_parameters);
+            ui.label(format!("{} of {} parameters train", text::exact(trained), text::exact(all)));
             ui.label("Double-click opens or closes it");
         }
     }
@@ -218,8 +221,9 @@ pub(super) fn legend(ui: &Ui, scene: &Scene<'_>, open: &Open) {
     match &scene.styles.legend {
         Legend::Words(words) => lines.extend(words.iter().map(|(w, c)| ((*w).to_owned(), Some(*c)))),
         Legend::Missing(why) => lines.push(((*why).to_owned(), None)),
-        Legend::Scale { quantity, low, high } => {
-            let words = format!("{}: {} to {}", quantity.words(), quantity.amount(*low), quantity.amount(*high));
+        Legend::Scale { quantity, low, high, is_cut } => {
+            let below = if *is_cut { "≤ " } else { "" };
+            let words = format!("{}: {below}{} to {}", quantity.words(), quantity.amount(*low), quantity.amount(*high));
             lines.push((words, None));
             scale = Some(quantity);
         }
@@ -318,10 +322,10 @@ pub(super) fn cures_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_
                 ui.set_width(size.x - 18.0);
                 let words = format!("The gradient stops at {}", blocker.op);
                 ui.label(RichText::new(words).family(theme::strong_family()).color(t.blocked));
-                widgets::caption(ui, &blocker.why);
+                widgets::caption(ui, words::sentence(&blocker.why, |w| open.index.node_of_value(w).is_some()));
                 for cure in &blocker.cures {
                     if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
-                        ctx.change(cure.change.clone());
+                        ctx.send(cure.command.clone());
                     }
                 }
             },

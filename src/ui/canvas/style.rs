@@ -41,6 +41,8 @@ pub enum Legend {
         quantity: Quantity,
         low: f64,
         high: f64,
+        /// Smaller numbers than `low` have its colour.
+        is_cut: bool,
     },
     /// Nothing was measured; the text says how to.
     Missing(&'static str),
@@ -270,14 +272,14 @@ fn scaled(
         return (vec![t.stroke_strong; values.len()], Legend::Missing("All of it is zero"));
     }
     // More than six decades would leave no contrast where it matters.
-    let low = low.max(high * 1e-6);
+    let (least, low) = (low, low.max(high * 1e-6));
     let span = (high / low).ln().max(1e-9);
     let color = |v: &Option<f64>| match *v {
         None => t.stroke_strong,
         Some(v) if v.is_nan() || v.is_infinite() => t.error,
         Some(v) => tokens::viridis(((v.max(low) / low).ln() / span) as f32),
     };
-    (values.iter().map(color).collect(), Legend::Scale { quantity, low, high })
+    (values.iter().map(color).collect(), Legend::Scale { quantity, low, high, is_cut: least < low })
 }
 
 /// The number that each placed thing stands for; boxes stand for all of their content.

@@ -163,7 +163,7 @@ fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
     for (place, cure) in cures(ctx) {
         let title = format!("Cure: {}", cure.label);
         if let Some(score) = text::fuzzy(query, &title) {
-            let command = vec![Command::change(cure.change)];
+            let command = vec![cure.command];
             scored.push((score + 6, Row { icon: icons::LIGHTNING, title, detail: place, command }));
         }
     }

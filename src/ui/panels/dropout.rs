@@ -64,7 +64,7 @@ fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, site: &SiteRow, state: &UiSta
         ui.set_min_height(SITE_HEIGHT - 4.0);
         ui.horizontal(|ui| {
             let color = if removed { ctx.tokens.text_secondary } else { ctx.tokens.accent };
-            let shown = widgets::fit_name(&site.output, ui.available_width() - 70.0);
+            let shown = widgets::fit_apart(&site.output, ui.available_width() - 70.0, &open.index);
             let mut name = RichText::new(shown).monospace().color(color);
             if is_selected {
                 name = name.strong();

@@ -11,7 +11,7 @@ use crate::ui::selection::{How, Target};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
 use crate::ui::weights::{Health, Watch, Weight};
-use crate::ui::{text, widgets};
+use crate::ui::{text, widgets, words};
 
 /// Blocking nodes that are listed.
 const MAX_BLOCKERS: usize = 100;
@@ -158,11 +158,12 @@ pub fn blocker_ui(ui: &mut Ui, ctx: &Ctx<'_>, b: &Blocker) {
         ctx.send(Command::Select(Target::Node(b.node.clone()), How::Replace));
         ctx.send(Command::ShowPanel("graph"));
     }
-    widgets::note(ui, &b.why);
+    let is_name = |w: &str| ctx.open.is_some_and(|o| o.index.node_of_value(w).is_some());
+    widgets::note(ui, words::sentence(&b.why, is_name));
     ui.horizontal_wrapped(|ui| {
         for cure in &b.cures {
             if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
-                ctx.change(cure.change.clone());
+                ctx.send(cure.command.clone());
             }
         }
         if !b.blocks.is_empty() && widgets::text_button(ui, icons::MINUS, "Train without what it blocks").clicked() {

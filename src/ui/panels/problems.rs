@@ -60,7 +60,7 @@ fn problem_ui(ui: &mut Ui, ctx: &Ctx<'_>, p: &Problem) {
                 }
                 for cure in &p.cures {
                     if widgets::text_button(ui, icons::LIGHTNING, &cure.label).clicked() {
-                        ctx.change(cure.change.clone());
+                        ctx.send(cure.command.clone());
                     }
                 }
             });

@@ -5,6 +5,7 @@ mod run;
 
 use crate::base::Severity;
 use crate::session::Change;
+use crate::ui::command::{Action, Command};
 
 pub use model::Known;
 pub use run::of_run;
@@ -19,9 +20,20 @@ pub struct Problem {
     pub cures: Vec<Cure>,
 }
 
-/// A change that would help.
+/// What would help: most often a change of the recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cure {
     pub label: String,
-    pub change: Change,
+    pub command: Command,
+}
+
+impl Cure {
+    pub fn change(label: impl Into<String>, change: Change) -> Self {
+        Self { label: label.into(), command: Command::change(change) }
+    }
+
+    /// An action under its own name.
+    pub fn action(action: Action) -> Self {
+        Self { label: action.info().title.to_owned(), command: action.command() }
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::base::Severity;
 use crate::session::overview::ValueRow;
 use crate::session::recipe::DataChoice;
-use crate::session::{Change, EditStep, Overview, Recipe, Selector, TrainableChoice, UnbakeChoice};
+use crate::session::{Change, EditStep, Overview, Recipe, UnbakeChoice};
 use crate::ui::Action;
 use crate::ui::ctx::{Blocker, DataView, Gradients, Open};
+use crate::ui::dialogs::objective::lacks_loss;
 use crate::ui::text;
 
 use super::{Cure, Problem};
@@ -76,7 +77,7 @@ impl Open {
         for b in self.gradients.iter().flat_map(|g| &g.blockers) {
             out.push(blocked(b));
         }
-        out.extend(self.untrained());
+        out.extend(self.missing());
         out.extend(self.baked());
         for (i, why) in self.group_sizes.iter().enumerate().filter_map(|(i, g)| Some((i, g.as_ref().err()?))) {
             let mut groups = self.recipe().groups.clone();
@@ -88,7 +89,7 @@ impl Open {
                 code: "group".to_owned(),
                 message: format!("The group {} of parameters has no members: {why}", i + 1),
                 place: None,
-                cures: vec![Cure { label: "Remove the group".to_owned(), change: Change::SetGroups(groups) }],
+                cures: vec![Cure::change("Remove the group", Change::SetGroups(groups))],
             });
         }
         out.extend(self.data.iter().filter_map(|d| d.problem.as_ref()).map(|why| Problem {
@@ -102,23 +103,34 @@ impl Open {
         out
     }
 
-    /// What keeps a run from starting besides: nothing that trains.
-    fn untrained(&self) -> Option<Problem> {
-        let counts = self.overview.counts;
-        if counts.trainable > 0 || counts.suggested_trainable == 0 {
-            return None;
-        }
-        let suggested = TrainableChoice { include: vec![Selector::Suggested], exclude: Vec::new() };
-        Some(Problem {
-            severity: Severity::Warning,
-            code: "nothing-trains".to_owned(),
-            message: "Nothing trains: every weight is frozen.".to_owned(),
+    /// What a run still needs before it can start.
+    fn missing(&self) -> Vec<Problem> {
+        let problem = |severity, code: &str, message: &str, cures: &[Action]| Problem {
+            severity,
+            code: code.to_owned(),
+            message: message.to_owned(),
             place: None,
-            cures: vec![Cure {
-                label: Action::TrainSuggested.info().title.to_owned(),
-                change: Change::SetTrainable(suggested),
-            }],
-        })
+            cures: cures.iter().copied().map(Cure::action).collect(),
+        };
+        let counts = self.overview.counts;
+        let mut out = Vec::new();
+        if counts.suggested_trainable == 0 {
+            // A file without weights is looked at, not trained.
+            return out;
+        }
+        if counts.trainable == 0 {
+            let words = "Nothing trains: every weight is frozen.";
+            out.push(problem(Severity::Warning, "nothing-trains", words, &[Action::TrainSuggested]));
+        }
+        if lacks_loss(self) {
+            let words = "Nothing says what to minimise: choose a loss on an output, or graft a head.";
+            out.push(problem(Severity::Info, "no-loss", words, &[Action::ChooseLoss, Action::GraftHead]));
+        }
+        if self.recipe().data.is_none() {
+            let words = "No data is chosen: training needs examples.";
+            out.push(problem(Severity::Info, "no-data", words, &[Action::PickData]));
+        }
+        out
     }
 
     /// Batch size and length that every placeholder repeats, where the file fixes them.
@@ -144,7 +156,7 @@ impl Open {
             tokenizer: data.tokenizer.clone(),
             ..DataChoice::default()
         };
-        let cure = |label: &str, data| Cure { label: label.to_owned(), change: Change::SetData(data) };
+        let cure = |label: &str, data| Cure::change(label, Change::SetData(data));
         let mut out = Vec::new();
         if plain != *data {
             out.push(cure("Guess columns and mapping anew", Some(plain)));
@@ -165,9 +177,8 @@ impl Open {
         let words = |name: &str, n: Option<usize>| n.map(|n| format!("{name} {n}"));
         let fixed: Vec<String> =
             [words("batches of", batch), words("texts of length", length)].into_iter().flatten().collect();
-        let cure = |label: &str, batch, length| Cure {
-            label: label.to_owned(),
-            change: Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch, length })]),
+        let cure = |label: &str, batch, length| {
+            Cure::change(label, Change::AddEdits(vec![EditStep::Unbake(UnbakeChoice { batch, length })]))
         };
         let cures = match (batch, length) {
             (None, None) => return None,
@@ -200,7 +211,7 @@ fn blocked(b: &Blocker) -> Problem {
         format!("{} cannot be computed, and what training minimises needs it: {}", b.op, b.why)
     } else {
         let label = format!("Train without {}", text::plural(n, "weight", "weights"));
-        cures.push(Cure { label, change: Change::Train { names: b.blocks.clone(), on: false } });
+        cures.push(Cure::change(label, Change::Train { names: b.blocks.clone(), on: false }));
         format!("{} blocks the gradient of {}: {}", b.op, text::plural(n, "weight", "weights"), b.why)
     };
     let place = Some(b.node.clone());
@@ -214,21 +225,22 @@ mod tests {
     use super::*;
     use crate::base::Diagnostic;
     use crate::session::History;
-    use crate::ui::sample;
+    use crate::ui::{Command, sample};
 
     #[test]
     fn frozen_weights_and_blocked_ones_have_cures() {
         let mut overview = sample::overview();
         overview.counts.suggested_trainable = 2;
         let mut open = Open::new(Path::new("m.pb"), Arc::new(overview.clone()), History::default());
-        let found = open.problems();
-        assert_eq!(
-            (found[0].code.as_str(), found[0].cures[0].label.as_str()),
-            ("nothing-trains", "Train all suggested")
-        );
+        let codes = |open: &Open| open.problems().iter().map(|p| p.code.clone()).collect::<Vec<_>>();
+        assert_eq!(codes(&open), ["nothing-trains", "no-data"]);
+        assert_eq!(open.problems()[0].cures, [Cure::action(Action::TrainSuggested)]);
         overview.counts.trainable = 2;
         open.overview = Arc::new(overview);
-        assert!(open.problems().is_empty());
+        assert_eq!(codes(&open), ["no-data"], "what a run still needs");
+        let data = DataChoice { train: "texts.tsv".to_owned(), ..DataChoice::default() };
+        assert!(open.history.apply(&Change::SetData(Some(data)), None));
+        assert!(codes(&open).is_empty());
         let blocks = vec!["encoder/dense/kernel".to_owned()];
         let stop = Blocker { op: "Merge".to_owned(), blocks: blocks.clone(), ..Blocker::default() };
         let unknown = Blocker { op: "Odd".to_owned(), ..Blocker::default() };
@@ -236,7 +248,7 @@ mod tests {
         let found = open.problems();
         assert!(found[0].message.starts_with("Merge blocks the gradient of 1 weight"));
         let last = found[0].cures.last().expect("something else can train");
-        assert_eq!(last.change, Change::Train { names: blocks, on: false });
+        assert_eq!(last.command, Command::change(Change::Train { names: blocks, on: false }));
         assert!(found[1].message.starts_with("Odd cannot be computed") && found[1].cures.is_empty());
     }
 

@@ -11,11 +11,11 @@ use super::{Cure, Problem};
 /// What a run showed to be wrong, with settings that cure it.
 pub fn of_run(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
     let set = |key: &str, value: &str| Change::SetSetting { key: key.to_owned(), value: Some(value.to_owned()) };
-    let clip = || Cure { label: "Clip gradients at 1".to_owned(), change: set("training.clip_global_norm", "1") };
+    let clip = || Cure::change("Clip gradients at 1", set("training.clip_global_norm", "1"));
     let slower = || {
         let now = recipe.settings.get("optimizer.lr").and_then(|v| v.parse::<f64>().ok()).unwrap_or(run.learning_rate);
         let rate = format!("{:e}", now / 2.0);
-        Cure { label: format!("Halve the learning rate to {rate}"), change: set("optimizer.lr", &rate) }
+        Cure::change(format!("Halve the learning rate to {rate}"), set("optimizer.lr", &rate))
     };
     let mut out = Vec::new();
     if let Some(node) = &run.watch.nan_origin {
@@ -40,7 +40,7 @@ pub fn of_run(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
         if health == Health::Dead {
             let names: Vec<String> = ill.iter().map(|n| (*n).clone()).collect();
             let label = format!("Freeze {}", text::plural(names.len(), "weight", "weights"));
-            cures.push(Cure { label, change: Change::Train { names, on: false } });
+            cures.push(Cure::change(label, Change::Train { names, on: false }));
         }
         let others = match ill.len() {
             1 => String::new(),

@@ -88,8 +88,7 @@ pub fn name_label_colored(ui: &mut Ui, name: &str, color: Color32) -> Response {
 
 /// As [`name_label`], elided so that names which share most of their path stay apart.
 pub fn told_apart(ui: &mut Ui, name: &str, index: &super::index::Index) -> Response {
-    let max = ((ui.available_width() / MONO_CHAR).floor() as usize).max(4);
-    let shown = text::elide_common(name, max, |part| index.parts.get(part).copied().unwrap_or(0));
+    let shown = fit_apart(name, ui.available_width(), index);
     let is_cut = shown != name;
     let response = ui.add(egui::Label::new(RichText::new(shown).monospace()).extend());
     if is_cut { response.on_hover_text(name) } else { response }
@@ -98,6 +97,12 @@ pub fn told_apart(ui: &mut Ui, name: &str, index: &super::index::Index) -> Respo
 /// A name elided to a width in the table font.
 pub fn fit_name(name: &str, width: f32) -> String {
     text::elide_middle(name, ((width / MONO_CHAR).floor() as usize).max(4))
+}
+
+/// As [`fit_name`], so that names which share most of their path stay apart.
+pub fn fit_apart(name: &str, width: f32, index: &super::index::Index) -> String {
+    let max = ((width / MONO_CHAR).floor() as usize).max(4);
+    text::elide_common(name, max, |part| index.parts.get(part).copied().unwrap_or(0))
 }
 
 /// A button over the whole width, its words at the left: one row of a list.

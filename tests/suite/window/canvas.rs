@@ -295,6 +295,40 @@ fn the_whole_graph_is_saved_as_drawing_and_picture() {
 }
 
 #[test]
+fn the_map_goes_where_it_is_clicked_and_shapes_stand_on_edges() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    let open = model::open();
+    window.app().state.canvas.unfold_all(&open);
+    window.settle();
+    window.app().state.selection.set(Target::Node("bert/embeddings/GatherV2".to_owned()));
+    window.click("Zoom to the selection");
+    assert!(window.has_containing("Node bert/embeddings/GatherV2") && !window.has_containing("Node loss/Mean"));
+    let map = window.harness.get_by_label("Map of the graph").rect();
+    let at = egui::pos2(map.center().x, map.bottom() - 6.0);
+    window.harness.event(egui::Event::PointerMoved(at));
+    for pressed in [true, false] {
+        let button = egui::PointerButton::Primary;
+        window.harness.event(egui::Event::PointerButton { pos: at, button, pressed, modifiers: egui::Modifiers::NONE });
+        window.harness.step();
+    }
+    window.app().state.canvas.set_zoom(0.4);
+    window.settle();
+    assert!(!window.has_containing("Node bert/embeddings/GatherV2") && window.has_containing("Node loss/"));
+    // Shapes on every edge, or only where the pointer or the selection is.
+    window.app().state.selection.set(Target::Node("bert/pooler/dense/Tanh".to_owned()));
+    window.click("Zoom to the selection");
+    window.app().state.selection.clear();
+    window.settle();
+    let before = window.picture();
+    window.click("More about the graph");
+    window.click("Shapes on all edges");
+    window.harness.key_press(Key::Escape);
+    window.settle();
+    assert!(window.app().preferences.has_edge_shapes);
+    assert!(window.picture().pixels != before.pixels, "words on the edges");
+}
+
+#[test]
 fn a_model_without_nodes_says_so() {
     let mut window = Window::new([1100.0, 700.0], 1.0, ThemeChoice::Dark, Options::default());
     let open = Open::new(Path::new("empty.onnx"), Arc::default(), History::default());

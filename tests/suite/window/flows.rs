@@ -385,7 +385,8 @@ fn nodes_have_attributes_and_edges_have_ends() {
     let product = overview.nodes.iter().find(|n| n.op == "MatMul").expect("there is one");
     window.app().state.selection.set(regraft::ui::Target::Node(product.name.clone()));
     window.settle();
-    assert!(window.has("transpose_a") && window.has_containing("matmul: "));
+    assert!(window.has("transpose_a") && window.has("bool"), "name and type");
+    assert!(window.has_containing("matmul: "));
     let output = product.outputs[0].name.clone();
     window.app().state.selection.set(regraft::ui::Target::Value(output));
     window.settle();

@@ -5,6 +5,7 @@ mod flows;
 mod guide;
 mod manners;
 mod model;
+mod offers;
 mod panels;
 mod pictures;
 mod raster;
@@ -66,15 +67,19 @@ impl Window {
 
     /// Runs frames until no job is under way and nothing asks for another frame.
     pub fn settle(&mut self) {
+        // What is asked for in one frame is begun in the next ones.
+        let mut n_calm = 0;
         for _ in 0..400 {
             self.harness.step();
             if self.harness.state().as_ref().is_some_and(App::is_settled) {
+                n_calm += 1;
+            } else {
+                n_calm = 0;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            if n_calm == 5 {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        for _ in 0..4 {
-            self.harness.step();
         }
         self.harness.check_accessibility();
     }

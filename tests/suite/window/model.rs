@@ -201,7 +201,7 @@ pub fn open() -> Open {
             verdict: "blocked".to_owned(),
             why: "the predicate keras_learning_phase is not pinned, so both branches are possible".to_owned(),
             blocks: vec![blocked],
-            cures: vec![Cure { label: "Pin keras_learning_phase to 0".to_owned(), change: pin }],
+            cures: vec![Cure::change("Pin keras_learning_phase to 0", pin)],
         }],
     };
     let mut open = Open::new(Path::new("bert_mini.pb"), Arc::new(o), History::default());

@@ -24,15 +24,17 @@ pub(super) fn walk(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState)
     }
     let (none, shift) = (Modifiers::NONE, Modifiers::SHIFT);
     let (step, extends, is_toggle) = ui.input_mut(|i| {
-        let mut step = 0;
-        for (key, by) in [(Key::ArrowDown, 1), (Key::ArrowUp, -1), (Key::PageDown, PAGE), (Key::PageUp, -PAGE)] {
-            step += by * i.count_and_consume_key(none, key) as isize;
-        }
+        // With Shift first: a key alone would take it as well.
         let mut extended = 0;
         for (key, by) in [(Key::ArrowDown, 1), (Key::ArrowUp, -1)] {
             extended += by * i.count_and_consume_key(shift, key) as isize;
         }
-        step += i.count_and_consume_key(none, Key::F3) as isize - i.count_and_consume_key(shift, Key::F3) as isize;
+        let mut step = -(i.count_and_consume_key(shift, Key::F3) as isize);
+        let plain =
+            [(Key::ArrowDown, 1), (Key::ArrowUp, -1), (Key::PageDown, PAGE), (Key::PageUp, -PAGE), (Key::F3, 1)];
+        for (key, by) in plain {
+            step += by * i.count_and_consume_key(none, key) as isize;
+        }
         if in_filter {
             step += i.count_and_consume_key(none, Key::Enter) as isize;
         }

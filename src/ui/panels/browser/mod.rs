@@ -105,6 +105,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             let label = if is_narrow { tab.title().to_owned() } else { format!("{} {}", tab.title(), text::count(n)) };
             let r = ui.add(egui::Button::selectable(is_on, label));
             r.widget_info(|| WidgetInfo::selected(Role::Tab, true, is_on, tab.title()));
+            let r = r.on_hover_text(text::exact(n));
             if r.clicked() {
                 state.browser.tab = tab;
             }
@@ -415,7 +416,7 @@ fn constant_cells(
         });
     }
     row.col(|ui| {
-        let words = format!("{}: {}", c.suggest, c.reason);
+        let words = text::capitalised(&format!("{}: {}", c.suggest, c.reason));
         let r = ui.add(
             egui::Label::new(RichText::new(&words).color(ctx.tokens.text_secondary))
                 .truncate()

@@ -359,11 +359,19 @@ fn picture(d: &Sliced, is_diverging: bool) -> ColorImage {
     ColorImage::new([d.picture_size[1], d.picture_size[0]], pixels)
 }
 
+/// Width of one character of the table font at the caption size.
+const CAPTION_CHAR: f32 = 6.65;
+
 fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
-    let fits = ((ui.available_width() - 48.0) / 62.0).max(1.0) as usize;
+    // Numbers stand at the right of their columns.
+    let shown: Vec<String> = s.grid.iter().map(|v| text::number(*v, 3)).collect();
+    let wide = shown.iter().map(|v| v.chars().count()).max().unwrap_or(1);
+    let fits = ((ui.available_width() - 48.0) / (wide as f32 * CAPTION_CHAR + 8.0)).max(1.0) as usize;
     let columns = s.grid_columns.min(fits);
     let index = |ui: &mut Ui, i: usize| {
-        ui.label(RichText::new(i.to_string()).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary));
+        ui.label(
+            RichText::new(format!("{i:>wide$}")).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary),
+        );
     };
     ui.add_space(4.0);
     egui::Grid::new("values").spacing(vec2(8.0, 2.0)).show(ui, |ui| {
@@ -375,7 +383,8 @@ fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
         for (r, values) in s.grid.chunks(s.grid_columns.max(1)).enumerate() {
             index(ui, s.at.row + r);
             for (c, v) in values.iter().enumerate().take(columns) {
-                let label = RichText::new(text::number(*v, 3)).monospace().size(theme::CAPTION);
+                let words = &shown[r * s.grid_columns.max(1) + c];
+                let label = RichText::new(format!("{words:>wide$}")).monospace().size(theme::CAPTION);
                 let place: Vec<String> = s.at.leading.iter().map(ToString::to_string).collect();
                 let place =
                     [place, vec![(s.at.row + r).to_string(), (s.at.column + c).to_string()]].concat().join(", ");

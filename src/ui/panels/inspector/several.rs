@@ -87,7 +87,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection,
         let r = ui.horizontal(|ui| {
             let r = widgets::text_button_enabled(ui, enabled, info.icon, info.title);
             if let Some(c) = covered {
-                widgets::caption(ui, c.short()).on_hover_text(c.words());
+                widgets::caption(ui, c.short()).on_hover_text(c.exact());
             }
             r
         });
