@@ -34,16 +34,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
         );
     };
     if let Some(why) = &d.problem {
-        ui.horizontal_wrapped(|ui| {
-            widgets::severity_mark(ui, crate::base::Severity::Error);
-            ui.add(egui::Label::new(words::sentence(why, |_| false)).wrap());
-        });
+        widgets::message(ui, crate::base::Severity::Error, &words::sentence(why, |_| false));
     }
     for n in &d.notes {
-        ui.horizontal_wrapped(|ui| {
-            widgets::severity_mark(ui, crate::base::Severity::Info);
-            ui.add(egui::Label::new(words::sentence(n, |_| false)).wrap());
-        });
+        widgets::message(ui, crate::base::Severity::Info, &words::sentence(n, |_| false));
     }
     if d.problem.is_some() && d.rows.is_empty() {
         let how = "There is nothing to show or to choose until it can be. The file itself is left as it is.";

@@ -127,10 +127,7 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     }
     let why_not = target.and_then(|t| t.why_not.as_ref());
     if let Some(why) = why_not {
-        ui.horizontal_wrapped(|ui| {
-            widgets::severity_mark(ui, crate::base::Severity::Warning);
-            ui.label(why);
-        });
+        widgets::message(ui, crate::base::Severity::Warning, why);
     }
     ui.add_space(theme::RELATED);
     let is_busy = ctx.jobs.iter().any(|j| j.title.starts_with("Exporting"));

@@ -8,7 +8,7 @@ use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open, SettingGroup};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
-use crate::ui::{text, widgets};
+use crate::ui::{text, widgets, words};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
@@ -180,9 +180,7 @@ fn proof_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         widgets::caption(ui, format!("Adjustment {} alone:", i + 1));
     }
     match &proved.result {
-        Err(e) => {
-            ui.add(egui::Label::new(RichText::new(e).color(ctx.tokens.error)).wrap());
-        }
+        Err(e) => widgets::message(ui, crate::base::Severity::Error, &words::sentence(e, |_| false)),
         Ok(p) => proof_table_ui(ui, ctx, p),
     }
 }

@@ -36,7 +36,7 @@ pub fn named(response: Response, name: &str) -> Response {
 /// The one primary action of a place.
 pub fn primary_button(ui: &mut Ui, icon: &str, label: &str, enabled: bool) -> Response {
     let t = Tokens::of(ui.visuals());
-    let text = RichText::new(format!("{icon}  {label}")).color(t.on_accent);
+    let text = RichText::new(with_icon(icon, label)).color(t.on_accent);
     let button = Button::new(text).fill(t.accent).stroke(Stroke::NONE).min_size(vec2(0.0, theme::BUTTON_HEIGHT));
     let response = ui.add_enabled(enabled, button);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
@@ -62,10 +62,15 @@ pub fn text_button(ui: &mut Ui, icon: &str, label: &str) -> Response {
     text_button_enabled(ui, true, icon, label)
 }
 
+fn with_icon(icon: &str, label: &str) -> String {
+    if icon.is_empty() { label.to_owned() } else { format!("{icon}  {label}") }
+}
+
 /// As [`text_button`], greyed out where it makes no sense now.
 pub fn text_button_enabled(ui: &mut Ui, enabled: bool, icon: &str, label: &str) -> Response {
-    let text = if icon.is_empty() { label.to_owned() } else { format!("{icon}  {label}") };
-    let button = Button::new(text).wrap_mode(egui::TextWrapMode::Extend).min_size(vec2(0.0, theme::BUTTON_HEIGHT));
+    let button = Button::new(with_icon(icon, label))
+        .wrap_mode(egui::TextWrapMode::Extend)
+        .min_size(vec2(0.0, theme::BUTTON_HEIGHT));
     let response = ui.add_enabled(enabled, button);
     let enabled = response.enabled();
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, label));
@@ -283,6 +288,18 @@ pub fn paint_dot(painter: &egui::Painter, center: egui::Pos2, radius: f32, is_tr
     } else {
         painter.circle_stroke(center, radius - 0.5, Stroke::new(1.25, t.frozen));
     }
+}
+
+/// Words with the mark of their severity before them; further lines begin below the words.
+pub fn message(ui: &mut Ui, severity: crate::base::Severity, words: &str) {
+    ui.horizontal_top(|ui| {
+        severity_mark(ui, severity);
+        ui.vertical(|ui| {
+            // The mark is taller than a line.
+            ui.add_space(1.0);
+            ui.add(egui::Label::new(words).wrap());
+        });
+    });
 }
 
 /// Symbol and colour of a severity.

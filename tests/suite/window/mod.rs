@@ -1,6 +1,7 @@
 //! The window driven by its accessible names, without a display; and a few pictures.
 
 mod canvas;
+mod dialogs;
 mod flows;
 mod guide;
 mod manners;

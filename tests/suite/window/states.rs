@@ -171,10 +171,10 @@ impl Sheet {
 const SCROLLS_SIDEWAYS: [&str; 4] = ["browser", "compare", "gradients", "predictions"];
 
 /// Words as they were drawn.
-struct Words {
-    text: String,
-    rect: Rect,
-    clip: Rect,
+pub struct Words {
+    pub text: String,
+    pub rect: Rect,
+    pub clip: Rect,
 }
 
 impl Words {
@@ -183,7 +183,8 @@ impl Words {
     }
 }
 
-fn words_in(shapes: &[ClippedShape], cell: Rect) -> Vec<Words> {
+/// The words that are to be seen within a rectangle, line by line.
+pub fn words_in(shapes: &[ClippedShape], cell: Rect) -> Vec<Words> {
     fn add(shape: &Shape, clip: Rect, out: &mut Vec<Words>) {
         match shape {
             Shape::Text(t) => {

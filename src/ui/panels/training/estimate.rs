@@ -33,12 +33,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, can_train: bool) {
     }
     let Some(known) = known else { return };
     match &known.result {
-        Err(e) => {
-            ui.horizontal_wrapped(|ui| {
-                widgets::severity_mark(ui, crate::base::Severity::Error);
-                ui.label(e);
-            });
-        }
+        Err(e) => widgets::message(ui, crate::base::Severity::Error, e),
         Ok(e) => {
             let exact = |n: u64| text::exact(usize::try_from(n).unwrap_or(usize::MAX));
             widgets::fact_with_exact(ui, "Memory", &text::bytes(e.memory_bytes), Some(&exact(e.memory_bytes)));

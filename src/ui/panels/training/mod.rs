@@ -76,10 +76,7 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         ui.add(label).on_hover_text(text::exact(parameters));
     });
     if let Some(why) = why_not {
-        ui.horizontal_wrapped(|ui| {
-            widgets::severity_mark(ui, crate::base::Severity::Warning);
-            ui.label(why);
-        });
+        widgets::message(ui, crate::base::Severity::Warning, &why);
         ui.horizontal_wrapped(|ui| {
             if objective::lacks_loss(open) && widgets::text_button(ui, icons::TARGET, "Choose the loss…").clicked() {
                 ctx.act(Action::ChooseLoss);
@@ -97,10 +94,7 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
             words.push_str(&format!(". {m}"));
         }
         if run.state == RunState::Failed {
-            ui.horizontal_wrapped(|ui| {
-                widgets::severity_mark(ui, crate::base::Severity::Error);
-                ui.label(words);
-            });
+            widgets::message(ui, crate::base::Severity::Error, &words);
         } else {
             widgets::note(ui, words);
         }
