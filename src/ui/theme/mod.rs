@@ -66,7 +66,7 @@ fn apply(style: &mut egui::Style, theme: Theme) {
     s.scroll = egui::style::ScrollStyle::solid();
     s.scroll.bar_width = 8.0;
     s.scroll.fade.strength = 0.0;
-    s.scroll.bar_inner_margin = 2.0;
+    s.scroll.bar_inner_margin = 4.0;
     s.scroll.bar_outer_margin = 1.0;
     style.interaction.tooltip_delay = 0.35;
     style.interaction.selectable_labels = false;

@@ -6,8 +6,10 @@ use egui::{Key, Modifiers, Rect};
 use egui_kittest::kittest::Queryable;
 use regraft::app::Options;
 use regraft::session::transfer::{Fate, Line};
+use regraft::ui::Action;
 use regraft::ui::ctx::{Preferences, ThemeChoice};
 use regraft::ui::dialogs::{Dialog, Then};
+use regraft::ui::menu::Menu;
 
 use super::Window;
 use super::pictures::{demo_session, is_asked_for, write};
@@ -120,6 +122,31 @@ fn the_welcome_page_new_used_and_after_a_failure() {
             if is_asked_for() {
                 write(&mut window, &format!("states/dialogs/welcome-{name}-{word}"));
             }
+        }
+    }
+}
+
+#[test]
+fn every_menu_has_room_for_its_entries() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let session = demo_session(folder.path());
+    for (theme, word) in THEMES {
+        let options = Options { open: Some(session.clone()), ..Options::default() };
+        let mut window = Window::new(SIZE, 1.0, theme, options);
+        for menu in Menu::ALL {
+            window.click_first(menu.title());
+            let entries: Vec<Action> = Action::ALL.iter().copied().filter(|a| a.info().menu == menu).collect();
+            for action in entries {
+                let title = action.info().title;
+                let nodes = window.harness.query_all_by_label(title);
+                let is_whole = |r: egui::Rect| r.left() >= 0.0 && r.right() <= SIZE[0];
+                assert!(nodes.into_iter().any(|n| is_whole(n.rect())), "{title} is not in its menu");
+            }
+            if is_asked_for() {
+                write(&mut window, &format!("states/dialogs/menu-{}-{word}", menu.title().to_lowercase()));
+            }
+            window.harness.key_press(Key::Escape);
+            window.settle();
         }
     }
 }
