@@ -119,16 +119,7 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree, selection: &Selectio
                 }
                 if menu == Menu::View {
                     ui.separator();
-                    for p in panels::ALL {
-                        let mark = if layout::has(tree, p.id) { icons::CHECK } else { "   " };
-                        let r = ui.button(format!("{mark}  {}", p.title));
-                        r.widget_info(|| {
-                            egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Panel {}", p.title))
-                        });
-                        if r.on_hover_text(p.help).clicked() {
-                            ctx.send(Command::ShowPanel(p.id));
-                        }
-                    }
+                    panels_menu(ui, ctx, tree);
                 }
             });
         }
@@ -141,6 +132,23 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree, selection: &Selectio
             }
         });
     });
+}
+
+/// The panels, in a menu of their own: together with the rest they would not fit a small window.
+fn panels_menu(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree) {
+    let words = format!("{}  Panels", icons::LAYOUT);
+    let r = ui.menu_button(words, |ui| {
+        ui.set_min_width(160.0);
+        for p in panels::ALL {
+            let mark = if layout::has(tree, p.id) { icons::CHECK } else { "   " };
+            let r = ui.button(format!("{mark}  {}", p.title));
+            r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Panel {}", p.title)));
+            if r.on_hover_text(p.help).clicked() {
+                ctx.send(Command::ShowPanel(p.id));
+            }
+        }
+    });
+    r.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Panels"));
 }
 
 /// Recent files, in a menu of their own.

@@ -139,8 +139,8 @@ fn every_menu_has_room_for_its_entries() {
             for action in entries {
                 let title = action.info().title;
                 let nodes = window.harness.query_all_by_label(title);
-                let is_whole = |r: egui::Rect| r.left() >= 0.0 && r.right() <= SIZE[0];
-                assert!(nodes.into_iter().any(|n| is_whole(n.rect())), "{title} is not in its menu");
+                let screen = Rect::from_min_size(egui::Pos2::ZERO, SIZE.into());
+                assert!(nodes.into_iter().any(|n| screen.contains_rect(n.rect())), "{title} has no room in its menu");
             }
             if is_asked_for() {
                 write(&mut window, &format!("states/dialogs/menu-{}-{word}", menu.title().to_lowercase()));
