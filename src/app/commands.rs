@@ -66,8 +66,14 @@ impl App {
             Command::RenameRun { folder, name } => self.rename_run(&folder, &name),
             Command::DeleteRun(folder) => self.delete_run(&folder),
             Command::ShowDialog(dialog) => self.state.dialog = Some(dialog),
-            Command::ClosePanel(id) => layout::hide(&mut self.layout, id),
-            Command::SplitPanel(id, is_right) => layout::split(&mut self.layout, id, is_right),
+            Command::ClosePanel(id) => {
+                layout::hide(&mut self.layout, id);
+                self.save_layout();
+            }
+            Command::SplitPanel(id, is_right) => {
+                layout::split(&mut self.layout, id, is_right);
+                self.save_layout();
+            }
             Command::Recover(path) => self.recover(path),
             Command::DiscardRecovery(path) => self.discard_recovery(&path),
             Command::SetPreferences(p) => {

@@ -68,7 +68,9 @@ pub fn covered(ui: &Ui, open: &Open, selection: &Selection, action: Action) -> O
 pub fn action(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, action: Action) {
     let info = action.info();
     let covered = covered(ui, open, selection, action);
-    if entry(ui, ctx.is_enabled(action), info.icon, info.title, covered) {
+    // What would choose nothing is not offered.
+    let makes_sense = covered.is_none_or(|c| c.constants > 0);
+    if entry(ui, ctx.is_enabled(action) && makes_sense, info.icon, info.title, covered) {
         ctx.act(action);
     }
 }
@@ -201,7 +203,9 @@ fn below_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, targ
 
 /// A button that opens the bulk choices.
 pub fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection) {
-    let r = ui.menu_button(format!("Choose {}", icons::CARET_DOWN), |ui| {
+    let words = format!("Choose {}", icons::CARET_DOWN);
+    let button = egui::Button::new(words).min_size(egui::vec2(0.0, theme::BUTTON_HEIGHT));
+    let (response, _) = egui::containers::menu::MenuButton::from_button(button).ui(ui, |ui| {
         ui.set_min_width(280.0);
         for (i, group) in BULK.iter().enumerate() {
             if i > 0 {
@@ -212,7 +216,7 @@ pub fn bulk_menu(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection)
             }
         }
     });
-    widgets::named(r.response, "Choose what trains");
+    widgets::named(response, "Choose what trains");
 }
 
 const BULK: &[&[Action]] = &[

@@ -296,17 +296,24 @@ fn paint_legend(ui: &Ui, scene: &Scene<'_>, lines: &[(String, Option<egui::Color
     r
 }
 
+/// Widths of the box with cures.
+const LEAST_CURES: f32 = 240.0;
+const MOST_CURES: f32 = 270.0;
+
 /// Why the gradient of what is selected stops, and what can be done, beside where it stops.
 pub(super) fn cures_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, focus: Option<&Target>) {
     let (Some(focus), Some(gradients)) = (focus, &open.gradients) else { return };
     let Some(&stop) = scene.look.stops.iter().next() else { return };
     let Some(blocker) = path::blocker(gradients, focus.name()) else { return };
-    let size = vec2(270.0_f32.min(scene.rect.width() - 16.0), 60.0 + 30.0 * blocker.cures.len() as f32);
     let card = scene.screen(stop);
+    // As wide as the larger side has room for, so that it stands beside what it is about.
+    let right = card.right() + 14.0;
+    let side = (scene.rect.right() - right).max(card.left() - 14.0 - scene.rect.left()) - 9.0;
+    let wide = if side >= LEAST_CURES { side.min(MOST_CURES) } else { MOST_CURES.min(scene.rect.width() - 16.0) };
+    let size = vec2(wide, 60.0 + 30.0 * blocker.cures.len() as f32);
     if !card.intersects(scene.rect) || size.x < 120.0 {
         return;
     }
-    let right = card.right() + 14.0;
     let x = if right + size.x < scene.rect.right() { right } else { card.left() - 14.0 - size.x };
     let x = x.clamp(scene.rect.left() + 8.0, (scene.rect.right() - size.x - 8.0).max(scene.rect.left() + 8.0));
     // Where neither side has room for it, it goes below, so that it never hides what it is about.

@@ -238,3 +238,110 @@ fn a_whole_scope_is_frozen_by_one_selector() {
     assert!(open.history.undo() && *open.recipe() == Recipe::default(), "one step");
     assert!(!open.history.apply(&Change::AddEdits(Vec::new()), None));
 }
+
+#[test]
+fn a_constant_is_described_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { open: Some(super::pictures::demo_session(folder.path())), ..Options::default() };
+    let mut window = Window::new([1440.0, 2400.0], 1.0, ThemeChoice::Dark, options);
+    wait_for(&mut window, "the demo", settled);
+    let name = "bert/embeddings/word_embeddings";
+    window.app().state.selection.set(Target::Node(name.to_owned()));
+    wait_for(&mut window, "its values", |app| {
+        let open = app.open.as_ref();
+        open.is_some_and(|o| o.slice.is_some() && o.described.contains_key(name))
+    });
+    for fact in ["Type", "Shape", "Elements", "Size", "Role", "Gradient", "Mean", "Deviation", "Minimum", "Maximum"] {
+        assert!(window.has(fact), "{fact}");
+    }
+    assert!(window.has("NaN or infinite") && window.has("none"), "counted, and there are none");
+    for control in ["Trainable", "Histogram of all values", "Heat map of the values", "row", "column"] {
+        assert!(window.has(control), "{control}");
+    }
+    assert!(window.has("Centre the colours at zero") && window.has("Copy these values") && window.has("READ BY"));
+    // Numbers of the grid end at one edge, column by column.
+    let slice = window.app().open.as_ref().and_then(|o| o.slice.clone()).expect("just waited for").1.expect("readable");
+    let shown: Vec<String> = slice.grid.iter().map(|v| regraft::ui::text::number(*v, 3)).collect();
+    let wide = shown.iter().map(|v| v.chars().count()).max().expect("there are values");
+    let first = |row: usize| format!("{:>wide$}", shown[row * slice.grid_columns]);
+    let right = |w: &Window, row: usize| w.harness.get_all_by_label(&first(row)).next().expect("shown").rect().right();
+    assert!((1..slice.grid_columns.min(6)).all(|r| (right(&window, r) - right(&window, 0)).abs() < 1.0));
+    super::pictures::write(&mut window, "panels/inspector-whole-dark");
+}
+
+#[test]
+fn rows_and_buttons_have_their_heights() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    let rect = |w: &Window, name: &str| w.harness.get_all_by_label(name).next().expect(name).rect();
+    let names: Vec<String> = model::overview().constants.iter().map(|c| c.name.clone()).take(2).collect();
+    let step = rect(&window, &names[1]).center().y - rect(&window, &names[0]).center().y;
+    assert!((step - 22.0).abs() < 0.1, "rows of tables are {step} apart");
+    for name in ["Choose what trains", "Start training", "Search or run a command", "Pick data…"] {
+        let height = rect(&window, name).height();
+        assert!((height - 26.0).abs() < 0.1, "{name} is {height} high");
+    }
+    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::P);
+    window.settle();
+    let height = rect(&window, "Open a model folder…").height();
+    assert!((height - 24.0).abs() < 0.1, "rows of lists are {height} high");
+    // Numbers end at one edge.
+    press(&mut window, Key::Escape);
+    let right =
+        |w: &Window, words: &str| w.harness.get_all_by_label(words).map(|n| n.rect().right()).collect::<Vec<_>>();
+    let (a, b) = (right(&window, "3.9 M"), right(&window, "16.4 k"));
+    assert!(b.len() > 3 && b.iter().all(|x| (x - a[0]).abs() < 0.5), "{a:?} {b:?}");
+}
+
+#[test]
+fn what_would_choose_nothing_is_not_offered() {
+    use egui_kittest::kittest::NodeT;
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let is_off =
+        |w: &Window, name: &str| w.harness.get_all_by_label(name).next().expect(name).accesskit_node().is_disabled();
+    window.click("Choose what trains");
+    for action in ["Train the selection", "Train only the selection", "Low-rank adapters (LoRA)…"] {
+        assert!(is_off(&window, action), "nothing is selected: {action}");
+    }
+    assert!(!is_off(&window, "Train all suggested") && !is_off(&window, "Only norms (LayerNorm)"));
+    press(&mut window, Key::Escape);
+    // Several of them, ops among constants: what is offered is about the constants.
+    let names = ["bert/pooler/dense/kernel", "bert/pooler/dense/MatMul", "bert/pooler/dense/bias"].map(str::to_owned);
+    window.app().state.selection.set_many(names, None);
+    window.settle();
+    assert!(window.has("3 selected") && window.has("Nodes that compute") && window.has("Op MatMul"));
+    window.harness.get_all_by_label("Train only the selection").next().expect("offered").scroll_to_me();
+    window.settle();
+    window.click_first("Train only the selection");
+    let chosen = recipe(&mut window).trainable.include;
+    let named = |n: &str| Selector::Name(n.to_owned());
+    assert_eq!(chosen, [named("bert/pooler/dense/bias"), named("bert/pooler/dense/kernel")]);
+    // Ops alone have no such choice.
+    window.app().state.selection.set_many(["bert/pooler/dense/MatMul", "loss/Mean"].map(str::to_owned), None);
+    window.settle();
+    assert!(is_off(&window, "Train the selection") && is_off(&window, "Freeze the selection"));
+}
+
+#[test]
+fn panels_stand_where_they_were_left() {
+    let config = tempfile::tempdir().expect("a folder");
+    let options = || Options { config_dir: Some(config.path().to_owned()), ..Options::default() };
+    let with_model = |options| {
+        let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+        window.app().open = Some(model::open());
+        window.settle();
+        window
+    };
+    let mut window = with_model(options());
+    assert!(window.has("Compare"));
+    window.harness.key_press_modifiers(Modifiers::COMMAND, Key::P);
+    window.settle();
+    window.harness.event(egui::Event::Text("close compare".to_owned()));
+    window.settle();
+    press(&mut window, Key::Enter);
+    drop(window);
+    let mut window = with_model(options());
+    assert!(!window.has("Compare"), "it stays closed");
+    regraft::app::layout::show(window.app().dock(), "compare");
+    window.settle();
+    assert!(window.has("Compare"));
+}

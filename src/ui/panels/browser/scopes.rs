@@ -112,6 +112,9 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     if let Some(e) = &state.browser.scopes.error {
         ui.label(RichText::new(e).color(ctx.tokens.error));
     }
+    if state.browser.scopes.rows.is_empty() {
+        return super::nothing_ui(ui, &mut state.browser);
+    }
     let focus = state.selection.focus();
     let selected = focus.filter(|t| matches!(t, Target::Scope(_))).map(|t| t.name().to_owned());
     let scopes = &open.index.scopes;

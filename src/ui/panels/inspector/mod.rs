@@ -368,20 +368,21 @@ fn grid_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Sliced) {
     let wide = shown.iter().map(|v| v.chars().count()).max().unwrap_or(1);
     let fits = ((ui.available_width() - 48.0) / (wide as f32 * CAPTION_CHAR + 8.0)).max(1.0) as usize;
     let columns = s.grid_columns.min(fits);
-    let index = |ui: &mut Ui, i: usize| {
+    let index = |ui: &mut Ui, i: usize, wide: usize| {
         ui.label(
             RichText::new(format!("{i:>wide$}")).monospace().size(theme::CAPTION).color(ctx.tokens.text_secondary),
         );
     };
     ui.add_space(4.0);
-    egui::Grid::new("values").spacing(vec2(8.0, 2.0)).show(ui, |ui| {
+    let last = (s.at.row + s.grid.len() / s.grid_columns.max(1)).to_string();
+    egui::Grid::new("values").spacing(vec2(8.0, 2.0)).min_row_height(16.0).show(ui, |ui| {
         ui.label("");
         for c in 0..columns {
-            index(ui, s.at.column + c);
+            index(ui, s.at.column + c, wide);
         }
         ui.end_row();
         for (r, values) in s.grid.chunks(s.grid_columns.max(1)).enumerate() {
-            index(ui, s.at.row + r);
+            index(ui, s.at.row + r, last.len());
             for (c, v) in values.iter().enumerate().take(columns) {
                 let words = &shown[r * s.grid_columns.max(1) + c];
                 let label = RichText::new(format!("{words:>wide$}")).monospace().size(theme::CAPTION);
