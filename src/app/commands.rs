@@ -9,7 +9,7 @@ use crate::session::{Change, EditStep, Recipe, Selector, SitePolicy, TrainableCh
 use crate::ui::bulk;
 use crate::ui::canvas::Wants;
 use crate::ui::canvas::export::PictureKind;
-use crate::ui::command::{Action, Command};
+use crate::ui::command::{Action, Command, DataFile};
 use crate::ui::ctx::ThemeChoice;
 use crate::ui::dialogs::{Dialog, HeadForm, LoraForm, LossForm, Then, WeightsForm};
 use crate::ui::panels;
@@ -45,8 +45,15 @@ impl App {
             Command::PickData => self.pick(Picked::Data, None),
             Command::PickDataFolder => self.pick(Picked::DataFolder, None),
             Command::UseData(path) => self.use_data(path),
+            Command::PickDataFile(file) => self.pick(Picked::DataFile(file), None),
+            Command::UseDataFile(file, path) => self.use_data_file(file, &path),
             Command::ShowExample(row) => self.show_example(row),
-            Command::PickExport => self.pick(Picked::Export, None),
+            Command::PickExport => {
+                let suggested = self.open.as_ref().map(panels::suggested_export);
+                let typed = self.state.drafts.get("export-path").filter(|p| !p.trim().is_empty());
+                let path = typed.cloned().or(suggested).unwrap_or_default();
+                self.pick(Picked::Export, Some((path, Vec::new())));
+            }
             Command::SetLearningRate(rate) => self.set_learning_rate(rate),
             Command::CancelJob(id) => self.cancel_job(id),
             Command::CopyText(text) => ctx.copy_text(text),
@@ -55,6 +62,11 @@ impl App {
             Command::SaveTensor(name) => self.pick(Picked::Tensor, Some((name, Vec::new()))),
             Command::SaveTensorTo(name, path) => self.save_tensor(name, path),
             Command::Slice(at) => self.slice(at),
+            Command::ExportTo(path) => {
+                self.state.drafts.insert("export-path".to_owned(), path.to_string_lossy().into_owned());
+            }
+            Command::WriteFile(path, bytes) => self.write_file(&path, &bytes),
+            Command::DiscardRun => self.tell_trainer(Action::StopAndDiscard),
             Command::SavePlots => self.save_plots(ctx),
             Command::SaveComparison => self.save_comparison(ctx),
             Command::Prove(what) => self.prove(what),
@@ -107,6 +119,7 @@ impl App {
         match action {
             Action::OpenFile => self.pick(Picked::Open, None),
             Action::OpenFolder => self.pick(Picked::OpenFolder, None),
+            Action::OpenPath => self.type_path(Picked::Open, None, ""),
             Action::OpenDemo => self.leave(Then::OpenDemo),
             Action::Save => match self.open.as_ref().and_then(|o| o.session_path.clone()) {
                 Some(path) => self.save_session(path),
@@ -171,7 +184,8 @@ impl App {
             Action::Prove => self.prove(What::All),
             Action::Train => self.start_training(),
             Action::ResumeRun => self.resume_last(),
-            Action::Pause | Action::Resume | Action::StopAndKeep | Action::StopAndDiscard | Action::SaveCheckpoint => {
+            Action::StopAndDiscard => self.state.dialog = Some(Dialog::DiscardRun),
+            Action::Pause | Action::Resume | Action::StopAndKeep | Action::SaveCheckpoint => {
                 self.tell_trainer(action);
             }
             choice => self.choose(choice),
@@ -186,7 +200,7 @@ impl App {
         }
     }
 
-    fn is_enabled(&self, action: Action, ctx: &egui::Context) -> bool {
+    pub(super) fn is_enabled(&self, action: Action, ctx: &egui::Context) -> bool {
         self.ctx_parts(&[], &ctx.global_style().visuals).is_enabled(action)
     }
 
@@ -331,9 +345,27 @@ impl App {
         let choice = DataChoice { train, validation: None, ..old.unwrap_or_default() };
         // The same file again is read again: it may have changed.
         self.data_key = None;
+        let has_split = self.open.as_ref().is_some_and(|o| o.recipe().settings.contains_key("data.split"));
+        let is_first = self.open.as_ref().is_some_and(|o| o.recipe().data.is_none());
         self.change(&Change::SetData(Some(choice)), Some(DATA_GESTURE));
+        if is_first && !has_split {
+            // Without held-out examples nobody sees whether a model learns or learns by heart.
+            let split = Change::SetSetting { key: "data.split".to_owned(), value: Some("0.1".to_owned()) };
+            self.change(&split, Some(DATA_GESTURE));
+        }
         self.refresh_data();
         self.show_panel("data");
+    }
+
+    fn use_data_file(&mut self, file: DataFile, path: &std::path::Path) {
+        let Some(mut choice) = self.open.as_ref().and_then(|o| o.recipe().data.clone()) else { return };
+        let field = match file {
+            DataFile::Validation => &mut choice.validation,
+            DataFile::Tokenizer => &mut choice.tokenizer,
+            DataFile::Labels => &mut choice.labels,
+        };
+        *field = Some(path.to_string_lossy().into_owned());
+        self.change(&Change::SetData(Some(choice)), None);
     }
 
     /// Writes a file that the user asked for.

@@ -42,6 +42,7 @@ pub enum Picked {
     OpenFolder,
     Data,
     DataFolder,
+    DataFile(crate::ui::command::DataFile),
     Export,
     SaveSession,
     SaveFile,
@@ -81,12 +82,17 @@ pub enum Outcome {
     Predicted(Box<Result<Vec<crate::ui::run_view::Prediction>, String>>),
     Picked {
         what: Picked,
-        path: Option<PathBuf>,
+        path: PathBuf,
         /// What to write there, or what it is about.
         content: Option<(String, Vec<u8>)>,
     },
     /// No dialog could be shown.
-    NoDialog(Picked),
+    NoDialog {
+        what: Picked,
+        content: Option<(String, Vec<u8>)>,
+    },
+    /// Somebody thought better of it.
+    Cancelled,
 }
 
 /// One job in progress.

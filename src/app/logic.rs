@@ -2,15 +2,43 @@
 
 use std::path::PathBuf;
 
-use crate::base::Severity;
+use crate::base::{Severity, files};
 use crate::ui::Command;
-use crate::ui::dialogs::{Dialog, PathUse, Then};
+use crate::ui::command::DataFile;
+use crate::ui::dialogs::{Dialog, PathForm, PathUse, Then};
 
 use super::App;
 use super::jobs::{Outcome, Picked};
 
 /// Extensions of models and sessions, for the system's dialog; folders can be dropped or typed.
 const MODELS: &[&str] = &["regraft", "pb", "pbtxt", "onnx", "meta", "index", "json", "safetensors"];
+
+/// A dialog that is gone sooner was never shown.
+const NO_DIALOG: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// Whether there may be a service that shows file dialogs: on Linux it is reached over the session's bus.
+fn may_have_chooser() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let usual = || std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|d| files::exists(&PathBuf::from(d).join("bus")));
+    !cfg!(target_os = "linux") || is_set("DBUS_SESSION_BUS_ADDRESS") || usual()
+}
+
+fn title_of(what: Picked) -> &'static str {
+    match what {
+        Picked::Open => "Open a model",
+        Picked::OpenFolder => "Open a model folder",
+        Picked::Data => "Pick a file of examples",
+        Picked::DataFolder => "Pick a folder of examples",
+        Picked::DataFile(DataFile::Validation) => "Pick validation data",
+        Picked::DataFile(DataFile::Tokenizer) => "Pick the tokenizer: vocab.txt or tokenizer.json",
+        Picked::DataFile(DataFile::Labels) => "Pick the list of classes",
+        Picked::Export => "Export the model",
+        Picked::SaveSession => "Save the session",
+        Picked::SaveFile => "Save",
+        Picked::OtherModel => "Apply the recipe to another model",
+        Picked::Tensor => "Save the values",
+    }
+}
 
 impl App {
     pub(super) fn take_results(&mut self) {
@@ -56,9 +84,9 @@ impl App {
                 Outcome::Written(result) => self.take_written(result),
                 Outcome::Pictured { suggested, bytes } => self.pick(Picked::SaveFile, Some((suggested, bytes))),
                 Outcome::Fonts(fonts) => self.jobs.context().set_fonts(*fonts),
-                Outcome::Picked { what, path: Some(path), content } => self.use_picked(what, path, content),
-                Outcome::Picked { .. } => {}
-                Outcome::NoDialog(what) => self.type_path_instead(what, None),
+                Outcome::Picked { what, path, content } => self.use_picked(what, path, content),
+                Outcome::Cancelled => {}
+                Outcome::NoDialog { what, content } => self.type_path_instead(what, content),
             }
         }
     }
@@ -66,19 +94,12 @@ impl App {
     /// Asks for a path with the system's dialog, off this thread. `content` is a suggested name and what to write.
     pub(super) fn pick(&mut self, what: Picked, content: Option<(String, Vec<u8>)>) {
         let folder = self.open.as_ref().and_then(|o| o.path.parent()).map(std::path::Path::to_owned);
-        let has_display_server = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() || !cfg!(target_os = "linux");
-        if !has_display_server {
-            // Without a session bus there is no portal that could show a dialog.
-            match content {
-                Some((name, bytes)) if what == Picked::SaveFile => {
-                    self.write_file(&folder.unwrap_or_default().join(name), &bytes);
-                }
-                content => self.type_path_instead(what, content.map(|c| c.0)),
-            }
-            return;
+        if !self.has_chooser || !may_have_chooser() {
+            return self.type_path_instead(what, content);
         }
         self.jobs.start_quietly("Choosing a file", move |_, _| {
-            let mut dialog = rfd::FileDialog::new();
+            let began = std::time::Instant::now();
+            let mut dialog = rfd::FileDialog::new().set_title(title_of(what));
             if let Some(folder) = folder {
                 dialog = dialog.set_directory(folder);
             }
@@ -87,7 +108,13 @@ impl App {
                 Picked::Open => dialog.add_filter("Models and sessions", MODELS).pick_file(),
                 Picked::OpenFolder | Picked::DataFolder => dialog.pick_folder(),
                 Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
-                Picked::Export => dialog.set_file_name("tuned.pb").save_file(),
+                Picked::DataFile(_) => dialog.pick_file(),
+                Picked::Export => {
+                    let path = PathBuf::from(&name);
+                    let parent = path.parent().filter(|p| files::is_dir(p));
+                    let dialog = if let Some(p) = parent { dialog.set_directory(p) } else { dialog };
+                    dialog.set_file_name(path.file_name().unwrap_or_default().to_string_lossy()).save_file()
+                }
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
                 Picked::SaveFile => dialog.set_file_name(name).save_file(),
                 Picked::OtherModel => dialog.add_filter("Models", MODELS).pick_file(),
@@ -96,7 +123,12 @@ impl App {
                     dialog.set_file_name(format!("{last}.npy")).save_file()
                 }
             };
-            Outcome::Picked { what, path, content }
+            match path {
+                Some(path) => Outcome::Picked { what, path, content },
+                // Nobody cancels so fast: there was no dialog to see.
+                None if began.elapsed() < NO_DIALOG => Outcome::NoDialog { what, content },
+                None => Outcome::Cancelled,
+            }
         });
     }
 
@@ -104,10 +136,9 @@ impl App {
         match what {
             Picked::Open | Picked::OpenFolder => self.commands.send(Command::Open(path)),
             Picked::Data | Picked::DataFolder => self.commands.send(Command::UseData(path)),
+            Picked::DataFile(file) => self.commands.send(Command::UseDataFile(file, path)),
             Picked::SaveSession => self.commands.send(Command::SaveTo(path)),
-            Picked::Export => {
-                self.state.drafts.insert("export-path".to_owned(), path.to_string_lossy().into_owned());
-            }
+            Picked::Export => self.commands.send(Command::ExportTo(path)),
             Picked::SaveFile => {
                 if let Some((_, bytes)) = content {
                     self.write_file(&path, &bytes);
@@ -122,27 +153,43 @@ impl App {
         }
     }
 
-    fn type_path_instead(&mut self, what: Picked, about: Option<String>) {
-        let tensor = format!("Save the values of {}", about.clone().unwrap_or_default());
-        let (title, then) = match what {
-            Picked::OtherModel => ("Apply the recipe to another model", PathUse::OtherModel),
-            Picked::Tensor => (tensor.as_str(), PathUse::Tensor),
-            Picked::Open => ("Open a model", PathUse::OpenModel),
-            Picked::OpenFolder => ("Open a model folder", PathUse::OpenModel),
-            Picked::Data | Picked::DataFolder => ("Pick data", PathUse::Data),
-            Picked::SaveSession => ("Save the session", PathUse::SaveSession),
-            // The export panel has a field for its path.
-            Picked::Export | Picked::SaveFile => return,
+    fn type_path_instead(&mut self, what: Picked, content: Option<(String, Vec<u8>)>) {
+        self.type_path(what, content, "No file chooser of the desktop answers here; type the path.");
+    }
+
+    /// Asks for a path by a field. `content` is as for [`Self::pick`].
+    pub(super) fn type_path(&mut self, what: Picked, content: Option<(String, Vec<u8>)>, note: &'static str) {
+        let (name, bytes) = content.unwrap_or_default();
+        let model = self.open.as_ref().map(|o| o.path.clone());
+        let beside = |name: &str| match &model {
+            Some(m) => m.with_file_name(name).to_string_lossy().into_owned(),
+            None => name.to_owned(),
         };
-        let path = match (&self.open, what) {
-            (Some(o), Picked::SaveSession) => o.path.with_extension("regraft").to_string_lossy().into_owned(),
-            (Some(o), Picked::Tensor) => {
-                let name = about.unwrap_or_default().replace(['/', ':'], "-");
-                o.path.with_file_name(format!("{name}.npy")).to_string_lossy().into_owned()
+        let (then, path) = match what {
+            Picked::Open | Picked::OpenFolder => (PathUse::OpenModel, self.last_folder()),
+            Picked::Data | Picked::DataFolder => (PathUse::Data, self.last_folder()),
+            Picked::DataFile(file) => (PathUse::DataFile(file), self.last_folder()),
+            Picked::OtherModel => (PathUse::OtherModel, self.last_folder()),
+            Picked::SaveSession => {
+                let stem = model.as_ref().and_then(|m| m.file_stem()).map(|s| s.to_string_lossy().into_owned());
+                (PathUse::SaveSession, beside(&format!("{}.regraft", stem.unwrap_or_else(|| "session".to_owned()))))
             }
-            _ => String::new(),
+            Picked::Export => (PathUse::Export, name),
+            Picked::SaveFile => (PathUse::File(bytes.into()), beside(&name)),
+            Picked::Tensor => {
+                let path = beside(&format!("{}.npy", name.replace(['/', ':'], "-")));
+                (PathUse::Tensor(name), path)
+            }
         };
-        self.state.dialog = Some(Dialog::TypePath { title: title.to_owned(), path, then });
+        self.state.dialog = Some(Dialog::TypePath(PathForm::new(title_of(what), path, then, note)));
+    }
+
+    /// The folder in which the last model lies, with a slash at its end; else the home folder.
+    fn last_folder(&self) -> String {
+        let near = self.open.as_ref().map(|o| &o.path).or(self.preferences.recent.first());
+        let folder = near.and_then(|p| p.parent()).filter(|p| !p.as_os_str().is_empty());
+        let folder = folder.map_or_else(|| "~".to_owned(), |p| p.to_string_lossy().into_owned());
+        format!("{}{}", folder.trim_end_matches(std::path::is_separator), std::path::MAIN_SEPARATOR)
     }
 
     fn has_unsaved(&self) -> bool {
@@ -176,7 +223,7 @@ impl App {
                 let suffix = if *n == 1 { String::new() } else { format!("-{n}") };
                 let stem = open.path.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy());
                 let path = open.path.with_file_name(format!("{stem}{suffix}.regraft"));
-                (!crate::base::files::exists(&path)).then_some(path)
+                (!files::exists(&path)).then_some(path)
             };
             (1..10_000).find_map(|n| free(&n))
         };

@@ -9,6 +9,7 @@ mod estimates;
 mod exporting;
 mod follow;
 pub mod jobs;
+mod keyboard;
 pub mod layout;
 mod logic;
 pub mod native;
@@ -45,6 +46,8 @@ pub struct Options {
     /// A panel to bring to the front.
     pub panel: Option<String>,
     pub select: Vec<String>,
+    /// The desktop's file dialogs may be shown; else paths are typed.
+    pub has_chooser: bool,
 }
 
 /// See the module doc.
@@ -75,6 +78,8 @@ pub struct App {
     /// Close as soon as no run is in progress.
     pub(crate) is_closing: bool,
     pub(crate) may_close: bool,
+    pub(crate) has_chooser: bool,
+    before: keyboard::Before,
     started: std::time::Instant,
     /// How often a run asks for frames.
     pace: pace::Pace,
@@ -112,6 +117,8 @@ impl App {
             select_when_open: options.select,
             is_closing: false,
             may_close: false,
+            has_chooser: options.has_chooser,
+            before: keyboard::Before::default(),
             started: std::time::Instant::now(),
             pace: pace::Pace::default(),
         };

@@ -17,9 +17,8 @@ const ICON: &[u8] = include_bytes!("../../assets/icons/regraft-256.png");
 pub fn run(path: Option<PathBuf>) -> Result<()> {
     let config_dir = preferences::config_dir();
     let preferences = preferences::load(config_dir.as_deref());
-    run_with(Options { open: path, preferences, config_dir, ..Options::default() }, viewport([1440.0, 900.0]), |app| {
-        app
-    })
+    let options = Options { open: path, preferences, config_dir, has_chooser: true, ..Options::default() };
+    run_with(options, viewport([1440.0, 900.0]), |app| app)
 }
 
 /// The window's title, icon, class and least size.

@@ -13,14 +13,16 @@ use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{Open, UiState, dialogs, focus, offers, panels, text, widgets};
 
 use super::layout::{self, DockTree, Pane};
-use super::{App, welcome};
+use super::{App, keyboard, welcome};
 
 impl App {
     /// Draws one frame.
     pub fn ui(&mut self, ui: &mut Ui) {
         let began = std::time::Instant::now();
         self.state.is_by_keyboard = is_by_keyboard(ui.ctx(), self.state.is_by_keyboard);
+        self.state.stops.begin(ui.ctx());
         self.shortcuts(ui.ctx());
+        self.walk_panels(ui.ctx());
         self.dropped_files(ui.ctx());
         let jobs = self.jobs.views();
         // State and layout are lent to the panels for the frame, so that everything else can be read.
@@ -30,15 +32,20 @@ impl App {
         frame_ui(ui, &ctx, &mut state, &mut tree);
         self.state = state;
         self.layout = tree;
-        if self.state.is_by_keyboard {
+        if self.state.stops.end(ui.ctx()) && self.state.is_by_keyboard {
             focus::control_ui(ui.ctx());
         }
+        self.before.end(ui.ctx(), &self.state);
         self.toasts.show(ui.ctx());
         self.pace.frame(began.elapsed());
     }
 
     /// Shortcuts of the frame, the ones with more modifiers first; plain keys only where nobody is typing.
     fn shortcuts(&mut self, ctx: &egui::Context) {
+        if self.state.dialog.is_some() {
+            // What stands in front is answered first.
+            return;
+        }
         let is_typing = ctx.text_edit_focused();
         let mut all: Vec<(Action, egui::KeyboardShortcut)> =
             Action::ALL.iter().filter_map(|a| Some((*a, a.info().shortcut?))).collect();
@@ -48,7 +55,11 @@ impl App {
             if is_typing && (shortcut.modifiers.is_none() || is_editing_key) {
                 continue;
             }
-            if ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
+            if !ctx.input(|i| i.key_pressed(shortcut.logical_key)) {
+                continue;
+            }
+            // Two actions may share a key where one of them is possible at a time.
+            if self.is_enabled(action, ctx) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                 self.commands.send(Command::Do(action));
             }
         }
@@ -108,8 +119,9 @@ fn frame_ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState, tree: &mut DockTree
 
 fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree, selection: &Selection) {
     egui::MenuBar::new().ui(ui, |ui| {
+        let mut titles = Vec::new();
         for menu in Menu::ALL {
-            ui.menu_button(menu.title(), |ui| {
+            let title = ui.menu_button(menu.title(), |ui| {
                 ui.set_min_width(230.0);
                 for action in Action::ALL.iter().filter(|a| a.info().menu == menu) {
                     menu_entry(ui, ctx, selection, *action);
@@ -122,7 +134,9 @@ fn menu_bar_ui(ui: &mut Ui, ctx: &Ctx<'_>, tree: &DockTree, selection: &Selectio
                     panels_menu(ui, ctx, tree);
                 }
             });
+            titles.push(title.response);
         }
+        keyboard::menus(ui.ctx(), &titles);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if let Some(open) = ctx.open {
                 let mark = if open.is_saved() { "" } else { " •" };
@@ -189,7 +203,11 @@ fn menu_entry(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, action: Action)
     let enabled = ctx.is_enabled(action);
     let r = ui.add_enabled(enabled, button);
     r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, info.title));
-    let r = if info.help.is_empty() { r } else { r.on_hover_text(info.help) };
+    let r = match ctx.why_not(action) {
+        Some(why) => r.on_disabled_hover_text(format!("{}: {why}", info.title.trim_end_matches('…'))),
+        None if info.help.is_empty() => r,
+        None => r.on_hover_text(info.help),
+    };
     let r = if let Some(c) = covered { r.on_hover_text(c.exact()) } else { r };
     if r.clicked() {
         ctx.act(action);

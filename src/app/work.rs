@@ -289,7 +289,9 @@ fn derive(
     let overview = understood.overview(&Session::new(model.clone(), (*recipe).clone()))?;
     let diff = (!Arc::ptr_eq(&base, &file)).then(|| GraphDiff::between(&file.graph, &base.graph, &file.sites));
     let rows = Rows::new(overview, diff.as_ref());
-    let gradients = gradients(understood.report());
+    let is_scalar = |v| understood.program.fact(v).rank() == Some(0);
+    let lacks_loss = !understood.objective.is_chosen && !understood.objective.loss().is_some_and(is_scalar);
+    let gradients = Gradients { lacks_loss, ..gradients(understood.report()) };
     let group_sizes = understood.group_sizes();
     Ok(Derived { model, understood, file, rows, gradients, group_sizes, recipe, opened })
 }
@@ -335,6 +337,7 @@ fn gradients(report: &GradReport) -> Gradients {
     }));
     Gradients {
         objective: report.objective.join(" + "),
+        lacks_loss: false,
         trainable: report.constants.len(),
         reached: report.reached(),
         constants: constants.collect(),

@@ -92,6 +92,9 @@ impl DataPlan {
         let logits = if is_score { logits.map(before) } else { logits };
         let feeds = mapping::feeds(&understood, &data, logits, sample)?;
         let tokenizer = open_tokenizer(&understood, &data, reporter)?;
+        if let Some(tokenizer) = &tokenizer {
+            words::check_vocabulary(&understood, &feeds, tokenizer, reporter);
+        }
         let mut plan = Self { understood, data, settings, feeds, logits, columns, tokenizer, max_length: 0 };
         plan.max_length = lengths::choose(&plan, sample, reporter)?;
         Ok(plan)

@@ -3,7 +3,9 @@
 
 use indexmap::IndexMap;
 
-use crate::data::{BatchSource, Feature};
+use crate::base::Reporter;
+use crate::data::tokenizer::Tokenizer;
+use crate::data::{BatchSource, Feature, FeedSpec};
 use crate::program::{Program, Value};
 use crate::tensor::Tensor;
 use crate::train::evaluate::{self, probabilities};
@@ -14,6 +16,7 @@ use super::error::SessionError;
 use super::plan::DataPlan;
 use super::recipe::Recipe;
 use super::scoring::{Prediction, TokenPrediction};
+use super::understand::Understood;
 
 /// Words that are listed for one place.
 const LISTED: usize = 5;
@@ -25,6 +28,43 @@ impl Recipe {
     pub fn hides_words(&self) -> bool {
         self.settings.get("data.mask_rate").and_then(|r| r.parse::<f64>().ok()).is_some_and(|r| r > 0.0)
     }
+}
+
+/// Warns where the tokenizer knows more words than the table has rows in which the model looks up the ids that are fed:
+/// the others would be read as zeros.
+pub(super) fn check_vocabulary(
+    understood: &Understood,
+    feeds: &[FeedSpec],
+    tokenizer: &Tokenizer,
+    reporter: &mut Reporter,
+) {
+    let program = &understood.program;
+    let is_ids = |v: Value| {
+        let named = program.feeds.iter().find(|f| f.value == v).map(|f| f.name.as_str());
+        feeds.iter().any(|f| f.feature == Feature::InputIds && named == Some(f.name.as_str()))
+    };
+    let lookups = program.instrs.iter().filter(|i| i.name() == "gather");
+    let mut words = lookups.filter(|i| i.inputs.get(1).is_some_and(|ids| is_ids(source(program, *ids))));
+    let table = words.next().and_then(|i| i.inputs.first().copied());
+    let rows = table.and_then(|t| program.fact(t).shape.partial().and_then(|d| d.first().copied().flatten()));
+    let known = tokenizer.vocabulary_size();
+    let Some(rows) = rows.filter(|rows| *rows < known) else { return };
+    let message = format!(
+        "the tokenizer knows {known} words, the model's table of words has {rows} rows: words beyond it are read as \
+         zeros; is it the vocabulary that the model was trained with?"
+    );
+    reporter.warning("vocabulary-size", message, None);
+}
+
+/// What a value is made from by steps that change no element's value.
+fn source(program: &Program, mut v: Value) -> Value {
+    const KEEPING: &[&str] = &["cast", "reshape", "expand_dims", "squeeze", "identity"];
+    while let Some(before) = program.instrs.iter().rev().find(|i| i.outputs.contains(&v) && KEEPING.contains(&i.name()))
+    {
+        let Some(first) = before.inputs.first() else { break };
+        v = *first;
+    }
+    v
 }
 
 /// The scores of all words: as wide as the largest table that ids are looked up in, and either what a softmax reads or the

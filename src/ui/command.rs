@@ -13,6 +13,24 @@ use super::selection::{How, Target};
 use super::theme::icons;
 use crate::session::Change;
 
+/// A file beside the training data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataFile {
+    Validation,
+    Tokenizer,
+    Labels,
+}
+
+impl DataFile {
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Validation => "Validation file",
+            Self::Tokenizer => "Tokenizer",
+            Self::Labels => "List of classes",
+        }
+    }
+}
+
 /// One thing asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -48,6 +66,8 @@ pub enum Command {
     PickData,
     PickDataFolder,
     UseData(PathBuf),
+    PickDataFile(DataFile),
+    UseDataFile(DataFile, PathBuf),
     /// Shows what this example of the data becomes.
     ShowExample(usize),
     /// Asks where the export goes.
@@ -71,6 +91,10 @@ pub enum Command {
     Slice(crate::data::statistics::SliceAt),
     /// Draws all plots of the run into one picture.
     SavePlots,
+    /// Where the export goes.
+    ExportTo(PathBuf),
+    /// Writes these bytes.
+    WriteFile(PathBuf, std::sync::Arc<[u8]>),
     /// Draws the compared runs into a picture.
     SaveComparison,
     /// Whether adjustments keep the outputs.
@@ -106,6 +130,8 @@ pub enum Command {
     SaveTo(PathBuf),
     ForgetRecent(PathBuf),
     CloseDialog,
+    /// Ends the run and forgets it; that was asked.
+    DiscardRun,
     /// Ends the program as soon as no run is in progress.
     CloseWhenDone,
     /// Ends the program; the question about a run in progress was answered.
@@ -137,6 +163,7 @@ impl Sender {
 pub enum Action {
     OpenFile,
     OpenFolder,
+    OpenPath,
     OpenDemo,
     Save,
     SaveAs,
@@ -222,6 +249,7 @@ impl Action {
     pub const ALL: &'static [Self] = &[
         Self::OpenFile,
         Self::OpenFolder,
+        Self::OpenPath,
         Self::OpenDemo,
         Self::Save,
         Self::SaveAs,
@@ -308,6 +336,13 @@ impl Action {
                 "Open a model folder…",
                 "A SavedModel, a checkpoint or a Hugging Face folder",
                 Some((CTRL_SHIFT, Key::O)),
+            ),
+            Self::OpenPath => row(
+                File,
+                icons::FILE,
+                "Open by path…",
+                "Type where it lies; the folder's entries complete what is typed",
+                Some((CTRL, Key::L)),
             ),
             Self::OpenDemo => row(
                 File,
@@ -511,10 +546,10 @@ impl Action {
             Self::ResumeRun => {
                 row(Train, icons::HISTORY, "Resume the last run", "From its newest checkpoint to its end", None)
             }
-            Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", None),
-            Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", None),
-            Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", None),
-            Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard", "Ends and forgets the run", None),
+            Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", Some((Modifiers::NONE, Key::F8))),
+            Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", Some((Modifiers::NONE, Key::F8))),
+            Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", Some((CTRL, Key::Period))),
+            Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard…", "Ends the run and forgets what it learned", None),
             Self::SaveCheckpoint => row(Train, icons::SAVE, "Checkpoint now", "After the step in progress", None),
             Self::MeasureTimes => row(
                 Train,

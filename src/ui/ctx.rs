@@ -53,6 +53,29 @@ impl Ctx<'_> {
     }
 
     /// Whether an action makes sense now; menus grey out the others.
+    /// Why an action cannot be taken now; `None` where it can.
+    pub fn why_not(&self, action: Action) -> Option<&'static str> {
+        use Action as A;
+        if self.is_enabled(action) {
+            return None;
+        }
+        let is_running = self.run.is_some_and(|r| r.state.is_active());
+        Some(match action {
+            A::Undo => "nothing to undo",
+            A::Redo => "nothing to redo",
+            A::Pause | A::Resume if is_running => "not in this state of the run",
+            A::Pause | A::Resume | A::StopAndKeep | A::StopAndDiscard | A::SaveCheckpoint => "no run is in progress",
+            _ if self.open.is_none() => "no model is open",
+            _ if is_running && action != A::Prove => "a run is in progress",
+            A::ResumeRun => "no run can be resumed",
+            A::Prove => "nothing was adjusted",
+            A::ChooseEntry => "the file has one way in",
+            A::MeasureTimes => "no data were picked",
+            A::DropoutOff | A::DropoutTrain | A::BypassAllDropout => "there is no dropout",
+            _ => "not now",
+        })
+    }
+
     pub fn is_enabled(&self, action: Action) -> bool {
         use Action as A;
         let open = self.open.is_some();
@@ -250,6 +273,8 @@ pub struct NodeTimes {
 pub struct Gradients {
     /// What is minimised, in words.
     pub objective: String,
+    /// Nothing was chosen to be minimised, and the graph does not end in one scalar.
+    pub lacks_loss: bool,
     pub trainable: usize,
     pub reached: usize,
     pub constants: Vec<GradientRow>,

@@ -26,4 +26,5 @@ pub struct UiState {
     pub is_by_keyboard: bool,
     /// A panel that takes the keyboard as soon as it is drawn.
     pub wants_panel: Option<&'static str>,
+    pub stops: super::focus::Stops,
 }

@@ -207,8 +207,9 @@ pub fn last_part(name: &str) -> &str {
 }
 
 /// How well `query` fuzzily matches `text`: every character in order, runs and word starts count more; `None` where it
-/// does not match. Case does not matter.
+/// does not match, or only by single letters strewn over the inside of words. Case does not matter.
 pub fn fuzzy(query: &str, text: &str) -> Option<i32> {
+    let mut strewn = 0;
     let mut score = 0;
     let mut run = 0;
     let mut previous = ' ';
@@ -218,14 +219,20 @@ pub fn fuzzy(query: &str, text: &str) -> Option<i32> {
         if c.to_lowercase().eq(std::iter::once(w)) {
             wanted.next();
             run += 1;
+            strewn += usize::from(run == 1 && previous.is_alphanumeric());
             score += run * 2 + if previous.is_alphanumeric() { 0 } else { 6 };
         } else {
             run = 0;
         }
         previous = c;
     }
-    wanted.peek().is_none().then(|| score * 4 - text.chars().count() as i32)
+    let is_there = |part: &str| text.to_lowercase().contains(&part.to_lowercase());
+    let is_match = wanted.peek().is_none() && (strewn <= MOST_STREWN || query.split_whitespace().all(is_there));
+    is_match.then(|| score * 4 - text.chars().count() as i32)
 }
+
+/// So many runs of letters may begin inside a word.
+const MOST_STREWN: usize = 1;
 
 /// Lines of at most `most` characters, broken between words; a longer word has a line of its own.
 pub fn wrapped(text: &str, most: usize) -> String {
@@ -313,6 +320,8 @@ mod tests {
     fn fuzzy_prefers_word_starts() {
         assert!(fuzzy("tr su", "Train all suggested") > fuzzy("trsu", "Extra results shown up"));
         assert_eq!(fuzzy("zz", "Train"), None);
+        assert_eq!(fuzzy("pause", "Prove the adjustments"), None, "letters by chance");
+        assert!(fuzzy("trsug", "Train all suggested").is_some() && fuzzy("kernel", "a/b/my_kernel").is_some());
         assert!(fuzzy("", "anything").is_some());
     }
 }

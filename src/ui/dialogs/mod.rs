@@ -4,6 +4,7 @@ mod entries;
 mod graft;
 pub mod objective;
 mod palette;
+mod path;
 mod questions;
 
 use egui::{Id, Modal, RichText, Ui};
@@ -11,6 +12,7 @@ use egui::{Id, Modal, RichText, Ui};
 pub use graft::{HeadForm, LoraForm, WeightsForm};
 pub use objective::LossForm;
 pub use palette::{PaletteState, ui as palette_ui};
+pub use path::{PathForm, PathUse};
 
 use super::command::{Action, Command};
 use super::ctx::Ctx;
@@ -25,12 +27,8 @@ pub enum Dialog {
     Shortcuts,
     /// The window was asked to close while a run is in progress.
     CloseDuringRun,
-    /// A file picker could not be shown: type the path.
-    TypePath {
-        title: String,
-        path: String,
-        then: PathUse,
-    },
+    /// A path to type: where the desktop shows no file chooser, or where typing is wanted.
+    TypePath(PathForm),
     Error {
         title: String,
         text: String,
@@ -51,6 +49,8 @@ pub enum Dialog {
         model: String,
         report: Vec<crate::session::transfer::Line>,
     },
+    /// Whether the run in progress ends without a trace.
+    DiscardRun,
     DeleteRun {
         name: String,
         folder: std::path::PathBuf,
@@ -70,16 +70,6 @@ pub enum Then {
     OpenDemo,
 }
 
-/// What a typed path is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathUse {
-    OpenModel,
-    Data,
-    SaveSession,
-    OtherModel,
-    Tensor,
-}
-
 /// Shows the dialog; its buttons send commands.
 pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
     take_keyboard(ui.ctx());
@@ -91,7 +81,7 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
             Dialog::About => about_ui(ui),
             Dialog::Shortcuts => shortcuts_ui(ui, ctx),
             Dialog::CloseDuringRun => close_ui(ui, ctx),
-            Dialog::TypePath { title, path, then } => type_path_ui(ui, ctx, title, path, *then),
+            Dialog::TypePath(form) => path::ui(ui, ctx, form),
             Dialog::Error { title, text } => {
                 heading(ui, title);
                 ui.add(egui::Label::new(text.as_str()).wrap());
@@ -105,6 +95,7 @@ pub fn dialog_ui(ui: &mut Ui, ctx: &Ctx<'_>, dialog: &mut Dialog) {
             Dialog::Preferences => questions::preferences_ui(ui, ctx),
             Dialog::Unsaved(then) => questions::unsaved_ui(ui, ctx, then),
             Dialog::Transferred { model, report } => questions::transferred_ui(ui, ctx, model, report),
+            Dialog::DiscardRun => questions::discard_run_ui(ui, ctx),
             Dialog::DeleteRun { name, folder } => questions::delete_run_ui(ui, ctx, name, folder),
             Dialog::RenameRun { name, folder } => questions::rename_run_ui(ui, ctx, name, folder),
         }
@@ -168,6 +159,8 @@ const KEYS: &[(&str, &str)] = &[
     ("Graph: unfold or fold the selection", "Enter, +, -"),
     ("Graph: switch the selected dropout", "Space"),
     ("Next and previous control", "Tab, Shift+Tab"),
+    ("Next and previous panel", "F6, Shift+F6"),
+    ("Menus", "F10, then arrows"),
     ("Close what is open", "Esc"),
 ];
 
@@ -206,39 +199,6 @@ fn close_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         }
         if widgets::text_button(ui, "", "Close when it is done").clicked() {
             ctx.send(Command::CloseWhenDone);
-            ctx.send(Command::CloseDialog);
-        }
-        if widgets::text_button(ui, "", "Cancel").clicked() {
-            ctx.send(Command::CloseDialog);
-        }
-    });
-}
-
-fn type_path_ui(ui: &mut Ui, ctx: &Ctx<'_>, title: &str, path: &mut String, then: PathUse) {
-    heading(ui, title);
-    let label = ui.label("Path");
-    let edit = egui::TextEdit::singleline(path).font(theme::mono(theme::BODY)).desired_width(f32::INFINITY);
-    let r = ui.add(edit).labelled_by(label.id);
-    // Asked before the focus is: a field that has the keyboard again has not lost it.
-    let is_entered = r.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
-    if !is_entered && ui.memory(|m| m.focused().is_none()) {
-        r.request_focus();
-    }
-    ui.add_space(theme::GROUPS);
-    ui.horizontal(|ui| {
-        let word = if matches!(then, PathUse::SaveSession | PathUse::Tensor) { "Save" } else { "Open" };
-        let is_clicked = widgets::primary_button(ui, "", word, !path.trim().is_empty()).clicked();
-        if (is_clicked || is_entered) && !path.trim().is_empty() {
-            let p = std::path::PathBuf::from(path.trim());
-            ctx.send(match then {
-                PathUse::OpenModel => Command::Open(p),
-                PathUse::Data => Command::UseData(p),
-                PathUse::SaveSession => Command::SaveTo(p),
-                PathUse::OtherModel => Command::ApplyTo(p),
-                PathUse::Tensor => {
-                    Command::SaveTensorTo(title.rsplit_once("of ").map_or(String::new(), |t| t.1.to_owned()), p)
-                }
-            });
             ctx.send(Command::CloseDialog);
         }
         if widgets::text_button(ui, "", "Cancel").clicked() {

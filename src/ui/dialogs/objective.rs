@@ -76,12 +76,7 @@ pub fn lacks_loss(open: &Open) -> bool {
     if recipe.objective.is_some() || recipe.hides_words() || has_head {
         return false;
     }
-    let Some(gradients) = &open.gradients else { return false };
-    let ends: Vec<&str> = gradients.objective.split(" + ").collect();
-    let [end] = ends.as_slice() else { return true };
-    let Some(node) = open.index.node_of_value(end) else { return false };
-    let value = open.overview.nodes[node].outputs.iter().find(|v| v.name == *end);
-    value.and_then(|v| v.shape.as_ref()).is_some_and(|shape| !shape.is_empty())
+    open.gradients.as_ref().is_some_and(|g| g.lacks_loss)
 }
 
 /// What is minimised now, in words.

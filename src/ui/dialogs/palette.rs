@@ -26,6 +26,7 @@ struct Row {
     icon: &'static str,
     title: String,
     detail: String,
+    /// Empty where it cannot be taken now; the detail says why.
     command: Vec<Command>,
 }
 
@@ -77,7 +78,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, state: &mut Palette
         if enter {
             chosen = chosen.or((!rows.is_empty()).then_some(state.at));
         }
-        if let Some(i) = chosen {
+        if enter && chosen.is_some_and(|i| rows[i].command.is_empty()) {
+            r.request_focus();
+        }
+        if let Some(i) = chosen.filter(|i| !rows[*i].command.is_empty()) {
             for c in &rows[i].command {
                 ctx.send(c.clone());
             }
@@ -95,8 +99,11 @@ fn row_ui(ui: &mut Ui, ctx: &Ctx<'_>, selection: &Selection, row: &Row, is_on: b
     };
     let detail = covered.map_or_else(|| row.detail.clone(), bulk::Covered::short);
     let detail = RichText::new(detail).size(theme::CAPTION).color(ctx.tokens.text_secondary);
+    let can = !row.command.is_empty();
+    let color = if can { ctx.tokens.text } else { ctx.tokens.text_disabled };
+    let label = RichText::new(label).color(color);
     let r = widgets::list_row(ui, egui::Button::selectable(is_on, label).right_text(detail));
-    r.widget_info(|| WidgetInfo::selected(Role::Button, true, is_on, &row.title));
+    r.widget_info(|| WidgetInfo::selected(Role::Button, can, is_on, &row.title));
     r.clicked()
 }
 
@@ -140,14 +147,17 @@ fn more(ctx: &Ctx<'_>, query: &str, scored: &mut Vec<(i32, Row)>) {
 /// The best rows for a text: commands and panels first, then names that it matches as a query.
 fn rows(ctx: &Ctx<'_>, query: &str) -> Vec<Row> {
     let mut scored: Vec<(i32, Row)> = Vec::new();
-    for action in Action::ALL.iter().filter(|a| ctx.is_enabled(**a)) {
+    for action in Action::ALL {
         let info = action.info();
-        if let Some(score) = text::fuzzy(query, info.title) {
-            let detail = format!("{} menu", info.menu.title());
-            scored.push((
-                score + 8,
-                Row { icon: info.icon, title: info.title.to_owned(), detail, command: vec![action.command()] },
-            ));
+        let why_not = ctx.why_not(*action);
+        let score = text::fuzzy(query, info.title).filter(|_| why_not.is_none() || !query.trim().is_empty());
+        if let Some(score) = score {
+            let (detail, command, less) = match why_not {
+                None => (format!("{} menu", info.menu.title()), vec![action.command()], 0),
+                // What cannot be done now stands below what can.
+                Some(why) => (why.to_owned(), Vec::new(), 1000),
+            };
+            scored.push((score + 8 - less, Row { icon: info.icon, title: info.title.to_owned(), detail, command }));
         }
     }
     for p in panels::ALL {

@@ -7,7 +7,7 @@ use egui::{RichText, Ui};
 use crate::session::Selector;
 use crate::session::transfer::{Fate, Line};
 use crate::ui::bulk;
-use crate::ui::command::Command;
+use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Preferences, ThemeChoice};
 use crate::ui::theme::{self, icons};
 use crate::ui::widgets;
@@ -92,7 +92,11 @@ pub(super) fn unsaved_ui(ui: &mut Ui, ctx: &Ctx<'_>, then: &Then) {
     );
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        if widgets::answer_button(ui, icons::SAVE, "Save and go on", true).clicked() {
+        let save = match then {
+            Then::Quit | Then::CloseModel => "Save and close",
+            Then::Open(_) | Then::OpenDemo => "Save and open",
+        };
+        if widgets::answer_button(ui, icons::SAVE, save, true).clicked() {
             ctx.send(Command::SaveAndProceed(then.clone()));
             ctx.send(Command::CloseDialog);
         }
@@ -132,6 +136,24 @@ pub(super) fn transferred_ui(ui: &mut Ui, ctx: &Ctx<'_>, model: &str, report: &[
     ui.horizontal(|ui| {
         if widgets::answer_button(ui, icons::OPEN, "Open it with this recipe", true).clicked() {
             ctx.send(Command::OpenTransferred);
+            ctx.send(Command::CloseDialog);
+        }
+        cancel(ui, ctx);
+    });
+}
+
+pub(super) fn discard_run_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    heading(ui, "Stop and discard the run?");
+    let words = "What it learned is forgotten, with its curves; this cannot be undone. Stop and keep leaves a checkpoint.";
+    ui.add(egui::Label::new(words).wrap());
+    ui.add_space(theme::GROUPS);
+    ui.horizontal(|ui| {
+        if widgets::answer_button(ui, icons::STOP, "Stop and keep", true).clicked() {
+            ctx.act(Action::StopAndKeep);
+            ctx.send(Command::CloseDialog);
+        }
+        if widgets::text_button(ui, icons::TRASH, "Discard").clicked() {
+            ctx.send(Command::DiscardRun);
             ctx.send(Command::CloseDialog);
         }
         cancel(ui, ctx);

@@ -5,6 +5,7 @@ use egui_extras::Column;
 
 use crate::session::Change;
 use crate::session::recipe::DataChoice;
+use crate::ui::command::{Command, DataFile};
 use crate::ui::ctx::{Ctx, DataView, Open};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
@@ -119,14 +120,16 @@ fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
     egui::CollapsingHeader::new("Validation, split and tokenizer").id_salt("data-sources").show(ui, |ui| {
         let validation = choice.validation.as_deref();
         let hint = "none: a part of the training rows is kept out";
-        if let Some(validation) = path_ui(ui, state, "Validation file", validation, hint) {
+        if let Some(validation) = path_ui(ui, ctx, state, DataFile::Validation, validation, hint) {
             set(ctx, DataChoice { validation, ..choice.clone() });
         }
         let tokenizer = choice.tokenizer.as_deref().or(d.tokenizer.as_deref());
-        if let Some(tokenizer) = path_ui(ui, state, "Tokenizer", tokenizer, "vocab.txt or tokenizer.json") {
+        let hint = "vocab.txt or tokenizer.json";
+        if let Some(tokenizer) = path_ui(ui, ctx, state, DataFile::Tokenizer, tokenizer, hint) {
             set(ctx, DataChoice { tokenizer, ..choice.clone() });
         }
-        if let Some(labels) = path_ui(ui, state, "List of classes", choice.labels.as_deref(), "none: as in the data") {
+        let labels = choice.labels.as_deref();
+        if let Some(labels) = path_ui(ui, ctx, state, DataFile::Labels, labels, "none: as in the data") {
             set(ctx, DataChoice { labels, ..choice.clone() });
         }
         let settings = open.form.iter().flat_map(|g| &g.settings);
@@ -137,7 +140,15 @@ fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
 }
 
 /// A path that may be left empty; the new one where it changed.
-fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint: &str) -> Option<Option<String>> {
+fn path_ui(
+    ui: &mut Ui,
+    ctx: &Ctx<'_>,
+    state: &mut UiState,
+    file: DataFile,
+    now: Option<&str>,
+    hint: &str,
+) -> Option<Option<String>> {
+    let name = file.title();
     let key = format!("data-path-{name}");
     let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| now.unwrap_or_default().to_owned());
     let mut is_done = false;
@@ -147,7 +158,7 @@ fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint
             ui.set_min_width(112.0);
             ui.label(name);
         });
-        let width = (ui.available_width() - 8.0).clamp(80.0, 420.0);
+        let width = (ui.available_width() - 44.0).clamp(80.0, 420.0);
         let edit =
             egui::TextEdit::singleline(&mut draft).font(theme::mono(theme::BODY)).hint_text(hint).desired_width(width);
         let r = ui.add(edit).accessible_name(name);
@@ -155,6 +166,9 @@ fn path_ui(ui: &mut Ui, state: &mut UiState, name: &str, now: Option<&str>, hint
             state.drafts.insert(key.clone(), draft.clone());
         }
         is_done = r.lost_focus();
+        if widgets::icon_button(ui, icons::OPEN, &format!("Choose: {}", name.to_lowercase())).clicked() {
+            ctx.send(Command::PickDataFile(file));
+        }
     });
     if !is_done {
         return None;
@@ -312,7 +326,7 @@ fn rows_ui(ui: &mut Ui, ctx: &Ctx<'_>, d: &DataView, state: &mut DataState) {
     // The last column takes what is left; texts stand first in most tables and get the most.
     let gaps = (n + 1) as f32 * ui.spacing().item_spacing.x + SCROLL_BAR;
     let widths = column_widths(&d.rows, n, ui.available_width() - 40.0 - gaps);
-    let mut table = widgets::table::builder(ui).id_salt("data-rows").sense(Sense::click()).column(Column::exact(40.0));
+    let mut table = widgets::table::builder(ui).id_salt("data-rows").sense(Sense::CLICK).column(Column::exact(40.0));
     for (i, width) in widths.into_iter().enumerate() {
         let column =
             if i + 1 == n { Column::remainder().at_least(width) } else { Column::initial(width).at_least(50.0) };

@@ -86,7 +86,7 @@ fn values_ui(ui: &mut Ui, open: &Open, state: &mut UiState) {
 
 fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let path_key = "export-path";
-    let mut path = state.drafts.get(path_key).cloned().unwrap_or_else(|| suggested_path(open));
+    let mut path = state.drafts.get(path_key).cloned().unwrap_or_else(|| suggested_export(open));
     if let Some(new) = kinds_ui(ui, open, &path) {
         path.clone_from(&new);
         state.drafts.insert(path_key.to_owned(), new);
@@ -183,7 +183,7 @@ fn chosen<'a>(targets: &'a [Target], path: &Path) -> Option<&'a Target> {
 }
 
 /// Beside the model, with `-tuned` in its name, in its own kind.
-fn suggested_path(open: &Open) -> String {
+pub fn suggested_export(open: &Open) -> String {
     let stem = open.path.file_stem().map_or_else(|| "model".to_owned(), |s| s.to_string_lossy().into_owned());
     let ending = open.targets.first().map_or_else(String::new, |t| t.ending.clone());
     open.path.with_file_name(format!("{stem}-tuned{ending}")).to_string_lossy().into_owned()

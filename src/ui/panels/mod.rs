@@ -26,6 +26,7 @@ use super::theme::icons;
 pub use browser::{BrowserState, Tab as BrowserTab};
 pub use compare::{CompareState, picture_ui as compare_picture_ui};
 pub use data::{DataState, READING as READING_DATA};
+pub use export::suggested_export;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};

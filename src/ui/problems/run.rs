@@ -2,7 +2,7 @@
 
 use crate::base::Severity;
 use crate::session::{Change, Recipe};
-use crate::ui::run_view::RunView;
+use crate::ui::run_view::{RunState, RunView};
 use crate::ui::text;
 use crate::ui::weights::Health;
 
@@ -54,5 +54,83 @@ pub fn of_run(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
             cures,
         });
     }
+    out.extend(flat(run, recipe));
     out
+}
+
+/// Steps before a loss is judged.
+const ENOUGH_STEPS: usize = 30;
+/// A loss that kept more than this of itself hardly fell.
+const FLAT: f64 = 0.95;
+
+/// A run that is over and in which the loss hardly fell, with what usually helps: a greater rate, more epochs.
+fn flat(run: &RunView, recipe: &Recipe) -> Option<Problem> {
+    let values = &run.loss.values;
+    if run.state != RunState::Finished || values.len() < ENOUGH_STEPS {
+        return None;
+    }
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
+    let part = values.len() / 5;
+    let (first, last) = (mean(&values[..part]), mean(&values[values.len() - part..]));
+    // What is small already need not fall.
+    if !(first > 0.1 && last > first * FLAT) {
+        return None;
+    }
+    let set = |key: &str, value: String| Change::SetSetting { key: key.to_owned(), value: Some(value) };
+    let rate = recipe.settings.get("optimizer.lr").and_then(|v| v.parse::<f64>().ok());
+    let mut cures = Vec::new();
+    if let Some(greater) = rate.map(|r| r * 10.0).filter(|r| *r <= 0.1) {
+        let greater = format!("{:e}", (greater * 1e12).round() / 1e12);
+        cures.push(Cure {
+            label: format!("Learning rate {greater}, ten times as much"),
+            change: set("optimizer.lr", greater),
+        });
+    }
+    if run.total_epochs > 0 {
+        let more = run.total_epochs * 3;
+        cures.push(Cure { label: format!("Train for {more} epochs"), change: set("training.epochs", more.to_string()) });
+    }
+    let words = |v: f64| text::number(v, 3);
+    Some(Problem {
+        severity: Severity::Warning,
+        code: "flat".to_owned(),
+        message: format!(
+            "The loss hardly fell in {}: {} at first, {} at the end.",
+            text::plural(run.step, "step", "steps"),
+            words(first),
+            words(last)
+        ),
+        place: None,
+        cures,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::series::Moment;
+
+    fn run(loss: impl Fn(f64) -> f64) -> RunView {
+        let mut run = RunView { state: RunState::Finished, step: 60, total_epochs: 3, ..RunView::default() };
+        for i in 0..60 {
+            run.loss.push(Moment { step: f64::from(i), ..Moment::default() }, loss(f64::from(i)));
+        }
+        run
+    }
+
+    #[test]
+    fn a_loss_that_stays_is_a_problem_with_cures() {
+        let mut recipe = Recipe::default();
+        recipe.settings.insert("optimizer.lr".to_owned(), "5e-5".to_owned());
+        let found = of_run(&run(|x| 2.3 + 0.1 * (x * 1.7).sin()), &recipe);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].code, "flat");
+        let rate = Change::SetSetting { key: "optimizer.lr".to_owned(), value: Some("5e-4".to_owned()) };
+        assert_eq!(found[0].cures[0].change, rate);
+        assert_eq!(found[0].cures[1].label, "Train for 9 epochs");
+        assert!(of_run(&run(|x| 2.3 - x / 40.0), &recipe).is_empty(), "it fell");
+        assert!(of_run(&run(|_| 0.02), &recipe).is_empty(), "it was small already");
+        let unfinished = RunView { state: RunState::Running, ..run(|_| 2.3) };
+        assert!(of_run(&unfinished, &recipe).is_empty(), "not yet");
+    }
 }

@@ -113,6 +113,12 @@ fn everything_by_keyboard_alone() {
     assert!(window.app().open.as_ref().is_some_and(|o| o.is_saved() && !o.overview.dropout.is_empty()));
 }
 
+/// Takes the path that is suggested where something is to be written.
+fn accept_path(window: &mut Window) {
+    wait_for(window, "the question where to", |app| app.state.dialog.is_some());
+    press(window, Modifiers::NONE, Key::Enter);
+}
+
 /// Presses Tab until the control of this name has the keyboard.
 fn focus_on(window: &mut Window, label: &str) {
     for _ in 0..400 {
@@ -262,7 +268,7 @@ fn closing_with_unsaved_decisions_asks_and_saves() {
     window.harness.input_mut().viewports.entry(root).or_default().events.push(egui::ViewportEvent::Close);
     window.settle();
     assert!(window.has("The decisions are not saved"));
-    window.click("Save and go on");
+    window.click("Save and close");
     assert!(window.app().open.as_ref().is_some_and(regraft::ui::Open::is_saved));
 }
 
@@ -403,10 +409,12 @@ fn plots_are_saved_as_pictures_and_ill_weights_are_problems() {
     window.settle();
     window.click("Save curves and plots");
     window.click("Loss as SVG");
+    accept_path(&mut window);
     let svg = std::fs::read_to_string(folder.path().join("run-3-loss.svg")).expect("the picture");
     assert!(svg.contains("validation") && svg.matches("<polyline").count() == 3);
     window.click("Save curves and plots");
     window.click("All plots as PNG");
+    accept_path(&mut window);
     let png = folder.path().join("run-3-plots.png");
     wait_for(&mut window, "the picture", |_| png.exists());
     // A weight whose gradient is always zero is a problem with a cure.
@@ -445,6 +453,7 @@ fn the_comparison_is_saved_as_table_and_pictures() {
     ] {
         window.click("Save the comparison");
         window.click(what);
+        accept_path(&mut window);
         wait_for(&mut window, what, |_| folder.path().join(file).exists());
     }
     let svg = std::fs::read_to_string(folder.path().join("runs-validation-loss.svg")).expect("the picture");

@@ -4,6 +4,7 @@ mod canvas;
 mod dialogs;
 mod flows;
 mod guide;
+mod keyboard;
 mod manners;
 mod model;
 mod offers;

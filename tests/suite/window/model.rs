@@ -191,6 +191,7 @@ pub fn open() -> Open {
     let blocked = constants[2].name.clone();
     let pin = Change::SetPin { name: "keras_learning_phase".to_owned(), value: Some(0.0) };
     let gradients = Gradients {
+        lacks_loss: false,
         objective: "loss/Mean:0".to_owned(),
         trainable: constants.len(),
         reached: constants.len() - 1,

@@ -228,7 +228,7 @@ fn is_float(dtype: &str) -> bool {
 }
 
 fn builder(ui: &mut Ui) -> TableBuilder<'_> {
-    table::builder(ui).sense(egui::Sense::click())
+    table::builder(ui).sense(egui::Sense::CLICK)
 }
 
 /// Where the table scrolls to when the selection changed elsewhere.
