@@ -546,10 +546,18 @@ impl Action {
             Self::ResumeRun => {
                 row(Train, icons::HISTORY, "Resume the last run", "From its newest checkpoint to its end", None)
             }
-            Self::Pause => row(Train, icons::PAUSE, "Pause", "After the step in progress", Some((Modifiers::NONE, Key::F8))),
-            Self::Resume => row(Train, icons::PLAY, "Resume", "Goes on where it paused", Some((Modifiers::NONE, Key::F8))),
-            Self::StopAndKeep => row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", Some((CTRL, Key::Period))),
-            Self::StopAndDiscard => row(Train, icons::TRASH, "Stop and discard…", "Ends the run and forgets what it learned", None),
+            Self::Pause => {
+                row(Train, icons::PAUSE, "Pause", "After the step in progress", Some((Modifiers::NONE, Key::F8)))
+            }
+            Self::Resume => {
+                row(Train, icons::PLAY, "Resume", "Goes on where it paused", Some((Modifiers::NONE, Key::F8)))
+            }
+            Self::StopAndKeep => {
+                row(Train, icons::STOP, "Stop and keep", "Ends with what was learned so far", Some((CTRL, Key::Period)))
+            }
+            Self::StopAndDiscard => {
+                row(Train, icons::TRASH, "Stop and discard…", "Ends the run and forgets what it learned", None)
+            }
             Self::SaveCheckpoint => row(Train, icons::SAVE, "Checkpoint now", "After the step in progress", None),
             Self::MeasureTimes => row(
                 Train,

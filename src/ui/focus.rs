@@ -116,7 +116,7 @@ impl Stops {
         let next = self.direction.filter(|d| !is_arrow(*d)).and_then(|d| self.neighbour(ctx, id, d));
         if next.is_some() && self.passed <= MOST_PASSED {
             self.asked = next;
-            }
+        }
         false
     }
 

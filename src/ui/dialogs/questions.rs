@@ -144,7 +144,8 @@ pub(super) fn transferred_ui(ui: &mut Ui, ctx: &Ctx<'_>, model: &str, report: &[
 
 pub(super) fn discard_run_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
     heading(ui, "Stop and discard the run?");
-    let words = "What it learned is forgotten, with its curves; this cannot be undone. Stop and keep leaves a checkpoint.";
+    let words =
+        "What it learned is forgotten, with its curves; this cannot be undone. Stop and keep leaves a checkpoint.";
     ui.add(egui::Label::new(words).wrap());
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {

@@ -88,7 +88,8 @@ fn flat(run: &RunView, recipe: &Recipe) -> Option<Problem> {
     }
     if run.total_epochs > 0 {
         let more = run.total_epochs * 3;
-        cures.push(Cure { label: format!("Train for {more} epochs"), change: set("training.epochs", more.to_string()) });
+        cures
+            .push(Cure { label: format!("Train for {more} epochs"), change: set("training.epochs", more.to_string()) });
     }
     let words = |v: f64| text::number(v, 3);
     Some(Problem {

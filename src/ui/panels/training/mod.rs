@@ -143,9 +143,7 @@ fn running_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
         .accessible_name("Progress of the run");
     ui.horizontal_wrapped(|ui| {
         let actions: &[Action] = match run.state {
-            RunState::Running => {
-                &[Action::Pause, Action::StopAndKeep, Action::StopAndDiscard, Action::SaveCheckpoint]
-            }
+            RunState::Running => &[Action::Pause, Action::StopAndKeep, Action::StopAndDiscard, Action::SaveCheckpoint],
             RunState::Paused => &[Action::Resume, Action::StopAndKeep, Action::StopAndDiscard],
             _ => &[Action::StopAndKeep],
         };
