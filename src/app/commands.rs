@@ -25,7 +25,7 @@ impl App {
     pub(super) fn carry_out(&mut self, command: Command, ctx: &egui::Context) {
         match command {
             Command::Do(action) => self.act(action, ctx),
-            Command::Open(path) => self.leave(Then::Open(path)),
+            Command::Open(path) => self.open_asked(path),
             Command::Change { change, gesture } => self.change(&change, gesture),
             Command::Jump(index) => {
                 if self.open.as_mut().is_some_and(|o| o.history.jump(index)) {

@@ -1,6 +1,7 @@
 //! The program with its window: owns the session, runs jobs and the trainer, carries out commands, and draws through
 //! `ui`. [`App::logic`] runs every frame, also when hidden, and draws nothing; [`App::ui`] only draws.
 
+mod arriving;
 mod cancel;
 pub mod commands;
 pub mod data;

@@ -13,7 +13,7 @@ use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{Open, UiState, dialogs, focus, offers, panels, text, widgets};
 
 use super::layout::{self, DockTree, Pane};
-use super::{App, keyboard, welcome};
+use super::{App, arriving, keyboard, welcome};
 
 impl App {
     /// Draws one frame.
@@ -62,13 +62,6 @@ impl App {
             if self.is_enabled(action, ctx) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                 self.commands.send(Command::Do(action));
             }
-        }
-    }
-
-    fn dropped_files(&mut self, ctx: &egui::Context) {
-        let files: Vec<_> = ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_owned()).collect());
-        for path in files {
-            self.commands.send(if is_data(&path) { Command::UseData(path) } else { Command::Open(path) });
         }
     }
 }
@@ -361,9 +354,9 @@ fn drop_ui(ui: &Ui, ctx: &Ctx<'_>) {
     let held = ui.input(|i| i.raw.hovered_files.first().map(|f| f.path.clone()));
     let Some(path) = held else { return };
     let words = match path {
-        Some(p) if is_data(&p) => "Drop it to use it as training data",
-        Some(_) => "Drop it to open it",
-        None => "Drop a model, a session or training data",
+        Some(p) if arriving::is_data(&p) => "Drop it to use it as training data",
+        Some(p) if p.extension().is_some() => "Drop it to open it",
+        _ => "Drop a model, a session or training data",
     };
     let rect = ui.ctx().content_rect();
     let layer = egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop"));
@@ -373,12 +366,6 @@ fn drop_ui(ui: &Ui, ctx: &Ctx<'_>) {
     painter.rect_stroke(rect.shrink(8.0), 6.0, stroke, egui::StrokeKind::Inside);
     let font = egui::FontId::proportional(theme::WELCOME);
     painter.text(rect.center(), egui::Align2::CENTER_CENTER, words, font, ctx.tokens.text);
-}
-
-/// Whether a file holds examples rather than a model.
-fn is_data(path: &std::path::Path) -> bool {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| crate::data::dataset::EXTENSIONS.contains(&e.as_str()))
 }
 
 /// Shows panels in their tiles.

@@ -86,6 +86,12 @@ pub struct ImageOptions {
     pub crop: bool,
 }
 
+/// Whether a folder has a sub-folder with pictures; reads names alone.
+pub fn is_folder_of_classes(path: &Path) -> bool {
+    let list = |p: &Path| files::list(p).unwrap_or_default();
+    list(path).iter().filter(|p| files::is_dir(p)).any(|p| list(p).iter().any(|f| is_picture(f)))
+}
+
 impl ImageFolder {
     /// Classes are the sub-folders in sorted order. Errors: no sub-folders, a class without a picture.
     pub fn open(path: &Path) -> Result<Self, DataError> {

@@ -195,19 +195,30 @@ fn source_of(path: &Path, choice: Option<&str>) -> Result<Source, OpenError> {
     Ok(source)
 }
 
+/// Whether [`open`] knows what is at `path`, by its first bytes; the model itself is not read. Errors say what it is
+/// instead.
+pub fn recognise(path: &Path) -> Result<&'static Format, OpenError> {
+    format_of(&source_of(path, None)?)
+}
+
+fn format_of(source: &Source) -> Result<&'static Format, OpenError> {
+    if source.bytes.is_empty() {
+        return Err(OpenError::Empty(source.name.clone()));
+    }
+    if let Some(format) = ALL.iter().find(|f| (f.detect)(source)) {
+        return Ok(format);
+    }
+    if let Some(what) = foreign::name(source) {
+        return Err(OpenError::Unsupported { name: source.name.clone(), what: format!("this is {what}") });
+    }
+    let known = ALL.iter().map(|f| f.label).collect::<Vec<_>>().join(", ");
+    Err(OpenError::Unrecognised { known, start: first_bytes(source), name: source.name.clone() })
+}
+
 /// As [`open`], from bytes; `path` is only remembered.
 pub fn open_source(source: Source, path: &Path) -> Result<Imported, OpenError> {
     let _span = tracing::info_span!("open", name = %source.name).entered();
-    if source.bytes.is_empty() {
-        return Err(OpenError::Empty(source.name));
-    }
-    let Some(format) = ALL.iter().find(|f| (f.detect)(&source)) else {
-        if let Some(what) = foreign::name(&source) {
-            return Err(OpenError::Unsupported { name: source.name, what: format!("this is {what}") });
-        }
-        let known = ALL.iter().map(|f| f.label).collect::<Vec<_>>().join(", ");
-        return Err(OpenError::Unrecognised { known, start: first_bytes(&source), name: source.name });
-    };
+    let format = format_of(&source)?;
     let mut report = Reporter::default();
     let read = (format.read)(&source, &mut report)?;
     let bytes = match &read.variables {

@@ -3,33 +3,16 @@
 //! [`Action`] has no payload: it is what menus, the palette and shortcuts offer, each with its row in [`Action::info`].
 //! [`Command`] wraps it and everything that carries something.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use egui::{Key, KeyboardShortcut, Modifiers};
 
+pub use super::data_file::DataFile;
 use super::menu::Menu;
 use super::selection::{How, Target};
+pub use super::sender::Sender;
 use super::theme::icons;
 use crate::session::Change;
-
-/// A file beside the training data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataFile {
-    Validation,
-    Tokenizer,
-    Labels,
-}
-
-impl DataFile {
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Validation => "Validation file",
-            Self::Tokenizer => "Tokenizer",
-            Self::Labels => "List of classes",
-        }
-    }
-}
 
 /// One thing asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,20 +124,6 @@ pub enum Command {
 impl Command {
     pub fn change(change: Change) -> Self {
         Self::Change { change, gesture: None }
-    }
-}
-
-/// Commands of one frame, in order.
-#[derive(Debug, Default)]
-pub struct Sender(RefCell<Vec<Command>>);
-
-impl Sender {
-    pub fn send(&self, command: Command) {
-        self.0.borrow_mut().push(command);
-    }
-
-    pub fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut *self.0.borrow_mut())
     }
 }
 

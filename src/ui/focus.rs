@@ -55,6 +55,7 @@ pub struct Stops {
     origin: Option<Id>,
     /// What gets the keyboard at the start of the next frame, so that it says its name in it.
     asked: Option<Id>,
+    is_probing: bool,
     /// How often in a row the keyboard was passed on, while it is.
     passed: usize,
     nameless: HashSet<Id>,
@@ -85,6 +86,12 @@ impl Stops {
                 self.nameless.insert(id);
                 self.pass_on(ctx, id);
                 return self.begin(ctx);
+            } else if ctx.read_response(id).is_some_and(|r| r.sense.senses_drag()) {
+                // The arrows move the keyboard between frames, when nothing says its name. What can be dragged may be
+                // without one: it is taken away for a frame, and given back in the next to ask for it.
+                ctx.memory_mut(|m| m.surrender_focus(id));
+                (self.asked, self.is_probing) = (Some(id), true);
+                return ctx.request_repaint();
             }
         }
         match ctx.input(|i| i.events.iter().rev().find_map(direction_of)) {
@@ -103,7 +110,8 @@ impl Stops {
         let is_new = focused != self.last;
         self.last = focused;
         let Some(id) = focused.filter(|id| !is_anchor(*id)) else { return true };
-        if !is_new || self.direction.is_none_or(is_arrow) {
+        let is_probed = std::mem::take(&mut self.is_probing);
+        if !is_new || self.direction.is_none_or(|d| is_arrow(d) && !is_probed) {
             return !self.nameless.contains(&id);
         }
         let pointer_only = |role| matches!(role, Role::Splitter | Role::ScrollBar);
@@ -152,8 +160,7 @@ impl Stops {
     }
 }
 
-/// Whether this is an edge between columns or panels. The arrows move the keyboard between frames, when nothing says its
-/// name, so that edges are known by their form.
+/// Whether this is an edge between columns or panels, by its form.
 fn is_edge(ctx: &egui::Context, id: Id) -> bool {
     ctx.read_response(id).is_some_and(|r| r.sense.senses_drag() && r.interact_rect.size().min_elem() <= EDGE)
 }

@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod canvas;
 pub mod command;
 pub mod ctx;
+mod data_file;
 pub mod dialogs;
 pub mod focus;
 pub mod index;
@@ -18,11 +19,11 @@ pub mod panels;
 pub mod preferences;
 pub mod problems;
 pub mod raster;
-
 pub mod run_view;
 #[cfg(test)]
 pub mod sample;
 pub mod selection;
+mod sender;
 pub mod series;
 pub mod state;
 pub mod text;

@@ -81,15 +81,12 @@ fn flat(run: &RunView, recipe: &Recipe) -> Option<Problem> {
     let mut cures = Vec::new();
     if let Some(greater) = rate.map(|r| r * 10.0).filter(|r| *r <= 0.1) {
         let greater = format!("{:e}", (greater * 1e12).round() / 1e12);
-        cures.push(Cure {
-            label: format!("Learning rate {greater}, ten times as much"),
-            change: set("optimizer.lr", greater),
-        });
+        let label = format!("Learning rate {greater}, ten times as much");
+        cures.push(Cure::change(label, set("optimizer.lr", greater)));
     }
     if run.total_epochs > 0 {
         let more = run.total_epochs * 3;
-        cures
-            .push(Cure { label: format!("Train for {more} epochs"), change: set("training.epochs", more.to_string()) });
+        cures.push(Cure::change(format!("Train for {more} epochs"), set("training.epochs", more.to_string())));
     }
     let words = |v: f64| text::number(v, 3);
     Some(Problem {
@@ -127,7 +124,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].code, "flat");
         let rate = Change::SetSetting { key: "optimizer.lr".to_owned(), value: Some("5e-4".to_owned()) };
-        assert_eq!(found[0].cures[0].change, rate);
+        assert_eq!(found[0].cures[0].command, crate::ui::Command::change(rate));
         assert_eq!(found[0].cures[1].label, "Train for 9 epochs");
         assert!(of_run(&run(|x| 2.3 - x / 40.0), &recipe).is_empty(), "it fell");
         assert!(of_run(&run(|_| 0.02), &recipe).is_empty(), "it was small already");

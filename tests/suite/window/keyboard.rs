@@ -27,14 +27,25 @@ fn the_keyboard_stops_only_where_it_can_act() {
     super::flows::wait_for(&mut window, "the data", |app| app.open.as_ref().is_some_and(|o| o.data.is_some()));
     let mut seen = std::collections::BTreeSet::new();
     for (key, modifiers, times) in [
-        (Key::Tab, Modifiers::NONE, 150),
-        (Key::Tab, Modifiers::SHIFT, 90),
-        (Key::ArrowRight, Modifiers::NONE, 20),
-        (Key::ArrowDown, Modifiers::NONE, 20),
+        (Key::Tab, Modifiers::NONE, 70),
+        (Key::Tab, Modifiers::SHIFT, 30),
+        (Key::ArrowRight, Modifiers::NONE, 8),
+        (Key::ArrowDown, Modifiers::NONE, 8),
     ] {
         for _ in 0..times {
             window.harness.key_press_modifiers(modifiers, key);
-            window.harness.run_steps(30);
+            // Passing on takes a frame for each control that is passed.
+            let mut calm = 0;
+            let mut last = None;
+            for _ in 0..60 {
+                window.harness.step();
+                let now = window.harness.ctx.memory(|m| m.focused());
+                calm = if now == last { calm + 1 } else { 0 };
+                last = now;
+                if calm > 2 {
+                    break;
+                }
+            }
             if let Some(name) = focused(&window) {
                 assert!(!name.starts_with("nameless"), "{key:?} led to a control without a name: {name}; saw {seen:?}");
                 seen.insert(name);

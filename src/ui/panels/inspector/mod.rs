@@ -3,6 +3,7 @@
 mod edge;
 mod node;
 mod several;
+mod steer;
 
 use egui::{Color32, ColorImage, RichText, Sense, TextureHandle, TextureOptions, Ui, vec2};
 
@@ -43,7 +44,7 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
             None => model_ui(ui, open),
             Some(Target::Node(name)) => match open.index.constant(&name) {
                 Some(c) => constant_ui(ui, ctx, open, c, &mut state.inspector),
-                None => node::ui(ui, ctx, open, &name),
+                None => node::ui(ui, ctx, open, &name, state),
             },
             Some(Target::Value(name)) => edge::ui(ui, ctx, open, &name),
             Some(Target::Values(names)) => edge::several_ui(ui, ctx, open, &names),

@@ -6,6 +6,7 @@ use crate::session::overview::ValueRow;
 use crate::ui::command::{Action, Command};
 use crate::ui::ctx::{Ctx, Open};
 use crate::ui::selection::{How, Target};
+use crate::ui::state::UiState;
 use crate::ui::theme::icons;
 use crate::ui::{text, widgets};
 
@@ -14,7 +15,7 @@ use super::{model_ui, title};
 /// Names that a list shows.
 pub(super) const MAX_LINKS: usize = 24;
 
-pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
+pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str, state: &mut UiState) {
     let Some(i) = open.index.node_of_value(name) else { return model_ui(ui, open) };
     let node = &open.overview.nodes[i];
     title(ui, "Node", &node.name);
@@ -34,6 +35,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, name: &str) {
     if let Some(b) = open.gradients.as_ref().and_then(|g| g.blockers.iter().find(|b| b.node == node.name)) {
         widgets::section(ui, "GRADIENT STOPS HERE", |ui| crate::ui::panels::gradients::blocker_ui(ui, ctx, b));
     }
+    super::steer::ui(ui, ctx, open, node, state);
     widgets::section(ui, "OUTPUTS", |ui| {
         for out in &node.outputs {
             if widgets::name_link(ui, &out.name).clicked() {
