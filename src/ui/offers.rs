@@ -64,13 +64,16 @@ pub fn covered(ui: &Ui, open: &Open, selection: &Selection, action: Action) -> O
     remembered(ui, open, selection, action, || bulk::covers(open, selection, action))
 }
 
+/// What would choose nothing is not offered; adapters ask for their weights where none is selected.
+pub fn chooses_something(action: Action, covered: Option<Covered>) -> bool {
+    action == Action::AddLora || covered.is_none_or(|c| c.constants > 0)
+}
+
 /// An action as an entry, with what it covers.
 pub fn action(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection, action: Action) {
     let info = action.info();
     let covered = covered(ui, open, selection, action);
-    // What would choose nothing is not offered.
-    let makes_sense = covered.is_none_or(|c| c.constants > 0);
-    if entry(ui, ctx.is_enabled(action) && makes_sense, info.icon, info.title, covered) {
+    if entry(ui, ctx.is_enabled(action) && chooses_something(action, covered), info.icon, info.title, covered) {
         ctx.act(action);
     }
 }

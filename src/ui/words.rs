@@ -20,6 +20,11 @@ const ROWS: &[(&str, &str)] = &[
     (r"(with )?--classes [A-Z]+\b", "as “Outputs” of the head"),
     (r"(with )?--set ([\w.]+)=(\S+)", "with the setting $2 = $3"),
     (r"--lower\b", "the letters' setting"),
+    (r"name some with --trainable, or see `regraft inspect --constants`", "choose some in the browser"),
+    (r"`regraft inspect --(constants|nodes)` lists them", "the browser lists them"),
+    (r"`regraft check` shows what helps", "Gradients shows what helps"),
+    (r"name the folder that `regraft train --out` wrote", "name the folder of a run"),
+    (r" \(`regraft train --help` lists them\)", ""),
 ];
 
 static RULES: LazyLock<Vec<(Regex, &str)>> =
@@ -28,7 +33,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> =
 /// A message with the window's words for options of the command line.
 pub fn in_window(message: &str) -> String {
     let mut out = message.to_owned();
-    if !message.contains("--") {
+    if !message.contains("--") && !message.contains("`regraft ") {
         return out;
     }
     for (from, to) in RULES.iter() {
@@ -67,9 +72,15 @@ mod tests {
             "graft one with --head KIND --at VALUE",
             "'x' wants hidden words; --set data.mask_rate=0.15 hides some",
             "needs its number of outputs (--label COLUMN, or --classes N)",
+            "nothing trains: no constant is chosen; name some with --trainable, or see `regraft inspect --constants`",
+            "the selector x matches no constant of this model; `regraft inspect --constants` lists them",
+            "there is no node x; `regraft inspect --nodes` lists them",
+            "kernel stays as it is: no rule; `regraft check` shows what helps",
+            "it holds no recipe.json; name the folder that `regraft train --out` wrote",
+            "there is no setting 'x' (`regraft train --help` lists them)",
         ] {
             let here = in_window(said);
-            assert!(!here.contains("--"), "{here}");
+            assert!(!here.contains("--") && !here.contains("regraft"), "{here}");
         }
         assert_eq!(in_window("shape 2*3 -- as it stands"), "shape 2*3 -- as it stands");
         assert_eq!(sentence("logits has no gradient", |w| w == "logits"), "logits has no gradient");

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::base::Severity;
-use crate::session::overview::ValueRow;
+use crate::base::{Diagnostic, Severity};
+use crate::session::overview::{SiteRow, ValueRow};
 use crate::session::recipe::DataChoice;
-use crate::session::{Change, EditStep, Overview, Recipe, UnbakeChoice};
+use crate::session::{Change, EditStep, Overview, Recipe, SitePolicy, UnbakeChoice};
 use crate::ui::Action;
 use crate::ui::ctx::{Blocker, DataView, Gradients, Open};
 use crate::ui::dialogs::objective::lacks_loss;
@@ -71,7 +71,7 @@ impl Open {
                 code: d.code.clone(),
                 message: d.message.clone(),
                 place: d.place.clone(),
-                cures: Vec::new(),
+                cures: self.diagnostic_cures(d),
             })
             .collect();
         for b in self.gradients.iter().flat_map(|g| &g.blockers) {
@@ -101,6 +101,36 @@ impl Open {
         }));
         out.sort_by_key(|p| std::cmp::Reverse(p.severity));
         out
+    }
+
+    /// What helps against a finding about decisions: the library says it in words, here it is a click.
+    fn diagnostic_cures(&self, d: &Diagnostic) -> Vec<Cure> {
+        let place = d.place.as_deref().unwrap_or_default();
+        match d.code.as_str() {
+            "idle-dropout" => {
+                let bare = |name: &str| name.strip_suffix(":0").unwrap_or(name).to_owned();
+                let site = self.overview.dropout.iter().find(|s| bare(&s.output) == place);
+                let set =
+                    |output: &str, policy| Change::SetSiteDropout { output: output.to_owned(), policy: Some(policy) };
+                let cures = |s: &SiteRow| {
+                    vec![
+                        Cure::change("Drop at a rate of 0.1", set(&s.output, SitePolicy::Rate(0.1))),
+                        Cure::change("Dropout off", set(&s.output, SitePolicy::Off)),
+                    ]
+                };
+                site.map(cures).unwrap_or_default()
+            }
+            "exclude-matches-nothing" => {
+                let mut choice = self.recipe().trainable.clone();
+                // The message names the selector; what it does not name stays.
+                choice.exclude.retain(|s| !d.message.contains(&format!(" {s} ")));
+                if choice == self.recipe().trainable {
+                    return Vec::new();
+                }
+                vec![Cure::change("Forget this exception", Change::SetTrainable(choice))]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What a run still needs before it can start.
@@ -223,9 +253,38 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::base::Diagnostic;
     use crate::session::History;
     use crate::ui::{Command, sample};
+
+    #[test]
+    fn findings_about_decisions_have_cures() {
+        let mut overview = sample::overview();
+        let finding = |code: &str, message: &str, place: Option<&str>| Diagnostic {
+            severity: Severity::Warning,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            place: place.map(str::to_owned),
+        };
+        overview.diagnostics = vec![
+            finding("idle-dropout", "it drops nothing", Some("encoder/dropout/mul")),
+            finding("exclude-matches-nothing", "the exclude selector glob:x/* matches no constant", None),
+            finding("edit-not-applied", "something else", None),
+        ];
+        let glob = |p: &str| crate::session::Selector::Glob(p.to_owned());
+        let mut recipe = Recipe::default();
+        recipe.trainable.exclude = vec![glob("encoder/*"), glob("x/*")];
+        let open = Open::new(Path::new("m.pb"), Arc::new(overview), History::new(recipe));
+        let found = open.problems();
+        let cure = |i: usize, c: usize| match &found[i].cures[c].command {
+            Command::Change { change, .. } => change.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((found[0].cures.len(), found[1].cures.len(), found[2].cures.len()), (2, 1, 0));
+        let output = "encoder/dropout/mul:0".to_owned();
+        assert_eq!(cure(0, 1), Change::SetSiteDropout { output, policy: Some(SitePolicy::Off) });
+        let Change::SetTrainable(choice) = cure(1, 0) else { panic!("it is about what trains") };
+        assert_eq!(choice.exclude, [glob("encoder/*")]);
+    }
 
     #[test]
     fn frozen_weights_and_blocked_ones_have_cures() {

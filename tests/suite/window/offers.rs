@@ -299,7 +299,7 @@ fn what_would_choose_nothing_is_not_offered() {
     let is_off =
         |w: &Window, name: &str| w.harness.get_all_by_label(name).next().expect(name).accesskit_node().is_disabled();
     window.click("Choose what trains");
-    for action in ["Train the selection", "Train only the selection", "Low-rank adapters (LoRA)…"] {
+    for action in ["Train the selection", "Train only the selection"] {
         assert!(is_off(&window, action), "nothing is selected: {action}");
     }
     assert!(!is_off(&window, "Train all suggested") && !is_off(&window, "Only norms (LayerNorm)"));

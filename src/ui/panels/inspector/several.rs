@@ -83,7 +83,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, selection: &Selection,
     for action in bulk {
         let info = action.info();
         let covered = offers::covered(ui, open, selection, action);
-        let enabled = ctx.is_enabled(action) && covered.is_none_or(|c| c.constants > 0);
+        let enabled = ctx.is_enabled(action) && offers::chooses_something(action, covered);
         let r = ui.horizontal(|ui| {
             let r = widgets::text_button_enabled(ui, enabled, info.icon, info.title);
             if let Some(c) = covered {
