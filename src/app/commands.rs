@@ -75,6 +75,7 @@ impl App {
             Command::OpenTransferred => self.open_transferred(),
             Command::RefreshRuns => self.refresh_runs(),
             Command::ResumeRun { folder, more } => self.resume_run(folder, more),
+            Command::ShowRun(folder) => self.show_run(&folder),
             Command::RenameRun { folder, name } => self.rename_run(&folder, &name),
             Command::DeleteRun(folder) => self.delete_run(&folder),
             Command::ShowDialog(dialog) => self.state.dialog = Some(dialog),

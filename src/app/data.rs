@@ -168,6 +168,11 @@ fn look(
         Ok(examples) => Some(Arc::new(examples)),
         Err(e) => {
             view.problem = Some(e.to_string());
+            match e {
+                SessionError::Unfed { placeholder, .. } => view.unfed = Some(placeholder),
+                SessionError::TooManyClasses { classes, .. } => view.too_many_classes = Some(classes),
+                _ => {}
+            }
             None
         }
     };

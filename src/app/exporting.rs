@@ -6,7 +6,7 @@ use crate::base::{Reporter, Severity};
 use crate::session::export::{self, Export, Written};
 use crate::session::{EditStep, Objective, Session, SessionError, beside, run};
 use crate::tensor::Tensor;
-use crate::ui::ctx::ExportRequest;
+use crate::ui::ctx::{ExportRequest, Exported};
 use crate::ui::text;
 
 use super::App;
@@ -22,21 +22,16 @@ impl App {
         });
     }
 
-    pub(super) fn take_exported(&mut self, result: Result<String, String>) {
-        match result {
-            Ok(text) => {
-                self.state.drafts.insert("export-result".to_owned(), text.clone());
-                self.say(Severity::Info, text);
-            }
-            Err(text) => {
-                self.state.drafts.insert("export-result".to_owned(), format!("Not exported: {text}"));
-                self.say(Severity::Error, text);
-            }
+    pub(super) fn take_exported(&mut self, result: Result<Exported, String>) {
+        match &result {
+            Ok(e) => self.say(Severity::Info, e.said.clone()),
+            Err(text) => self.say(Severity::Error, format!("Not exported: {text}")),
         }
+        self.state.exported = Some(result);
     }
 }
 
-fn export(session: &Session, request: &ExportRequest) -> Result<String, String> {
+fn export(session: &Session, request: &ExportRequest) -> Result<Exported, String> {
     let constants = match &request.values {
         Some((folder, is_best)) => {
             let which = if *is_best { "best" } else { "last" };
@@ -57,6 +52,7 @@ fn export(session: &Session, request: &ExportRequest) -> Result<String, String> 
         constants,
         remove_dropout: !request.keep_dropout,
         all_weights: request.all_weights,
+        merge_adapters: request.merge_adapters,
         verify: request.verify,
     };
     let written = export::write(&what, &request.to, &mut reporter).map_err(|e| e.to_string())?;
@@ -68,13 +64,45 @@ fn export(session: &Session, request: &ExportRequest) -> Result<String, String> 
     };
     let is_tuned = request.values.is_some();
     let mut said = summary(request, is_tuned, &written);
+    let mut facts = facts(request, is_tuned, &written);
     if !beside.is_empty() {
-        said.push_str(&format!(". Beside it: {}", names(&beside)));
+        let names = names(&beside);
+        said.push_str(&format!(". Beside it: {names}"));
+        facts.push(("Beside it".to_owned(), names.clone(), names));
     }
-    for d in reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info) {
-        said.push_str(&format!(". {}", d.message));
+    let notes = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
+    Ok(Exported { said, facts, notes: notes.collect() })
+}
+
+/// What was written and how it differs from the file, line by line.
+fn facts(request: &ExportRequest, is_tuned: bool, written: &Written) -> Vec<(String, String, String)> {
+    let mut out = Vec::new();
+    let mut put = |name: &str, shown: String, exact: String| out.push((name.to_owned(), shown, exact));
+    let path = request.to.display().to_string();
+    put("File", path.clone(), path);
+    let count = |n: usize| (text::count(n), text::exact(n));
+    let is_weights = export::is_weights(&request.to);
+    let what = if is_tuned && !request.all_weights { "Tuned constants" } else { "Weights" };
+    let mut counted = |name: &str, n: usize| {
+        let (shown, exact) = count(n);
+        put(name, shown, exact);
+    };
+    if is_weights {
+        counted(what, written.constants);
+        return out;
     }
-    Ok(said)
+    counted("Tensors changed", written.tensors_changed);
+    counted("Nodes removed", written.nodes_removed);
+    counted("Nodes added", written.nodes_added);
+    counted("Inputs that read something else", written.inputs_rewired);
+    match (written.largest_difference, &written.compared_on) {
+        (Some(d), Some(on)) => {
+            put("Read back and compared on", on.clone(), on.clone());
+            put("Largest difference of outputs", text::number(d, 3), d.to_string());
+        }
+        _ => put("Compared", "no".to_owned(), "Its outputs were not compared with what is computed here".to_owned()),
+    }
+    out
 }
 
 /// The session without its grafted heads.
@@ -138,10 +166,12 @@ mod tests {
             keep_dropout: false,
             with_heads: true,
             all_weights: false,
+            merge_adapters: false,
             verify: true,
         };
         let written = Written {
             constants: 41,
+            tensors_changed: 40,
             nodes_removed: 12,
             inputs_rewired: 1,
             largest_difference: Some(0.0),
@@ -154,6 +184,25 @@ mod tests {
             "Exported m.pb: 41 tuned constants, 12 nodes removed, 1 input read something else; \
              read back and compared on 8 rows of a.tsv, largest difference of outputs 0"
         );
+        let lines = |to: &str, is_tuned| -> Vec<String> {
+            facts(&request(to), is_tuned, &written)
+                .into_iter()
+                .map(|(name, shown, _)| format!("{name}: {shown}"))
+                .collect()
+        };
+        assert_eq!(
+            lines("m.pb", true),
+            [
+                "File: m.pb",
+                "Tensors changed: 40",
+                "Nodes removed: 12",
+                "Nodes added: 0",
+                "Inputs that read something else: 1",
+                "Read back and compared on: 8 rows of a.tsv",
+                "Largest difference of outputs: 0",
+            ]
+        );
+        assert_eq!(lines("m.npz", false), ["File: m.npz", "Weights: 41"]);
         assert_eq!(summary(&request("m.npz"), false, &written), "Exported m.npz: 41 weights");
     }
 

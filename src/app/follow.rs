@@ -17,12 +17,12 @@ pub(super) struct Clock {
     started: Instant,
     paused_since: Option<Instant>,
     paused: Duration,
-    /// Seconds of earlier parts of a resumed run.
-    before: f64,
+    /// Seconds of earlier parts of a resumed run, without and with pauses.
+    before: (f64, f64),
 }
 
 impl Clock {
-    pub(super) fn new(before: f64) -> Self {
+    pub(super) fn new(before: (f64, f64)) -> Self {
         Self { started: Instant::now(), paused_since: None, paused: Duration::ZERO, before }
     }
 
@@ -38,11 +38,11 @@ impl Clock {
 
     fn secs(&self) -> f64 {
         let now = self.paused_since.map_or(Duration::ZERO, |p| p.elapsed());
-        self.before + self.started.elapsed().saturating_sub(self.paused + now).as_secs_f64()
+        self.before.0 + self.started.elapsed().saturating_sub(self.paused + now).as_secs_f64()
     }
 
     fn wall_secs(&self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
+        self.before.1 + self.started.elapsed().as_secs_f64()
     }
 }
 
@@ -73,7 +73,7 @@ impl Follower {
 
     fn mark(&self, run: &mut RunView, kind: MarkKind, step: u64, text: impl Into<String>) {
         let at = self.at(run, step);
-        run.marks.push(Mark { kind, at, text: text.into() });
+        add_mark(&mut run.marks, Mark { kind, at, text: text.into() });
     }
 
     /// One event into the curves and the state of the run.
@@ -107,11 +107,7 @@ impl Follower {
                 self.said.push((Severity::Info, words));
             }
             TrainEvent::Checkpoint { step, path, best } => {
-                let (kind, words) = if *best {
-                    (MarkKind::BestCheckpoint, "best checkpoint")
-                } else {
-                    (MarkKind::Checkpoint, "checkpoint")
-                };
+                let (kind, words) = checkpoint_mark(*best);
                 self.mark(run, kind, *step, words);
                 self.said.push((Severity::Info, format!("Checkpoint {path}")));
             }
@@ -121,7 +117,9 @@ impl Follower {
                 run.weights_step = *step as usize;
             }
             // Their texts are read in a job.
-            TrainEvent::Samples { curves, .. } => {
+            TrainEvent::Samples { curves, classes, entities, .. } => {
+                run.classes.clone_from(classes);
+                run.entities.clone_from(entities);
                 let name = |c: usize| self.classes.get(c).cloned().unwrap_or_else(|| c.to_string());
                 run.curves = curves.iter().map(|c| (name(c.class), c.clone())).collect();
             }
@@ -174,12 +172,33 @@ impl Follower {
                 self.clock.resume();
                 run.state = RunState::Running;
             }
-            "learning-rate" => self.mark(run, MarkKind::RateChange, step, message),
+            "learning-rate" => self.mark(run, MarkKind::RateChange, step, rate_words(message)),
             NAN_ORIGIN => run.watch.nan_origin = Some(message.to_owned()),
             _ => {}
         }
         self.said.push((Severity::Info, message.to_owned()));
     }
+}
+
+const BEST_WORDS: &str = "best checkpoint";
+const CHECKPOINT_WORDS: &str = "checkpoint";
+
+fn checkpoint_mark(best: bool) -> (MarkKind, &'static str) {
+    if best { (MarkKind::BestCheckpoint, BEST_WORDS) } else { (MarkKind::Checkpoint, CHECKPOINT_WORDS) }
+}
+
+fn rate_words(rate: &str) -> String {
+    format!("learning rate {rate}")
+}
+
+/// Adds a marker; of the checkpoints that were the best so far only the newest still is.
+fn add_mark(marks: &mut Vec<Mark>, mark: Mark) {
+    if mark.kind == MarkKind::BestCheckpoint {
+        for old in marks.iter_mut().filter(|m| m.kind == MarkKind::BestCheckpoint) {
+            (old.kind, old.text) = (MarkKind::Checkpoint, CHECKPOINT_WORDS.to_owned());
+        }
+    }
+    marks.push(mark);
 }
 
 fn state_of(reason: EndReason) -> RunState {
@@ -240,20 +259,47 @@ impl Times {
     }
 }
 
-/// A curve of a log.
-fn series_of(log: &RunLog, times: &Times, name: &str, points: &[(u64, f64)]) -> Series {
+/// When a step of a log was.
+fn moment(log: &RunLog, times: &Times, step: u64) -> Moment {
     let last = log.last_step.unwrap_or(0).max(1) as f64;
     let per_epoch = match log.epochs.as_slice() {
         [a, b, ..] => (b - a).max(1) as f64,
         _ => last + 1.0,
     };
+    let begun = log.epochs.partition_point(|e| *e <= step).saturating_sub(1);
+    let start = log.epochs.get(begun).copied().unwrap_or(0);
+    let (seconds, wall) = times.at(step);
+    let epoch = begun as f64 + (step - start.min(step)) as f64 / per_epoch;
+    Moment { step: step as f64, epoch, seconds, wall }
+}
+
+/// A curve of a log.
+fn series_of(log: &RunLog, times: &Times, name: &str, points: &[(u64, f64)]) -> Series {
     let mut out = Series::new(name);
     for &(step, value) in points {
-        let begun = log.epochs.partition_point(|e| *e <= step).saturating_sub(1);
-        let start = log.epochs.get(begun).copied().unwrap_or(0);
-        let (seconds, wall) = times.at(step);
-        let epoch = begun as f64 + (step - start.min(step)) as f64 / per_epoch;
-        out.push(Moment { step: step as f64, epoch, seconds, wall }, value);
+        out.push(moment(log, times, step), value);
+    }
+    out
+}
+
+/// The markers of a log, in the order of their steps.
+fn marks_of(log: &RunLog, times: &Times) -> Vec<Mark> {
+    let epochs = log.epochs.iter().enumerate().skip(1);
+    let epochs = epochs.map(|(i, step)| (*step, MarkKind::Epoch, format!("epoch {}", i + 1)));
+    let checkpoints = log.checkpoints.iter().map(|(step, _, best)| {
+        let (kind, words) = checkpoint_mark(*best);
+        (*step, kind, words.to_owned())
+    });
+    let notes = log.notes.iter().filter_map(|(step, code, message)| match code.as_str() {
+        "paused" => Some((*step, MarkKind::Pause, message.clone())),
+        "learning-rate" => Some((*step, MarkKind::RateChange, rate_words(message))),
+        _ => None,
+    });
+    let mut all: Vec<(u64, MarkKind, String)> = checkpoints.chain(notes).chain(epochs).collect();
+    all.sort_by_key(|m| m.0);
+    let mut out = Vec::with_capacity(all.len());
+    for (step, kind, text) in all {
+        add_mark(&mut out, Mark { kind, at: moment(log, times, step), text });
     }
     out
 }
@@ -270,19 +316,30 @@ pub(super) fn entry(row: RunRow) -> RunEntry {
         elapsed_secs: log.elapsed_secs,
         parameters: log.parameters,
         curves: log.series.iter().map(|(name, points)| series_of(log, &times, name, points)).collect(),
+        marks: marks_of(log, &times),
+        confusion: log.confusion.as_ref().map(|(_, counts)| counts.clone()).unwrap_or_default(),
         name: row.name,
         folder: row.folder,
         can_resume: row.can_resume,
         has_best: row.has_best,
         tuned: row.tuned,
+        classes: row.classes,
         recipe: row.recipe,
     }
 }
 
-/// What a run showed when it ended, to go on from.
+/// Seconds of a run so far, without and with pauses.
+pub(super) fn seconds_of(entry: &RunEntry) -> (f64, f64) {
+    let lasts = entry.curves.iter().filter_map(|c| c.wall.last().copied());
+    (entry.elapsed_secs, lasts.fold(entry.elapsed_secs, f64::max))
+}
+
+/// What a run showed when it ended, to look at or to go on from.
 pub(super) fn view_of(entry: &RunEntry, total_epochs: usize) -> RunView {
     let mut run = RunView {
         name: entry.name.clone(),
+        marks: entry.marks.clone(),
+        confusion: (!entry.confusion.is_empty()).then(|| named_confusion(&entry.classes, &entry.confusion)),
         folder: Some(entry.folder.clone()),
         step: entry.steps,
         total_steps: entry.total_steps,
@@ -338,6 +395,8 @@ mod tests {
         log.push(&TrainEvent::End { reason: EndReason::Stopped, step: 6, elapsed_secs: 10.0, message: None });
         let e = entry(RunRow { name: "run-1".to_owned(), log, ..RunRow::default() });
         assert_eq!((e.steps, e.state), (6, RunState::Stopped));
+        let kinds: Vec<(MarkKind, f64)> = e.marks.iter().map(|m| (m.kind, m.at.step)).collect();
+        assert_eq!(kinds, [(MarkKind::Epoch, 3.0)]);
         let loss = e.curve("train/loss").unwrap();
         assert_eq!(loss.values, [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         assert_eq!(loss.epochs[4], 1.0 + 1.0 / 3.0);
@@ -365,12 +424,50 @@ mod tests {
         let close = |a: &[f64], b: [f64; 4]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(close(&loss.seconds, [2.0, 4.0, 8.0, 12.0]), "{:?}", loss.seconds);
         assert!(close(&loss.wall, [2.0, 4.0, 15.5, 19.5]), "{:?}", loss.wall);
+        // A resumed run goes on where both clocks stood, so that no point lies before the last.
+        assert_eq!(seconds_of(&e), (12.0, 19.5));
+        let clock = Clock::new(seconds_of(&e));
+        assert!(clock.secs() >= 12.0 && clock.wall_secs() >= 19.5);
+    }
+
+    #[test]
+    fn markers_of_a_log_are_those_that_were_seen() {
+        let checkpoint = |step, best| TrainEvent::Checkpoint { step, path: format!("c{step}"), best };
+        let note = |step, code: &str, message: &str| TrainEvent::Log {
+            step,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        let events = [
+            step(0, 0, 3.0),
+            note(1, "learning-rate", "0.5"),
+            step(1, 0, 2.0),
+            checkpoint(2, true),
+            step(2, 1, 1.0),
+            note(3, "paused", "paused"),
+            step(3, 1, 0.5),
+            checkpoint(4, true),
+        ];
+        let mut log = RunLog::default();
+        let mut run = RunView { total_steps: 4, total_epochs: 2, ..RunView::default() };
+        let mut f = Follower { clock: Clock::new((0.0, 0.0)), classes: Vec::new(), said: Vec::new(), measured: None };
+        for e in &events {
+            log.push(e);
+            f.follow(&mut run, e);
+        }
+        let kinds = |marks: &[Mark]| marks.iter().map(|m| (m.kind, m.at.step, m.text.clone())).collect::<Vec<_>>();
+        let e = entry(RunRow { name: "run-1".to_owned(), log, ..RunRow::default() });
+        let seen = kinds(&run.marks);
+        assert_eq!(kinds(&e.marks), seen);
+        let stars: Vec<f64> = seen.iter().filter(|m| m.0 == MarkKind::BestCheckpoint).map(|m| m.1).collect();
+        assert_eq!(stars, [4.0], "the best so far is starred, not those that it beat");
+        assert!(seen.contains(&(MarkKind::RateChange, 1.0, "learning rate 0.5".to_owned())));
     }
 
     #[test]
     fn the_node_where_numbers_went_wrong_is_kept() {
         let mut run = RunView::default();
-        let mut f = Follower { clock: Clock::new(0.0), classes: Vec::new(), said: Vec::new(), measured: None };
+        let mut f = Follower { clock: Clock::new((0.0, 0.0)), classes: Vec::new(), said: Vec::new(), measured: None };
         f.follow(&mut run, &TrainEvent::Log { step: 3, code: NAN_ORIGIN.to_owned(), message: "bert/Log".to_owned() });
         assert_eq!(run.watch.nan_origin.as_deref(), Some("bert/Log"));
         f.follow(&mut run, &step(3, 1, 0.5));

@@ -58,7 +58,7 @@ pub enum Outcome {
     Data(Box<Result<super::data::Found, String>>),
     /// What an example becomes.
     Example(usize, Result<super::data::Arrays, String>),
-    Exported(Result<String, String>),
+    Exported(Result<crate::ui::ctx::Exported, String>),
     Estimated(crate::ui::ctx::Estimated),
     /// How far runs moved a constant.
     Changed(String, Vec<crate::ui::ctx::Changed>),
@@ -234,7 +234,7 @@ mod tests {
         let mut jobs = Jobs::new(egui::Context::default());
         jobs.start("Exporting", |_, p| {
             p.set(0.5);
-            Outcome::Exported(Ok("done".to_owned()))
+            Outcome::Exported(Ok(crate::ui::ctx::Exported::default()))
         });
         assert!(!jobs.is_idle());
         assert!(matches!(wait(&mut jobs).0[..], [Outcome::Exported(Ok(_))]));

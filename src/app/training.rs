@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{CancelToken, Reporter, Severity, files};
-use crate::data::{Columns, DataSet, Table};
 use crate::session::recipe::DataChoice;
 use crate::session::{Model, Recipe, Session, file, run, runs, tables, training};
 use crate::train::metrics::Task;
-use crate::train::protocol::{Said, Sample};
+use crate::train::protocol::Sample;
 use crate::train::{Delivery, EndReason, Job, TrainCommand, TrainEvent, Trainer};
 use crate::ui::Action;
 use crate::ui::dialogs::{Dialog, LossForm, objective};
@@ -17,6 +16,7 @@ use crate::ui::run_view::{Prediction, RunState, RunView, sort_worst_first};
 use super::App;
 use super::follow::{self, Clock, Follower};
 use super::jobs::Outcome;
+use super::predictions;
 
 /// Title of the job that comes before the first step.
 pub(super) const PREPARING: &str = "Preparing the run";
@@ -167,8 +167,10 @@ impl App {
     fn read_samples(&mut self, samples: Vec<Sample>) {
         let Some(training) = &self.training else { return };
         let (Some(data), classes) = (training.data.clone(), training.follower.classes.clone()) else { return };
-        self.jobs.start_quietly("Reading examples", move |_, _| {
-            Outcome::Predicted(Box::new(sample_rows(&data, &classes, &samples).map_err(|e| e.to_string())))
+        let Some(model) = self.session.as_ref().map(|s| s.model.clone()) else { return };
+        // The newest samples count.
+        self.jobs.replace_quietly("Reading examples", move |_, _| {
+            Outcome::Predicted(Box::new(predictions::of_samples(&model, &data, &classes, &samples)))
         });
     }
 
@@ -177,7 +179,8 @@ impl App {
         let (Some(training), Some(open)) = (&self.training, &self.open) else { return };
         let Some(validation) = open.recipe().data.as_ref().and_then(|d| d.validation.clone()) else { return };
         let folder = training.folder.clone();
-        self.jobs.start("Predicting", move |_, _| Outcome::Predicted(Box::new(predictions(&folder, &validation))));
+        self.jobs
+            .start("Predicting", move |_, _| Outcome::Predicted(Box::new(predictions::of_run(&folder, &validation))));
     }
 
     pub(super) fn take_predicted(&mut self, result: Result<Vec<Prediction>, String>) {
@@ -188,6 +191,20 @@ impl App {
             }
             (Ok(_), None) => {}
             (Err(e), _) => self.note(Severity::Warning, format!("No predictions: {e}")),
+        }
+    }
+
+    /// Shows the curves of an earlier run of this session.
+    pub(super) fn show_run(&mut self, folder: &Path) {
+        if self.run.as_ref().is_some_and(|r| r.state.is_active()) {
+            return self.say(Severity::Warning, "A run is in progress; its curves are shown until it ends.");
+        }
+        let entry = self.open.as_ref().and_then(|o| o.runs.iter().find(|r| r.folder == folder));
+        if let Some(entry) = entry {
+            let settings = training::settings(&entry.recipe).ok();
+            let epochs = settings.map_or(0, |s| if s.training.steps.is_some() { 0 } else { s.training.epochs });
+            self.run = Some(RunView { state: entry.state, ..follow::view_of(entry, epochs) });
+            self.show_panel("plots");
         }
     }
 
@@ -248,7 +265,7 @@ fn start(
     };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
-    let clock = Clock::new(before.as_ref().map_or(0.0, |e| e.elapsed_secs));
+    let clock = Clock::new(before.as_ref().map_or((0.0, 0.0), follow::seconds_of));
     Ok(Training {
         trainer,
         folder,
@@ -261,66 +278,9 @@ fn start(
     })
 }
 
-/// Samples with what their rows say. Rows count in the validation data, or in the training data where these were split.
-fn sample_rows(
-    data: &DataChoice,
-    classes: &[String],
-    samples: &[Sample],
-) -> Result<Vec<Prediction>, crate::data::DataError> {
-    let path = Path::new(data.validation.as_ref().unwrap_or(&data.train));
-    let set = DataSet::open(path, data.label.as_deref(), true)?;
-    let columns = Columns { text: data.text.clone(), ..Columns::default() };
-    let row = |s: &Sample| Prediction {
-        text: set.describe(s.row, &columns),
-        label: said(&s.truth, classes),
-        predicted: said(&s.said, classes),
-        probability: s.probability,
-        loss: s.loss,
-        is_number: matches!(s.said, Said::Numbers(_)),
-    };
-    Ok(samples.iter().filter(|s| s.row < set.len()).map(row).collect())
-}
-
-/// A truth or a prediction in words.
-fn said(said: &Said, classes: &[String]) -> String {
-    let class = |&i: &usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
-    match said {
-        Said::Class(i) => class(i),
-        Said::Labels(none) if none.is_empty() => "none".to_owned(),
-        Said::Labels(all) => all.iter().map(class).collect::<Vec<_>>().join(", "),
-        Said::Numbers(all) => all.iter().map(|v| crate::ui::text::number(*v, 5)).collect::<Vec<_>>().join(", "),
-    }
-}
-
 /// The run that the session's data and settings describe.
 pub(super) fn job(session: &Session, start: training::Start, reporter: &mut Reporter) -> Result<Job, String> {
     tables::job(session, start, reporter).map_err(|e| e.to_string())
-}
-
-/// The validation table's rows with what the run's last checkpoint says about them.
-fn predictions(folder: &Path, validation: &str) -> Result<Vec<Prediction>, String> {
-    let run = run::Run::open(folder, "last").map_err(|e| e.to_string())?;
-    let path = Path::new(validation);
-    let said = tables::predict(&run, path, None, &mut Reporter::default()).map_err(|e| e.to_string())?;
-    let table = Table::open(path, true).map_err(|e| e.to_string())?;
-    let data = run.session.recipe().data.clone().unwrap_or_default();
-    let column = |name: &str| table.columns().iter().position(|c| c == name);
-    let texts: Vec<usize> = data.text.iter().filter_map(|c| column(c)).collect();
-    let label = data.label.as_deref().and_then(column);
-    let row = |(i, p): (usize, &tables::Prediction)| {
-        let fields = table.row(i).map_err(|e| e.to_string())?;
-        let field = |c: usize| fields.get(c).cloned().unwrap_or_default();
-        let label = label.map(field).unwrap_or_default();
-        Ok(Prediction {
-            text: texts.iter().map(|&c| field(c)).collect::<Vec<_>>().join(" | "),
-            loss: p.probabilities.get(&label).map_or(f64::NAN, |p| -p.max(f64::MIN_POSITIVE).ln()),
-            label,
-            is_number: false,
-            predicted: p.label.clone(),
-            probability: p.probabilities.get(&p.label).copied().unwrap_or(f64::NAN),
-        })
-    };
-    said.iter().enumerate().map(row).collect()
 }
 
 #[cfg(test)]

@@ -56,8 +56,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let to = target(args, &session)?;
     let mut reporter = Reporter::default();
-    let export =
-        Export { session: &session, constants, remove_dropout, all_weights: args.all_weights, verify: !args.no_verify };
+    let export = Export {
+        session: &session,
+        constants,
+        remove_dropout,
+        all_weights: args.all_weights,
+        merge_adapters: false,
+        verify: !args.no_verify,
+    };
     let written = export::write(&export, &to, &mut reporter);
     report::diagnostics(reporter.diagnostics());
     let written = written?;

@@ -15,6 +15,12 @@ pub enum SessionError {
     NoValue { name: String, near: Vec<String> },
     #[error("{0}")]
     Choice(String),
+    /// Nothing says what fills a placeholder.
+    #[error("{why}")]
+    Unfed { placeholder: String, why: String },
+    /// The data tell more classes apart than the model has outputs.
+    #[error("{why}")]
+    TooManyClasses { classes: usize, why: String },
     #[error("{} ({}) cannot be computed: {}{}", .0.node, .0.op, .0.why, cures(&.0.cures))]
     Uncomputable(Box<Uncomputable>),
     #[error("{0}")]

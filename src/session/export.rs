@@ -28,6 +28,8 @@ pub struct Export<'a> {
     pub remove_dropout: bool,
     /// Of weights alone (`.safetensors`, `.npz`) write all, not only those that were tuned.
     pub all_weights: bool,
+    /// Of weights alone: low-rank adapters go into the weights that they stand beside. A model always has them there.
+    pub merge_adapters: bool,
     /// Compare outputs of what was written with what we compute.
     pub verify: bool,
 }
@@ -36,6 +38,8 @@ pub struct Export<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Written {
     pub constants: usize,
+    /// Constants of the file that have other values.
+    pub tensors_changed: usize,
     pub nodes_removed: usize,
     pub nodes_added: usize,
     /// Inputs of nodes that read something else than in the file.
@@ -65,6 +69,7 @@ pub fn write(export: &Export<'_>, path: &Path, reporter: &mut Reporter) -> Resul
     formats::write(&model.imported, &patch, path).map_err(|e| fail(e.to_string()))?;
     let mut written = Written {
         constants: export.constants.len(),
+        tensors_changed: patch.constants.len(),
         nodes_removed: patch.removed.len(),
         nodes_added: patch.added.len(),
         inputs_rewired: patch.rewires.len() + patch.redirects.len(),
@@ -129,6 +134,7 @@ fn write_weights(export: &Export<'_>, path: &Path) -> Result<Written, SessionErr
     let fail = |why: String| SessionError::File { path: path.to_owned(), what: "written", why };
     let constants = match (export.constants.is_empty(), export.all_weights) {
         (true, _) => all_weights(&export.session.understand()?)?,
+        (false, false) if export.merge_adapters => merged(export)?,
         (false, false) => export.constants.clone(),
         (false, true) => {
             // As a model has them: adapters are in the weights that they stand beside.

@@ -103,13 +103,16 @@ pub fn feeds(
     fill_last(sample, &mut out, &mut open);
     match open.first() {
         None => Ok(out),
-        Some((name, spec)) => Err(SessionError::Choice(format!(
-            "nothing says what fills the placeholder {name} ({} {}); map it with --map {name}=FEATURE ({}), or pin it with \
-             --set-input {name}=VALUE",
-            spec.dtype,
-            spec.shape,
-            features(sample)
-        ))),
+        Some((name, spec)) => Err(SessionError::Unfed {
+            placeholder: name.clone(),
+            why: format!(
+                "nothing says what fills the placeholder {name} ({} {}); map it with --map {name}=FEATURE ({}), or pin it \
+                 with --set-input {name}=VALUE",
+                spec.dtype,
+                spec.shape,
+                features(sample)
+            ),
+        }),
     }
 }
 

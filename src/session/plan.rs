@@ -21,6 +21,7 @@ use super::error::SessionError;
 use super::job::Repeats;
 use super::lengths;
 use super::mapping;
+use super::model::Model;
 use super::recipe::DataChoice;
 use super::training;
 use super::understand::Understood;
@@ -160,15 +161,18 @@ impl DataPlan {
         // One output tells two classes apart.
         let most = width.map(|w| if w == 1 && self.columns.target == Target::Classes { 2 } else { w });
         match (width, most) {
-            (Some(w), Some(most)) if labels.len() > most => Err(SessionError::Choice(format!(
-                "the data has {} classes ({}), but {} has {w} {}: graft a head for {} classes, or name another label \
-                 column with --label",
-                labels.len(),
-                labels.names().iter().take(12).cloned().collect::<Vec<_>>().join(", "),
-                self.understood.program.describe(logits),
-                if w == 1 { "output" } else { "outputs" },
-                labels.len()
-            ))),
+            (Some(w), Some(most)) if labels.len() > most => Err(SessionError::TooManyClasses {
+                classes: labels.len(),
+                why: format!(
+                    "the data has {} classes ({}), but {} has {w} {}: graft a head for {} classes, or name another label \
+                     column with --label",
+                    labels.len(),
+                    labels.names().iter().take(12).cloned().collect::<Vec<_>>().join(", "),
+                    self.understood.program.describe(logits),
+                    if w == 1 { "output" } else { "outputs" },
+                    labels.len()
+                ),
+            }),
             _ => Ok(()),
         }
     }
@@ -404,16 +408,20 @@ pub fn open(path: &Path, data: &DataChoice, skip: bool, reporter: &mut Reporter)
     Ok(set)
 }
 
-/// The tokenizer that is named, else the one that lies beside the model.
+/// The tokenizer of some data: that which is named, else the one that lies beside the model; with its path.
+pub fn tokenizer_of(model: &Model, data: &DataChoice) -> Result<Option<(Tokenizer, PathBuf)>, SessionError> {
+    let beside = || model.imported.assets.tokenizer.clone();
+    let Some(path) = data.tokenizer.clone().map(PathBuf::from).or_else(beside) else { return Ok(None) };
+    let options = TokenizerOptions { lower: data.lower, strip_accents: None };
+    Ok(Some((Tokenizer::open(&path, options)?, path)))
+}
+
 fn open_tokenizer(
     understood: &Understood,
     data: &DataChoice,
     reporter: &mut Reporter,
 ) -> Result<Option<Arc<Tokenizer>>, SessionError> {
-    let beside = || understood.base.model.imported.assets.tokenizer.clone();
-    let Some(path) = data.tokenizer.clone().map(PathBuf::from).or_else(beside) else { return Ok(None) };
-    let options = TokenizerOptions { lower: data.lower, strip_accents: None };
-    let tokenizer = Tokenizer::open(&path, options)?;
+    let Some((tokenizer, path)) = tokenizer_of(&understood.base.model, data)? else { return Ok(None) };
     let place = Some(path.to_string_lossy().into_owned());
     if data.tokenizer.is_none() {
         reporter.info("tokenizer-beside", "texts are tokenized by the file beside the model", place.clone());

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use crate::base::files;
+use crate::data::LabelVocabulary;
 use crate::train::{RunLog, checkpoint, run_log};
 
 use super::error::SessionError;
@@ -28,6 +29,8 @@ pub struct RunRow {
     pub has_best: bool,
     /// The constants that its newest checkpoint holds.
     pub tuned: Vec<String>,
+    /// Names of the classes; empty where it has none.
+    pub classes: Vec<String>,
 }
 
 /// The folder that holds the runs of a session or model file.
@@ -69,9 +72,17 @@ pub fn read(folder: &Path) -> Result<RunRow, SessionError> {
         recipe,
         can_resume: newest.is_some(),
         has_best: checkpoint::best(folder).is_some(),
+        classes: classes(folder),
         tuned: newest.and_then(|path| checkpoint::parameter_names(&path).ok()).unwrap_or_default(),
         folder: folder.to_owned(),
     })
+}
+
+/// The classes as the run's folder lists them.
+fn classes(folder: &Path) -> Vec<String> {
+    let lists = ["txt", "json"].map(|e| folder.join(format!("{}.{e}", super::tables::LABELS)));
+    let list = lists.iter().find(|p| files::exists(p)).and_then(|p| LabelVocabulary::read(p).ok());
+    list.map(|l| l.names().to_vec()).unwrap_or_default()
 }
 
 /// Gives a run another name; its folder moves. Errors: a name that is no file name, or is taken.

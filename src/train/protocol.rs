@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::metrics::PrecisionRecall;
+use super::metrics::{ClassRow, PrecisionRecall};
 use super::weights::WeightRow;
 
 /// What the trainer can be told while it runs. It obeys between steps.
@@ -90,6 +90,9 @@ pub enum TrainEvent {
         samples: Vec<Sample>,
         /// Precision against recall of each class.
         curves: Vec<PrecisionRecall>,
+        /// Precision, recall and F1 of each class or label, and of each type of entity.
+        classes: Vec<ClassRow>,
+        entities: Vec<ClassRow>,
     },
     /// Anything else worth keeping: `code` is `paused`, `resumed`, `learning-rate`, or a warning's code.
     Log {
@@ -119,10 +122,10 @@ pub struct Sample {
     pub row: usize,
     pub truth: Said,
     pub said: Said,
-    /// Of what was said; NaN for numbers.
+    /// Of what was said; of several positions the geometric mean; NaN for numbers.
     pub probability: f64,
-    /// What the example costs: negative logarithm of the true class's probability, mean cross-entropy of labels, mean
-    /// squared error of numbers.
+    /// What the example costs: negative logarithm of the true class's probability (of several positions the mean), mean
+    /// cross-entropy of labels, mean squared error of numbers.
     pub loss: f64,
 }
 
@@ -133,6 +136,10 @@ pub enum Said {
     /// Those labels that apply.
     Labels(Vec<usize>),
     Numbers(Vec<f64>),
+    /// A class at every position that has a label.
+    Tags(Vec<usize>),
+    /// An entry of the vocabulary for every hidden word.
+    Words(Vec<usize>),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for

@@ -436,8 +436,9 @@ impl<'a> Run<'a> {
             metrics: report.metrics,
             confusion: report.confusion,
         });
-        if !samples.is_empty() || !curves.is_empty() {
-            self.outbox.show(TrainEvent::Samples { step: self.progress.step, samples, curves });
+        let (classes, entities) = (report.classes, report.entities);
+        if !samples.is_empty() || !curves.is_empty() || !classes.is_empty() {
+            self.outbox.show(TrainEvent::Samples { step: self.progress.step, samples, curves, classes, entities });
         }
         let Some(value) = value else {
             self.note("no-such-metric", format!("'{watched}' is not measured in this run; the best is not tracked"));

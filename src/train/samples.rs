@@ -4,7 +4,7 @@ use crate::data::source::Batch;
 use crate::tensor::Tensor;
 
 use super::evaluate::probabilities;
-use super::metrics::{Task, argmax, pairs};
+use super::metrics::{Rows, Task, argmax, pairs};
 use super::protocol::{Said, Sample};
 
 /// Scores that are kept for one evaluation; beyond that (a vocabulary of classes) there are no samples.
@@ -16,6 +16,7 @@ enum Kind {
     Classes,
     Labels,
     Numbers,
+    Words,
 }
 
 /// Collects scores over an evaluation.
@@ -25,32 +26,66 @@ pub(super) struct Samples {
     kind: Kind,
     /// Scores of one example; 0 until the first batch says it.
     width: usize,
+    /// Positions with this label do not count.
+    ignore: i64,
     rows: Vec<usize>,
     /// One class per example, or as many numbers as there are scores.
     labels: Vec<f64>,
     scores: Vec<f64>,
+    /// Examples with a label at each of several positions, judged at once.
+    sequences: Vec<Sample>,
 }
 
 impl Samples {
-    /// `None` where the task has many labels along an example, or nobody wants samples.
+    /// `None` where the task has no metrics, or nobody wants samples.
     pub(super) fn new(task: &Task, keep: usize) -> Option<Self> {
-        let (kind, width) = match task {
-            Task::Classes { names, entities: false, .. } => (Kind::Classes, names.len()),
-            Task::MultiLabel { names } => (Kind::Labels, names.len()),
-            Task::Regression => (Kind::Numbers, 0),
-            Task::Classes { .. } | Task::Words | Task::None => return None,
+        let (kind, width, ignore) = match task {
+            Task::Classes { names, ignore, .. } => (Kind::Classes, names.len(), *ignore),
+            Task::MultiLabel { names } => (Kind::Labels, names.len(), -1),
+            Task::Regression => (Kind::Numbers, 0, -1),
+            Task::Words => (Kind::Words, 0, -1),
+            Task::None => return None,
         };
-        (keep > 0).then(|| Self { keep, kind, width, rows: Vec::new(), labels: Vec::new(), scores: Vec::new() })
+        let none = || (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (rows, labels, scores, sequences) = none();
+        (keep > 0).then(|| Self { keep, kind, width, ignore, rows, labels, scores, sequences })
     }
 
     /// Takes the examples of a batch that count.
     pub(super) fn add(&mut self, batch: &Batch, prediction: &Tensor) {
-        let labels = batch.labels.as_ref().and_then(|l| Some((l, l.to_f64s()?)));
-        let (Some((shape, labels)), Some(scores)) = (labels, prediction.to_f64s()) else { return };
+        let Some(shape) = batch.labels.as_ref().map(Tensor::shape) else { return };
+        if self.kind == Kind::Words || (self.kind == Kind::Classes && shape.len() > 1 && shape[1..] != [1]) {
+            return self.add_positions(batch, prediction);
+        }
+        let labels = batch.labels.as_ref().and_then(Tensor::to_f64s);
+        let (Some(labels), Some(scores)) = (labels, prediction.to_f64s()) else { return };
         match self.kind {
-            Kind::Classes if shape.rank() <= 1 => self.add_classes(batch, &labels, &scores, prediction.shape()),
-            Kind::Classes => {}
+            Kind::Classes => self.add_classes(batch, &labels, &scores, prediction.shape()),
             Kind::Labels | Kind::Numbers => self.add_numbers(batch, &labels, &scores),
+            Kind::Words => {}
+        }
+    }
+
+    /// A row of scores for each position of each example. Predictions may come with examples and positions in one axis;
+    /// those that do not fit the labels are left out.
+    fn add_positions(&mut self, batch: &Batch, prediction: &Tensor) {
+        let labels = batch.labels.as_ref().and_then(Tensor::to_i64s).unwrap_or_default();
+        let Some(scores) = Rows::new(prediction) else { return };
+        let width = prediction.shape().last().copied().unwrap_or(0).max(1);
+        let places = labels.len() / batch.rows.len().max(1);
+        if places == 0 || prediction.len() != labels.len() * width {
+            return;
+        }
+        for (i, &row) in batch.rows.iter().enumerate().take(batch.n_examples) {
+            let positions = (i * places..(i + 1) * places).filter_map(|at| {
+                let label = labels.get(at).copied().filter(|l| *l != self.ignore)?;
+                let label = usize::try_from(label).ok().filter(|l| *l < width)?;
+                Some((label, scores.row(at)?))
+            });
+            self.sequences.extend(of_positions(row, positions, self.kind == Kind::Words));
+        }
+        if self.sequences.len() > 4 * self.keep.max(256) {
+            worst_first(&mut self.sequences, self.keep);
         }
     }
 
@@ -93,16 +128,56 @@ impl Samples {
                 let rows = p.chunks_exact(width).zip(self.rows.iter().zip(&self.labels));
                 rows.filter_map(|(p, (&row, &label))| of_class(row, label, p)).collect()
             }
+            Kind::Words => Vec::new(),
             kind => {
                 let one = if kind == Kind::Labels { of_labels } else { of_numbers };
                 let rows = self.scores.chunks_exact(width).zip(self.labels.chunks_exact(width)).zip(&self.rows);
                 rows.map(|((scores, labels), &row)| one(row, labels, scores)).collect()
             }
         };
-        out.sort_by(|a, b| b.loss.total_cmp(&a.loss));
-        out.truncate(self.keep);
+        out.extend(self.sequences);
+        worst_first(&mut out, self.keep);
         out
     }
+}
+
+fn worst_first(samples: &mut Vec<Sample>, keep: usize) {
+    samples.sort_by(|a, b| b.loss.total_cmp(&a.loss));
+    samples.truncate(keep);
+}
+
+/// Labels with their scores along one example; `None` where none of its positions counts.
+fn of_positions(row: usize, positions: impl Iterator<Item = (usize, Vec<f64>)>, are_words: bool) -> Option<Sample> {
+    let (mut truth, mut said, mut loss, mut sureness) = (Vec::new(), Vec::new(), 0.0, 0.0);
+    for (label, scores) in positions {
+        let best = argmax(&scores);
+        let ln = ln_probabilities(&scores, [label, best]);
+        truth.push(label);
+        said.push(best);
+        loss -= ln[0];
+        sureness += ln[1];
+    }
+    let n = truth.len() as f64;
+    let words = |all| if are_words { Said::Words(all) } else { Said::Tags(all) };
+    (n > 0.0).then(|| Sample {
+        row,
+        truth: words(truth),
+        said: words(said),
+        probability: (sureness / n).exp(),
+        loss: loss / n,
+    })
+}
+
+/// Logarithms of the probabilities of two entries: scores are logits, or a distribution already.
+fn ln_probabilities(scores: &[f64], at: [usize; 2]) -> [f64; 2] {
+    let is_distribution =
+        scores.iter().all(|s| (0.0..=1.0).contains(s)) && (scores.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+    if is_distribution {
+        return at.map(|i| scores[i].max(f64::MIN_POSITIVE).ln());
+    }
+    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total = scores.iter().map(|s| (s - most).exp()).sum::<f64>().ln() + most;
+    at.map(|i| scores[i] - total)
 }
 
 fn of_class(row: usize, label: f64, p: &[f64]) -> Option<Sample> {
@@ -155,6 +230,35 @@ mod tests {
         // Worked by hand: −ln softmax([3, 0])[1].
         assert!((out[0].loss - (1.0 + 3.0f64.exp()).ln()).abs() < 1e-9);
         assert!(Samples::new(&Task::None, 5).is_none() && Samples::new(&task, 0).is_none());
+    }
+
+    #[test]
+    fn sentences_and_hidden_words_are_judged_position_by_position() {
+        let task = Task::Classes { names: names(3), ignore: -100, entities: true };
+        let mut s = Samples::new(&task, 5).unwrap();
+        let labels = Some(Tensor::from_slice(&[2, 3], &[-100i64, 0, 2, 1, -100, -100]));
+        let batch = Batch { n_examples: 2, labels, rows: vec![4, 6], ..Batch::default() };
+        let scores: [f32; 18] =
+            [9.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 3.0, 0.0, 9.0, 0.0, 0.0, 9.0, 0.0, 0.0];
+        // Examples and positions in one axis.
+        s.add(&batch, &Tensor::from_slice(&[6, 3], &scores));
+        let out = s.finish();
+        assert_eq!(out.iter().map(|s| s.row).collect::<Vec<_>>(), [4, 6]);
+        assert_eq!((&out[0].truth, &out[0].said), (&Said::Tags(vec![0, 2]), &Said::Tags(vec![0, 1])));
+        // Worked by hand: −ln softmax([2, 0, 0])[0] and −ln softmax([0, 1, 0])[2].
+        let (e, f) = (1f64.exp(), 2f64.exp());
+        assert!((out[0].loss - (((f + 2.0) / f).ln() + (e + 2.0).ln()) / 2.0).abs() < 1e-9, "{}", out[0].loss);
+        assert!((out[0].probability - (f / (f + 2.0) * e / (e + 2.0)).sqrt()).abs() < 1e-9);
+        // Hidden words, their scores a distribution already; what hides none is left out.
+        let mut s = Samples::new(&Task::Words, 5).unwrap();
+        let labels = Some(Tensor::from_slice(&[2, 2], &[-100i64, 1, -100, -100]));
+        let batch = Batch { n_examples: 2, labels, rows: vec![0, 1], ..Batch::default() };
+        let p = [0.5f32, 0.5, 0.75, 0.25, 1.0, 0.0, 1.0, 0.0];
+        s.add(&batch, &Tensor::from_slice(&[2, 2, 2], &p));
+        let out = s.finish();
+        assert_eq!(out.len(), 1);
+        assert_eq!((&out[0].truth, &out[0].said), (&Said::Words(vec![1]), &Said::Words(vec![0])));
+        assert!((out[0].loss - 4f64.ln()).abs() < 1e-9 && (out[0].probability - 0.75).abs() < 1e-9);
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub enum Command {
         folder: PathBuf,
         more: usize,
     },
+    /// Shows the curves of an earlier run.
+    ShowRun(PathBuf),
     RenameRun {
         folder: PathBuf,
         name: String,

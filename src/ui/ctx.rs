@@ -334,6 +334,10 @@ pub struct DataView {
     pub preview_title: String,
     /// Why the data cannot feed this model.
     pub problem: Option<String>,
+    /// The placeholder that nothing fills, where that is the problem.
+    pub unfed: Option<String>,
+    /// How many classes the data have, where the model has fewer outputs.
+    pub too_many_classes: Option<usize>,
 }
 
 /// A group of the training form.
@@ -426,6 +430,11 @@ pub struct RunEntry {
     pub parameters: usize,
     /// `train/loss`, `validation/accuracy`, …
     pub curves: Vec<super::series::Series>,
+    pub marks: Vec<super::run_view::Mark>,
+    /// The newest counts of predictions, true class by row.
+    pub confusion: Vec<Vec<u64>>,
+    /// Names of the classes; empty where it has none.
+    pub classes: Vec<String>,
     pub can_resume: bool,
     /// One of its checkpoints was the best.
     pub has_best: bool,
@@ -437,6 +446,12 @@ pub struct RunEntry {
 impl RunEntry {
     pub fn curve(&self, name: &str) -> Option<&super::series::Series> {
         self.curves.iter().find(|c| c.name == name)
+    }
+
+    /// What its length is given in, and so what it is extended by: one, several.
+    pub fn unit(&self) -> (&'static str, &'static str) {
+        let in_steps = self.recipe.settings.get("training.steps").is_some_and(|s| !s.trim().is_empty());
+        if in_steps { ("step", "steps") } else { ("epoch", "epochs") }
     }
 }
 
@@ -480,5 +495,18 @@ pub struct ExportRequest {
     pub with_heads: bool,
     /// Of weights alone all, not only those that were tuned.
     pub all_weights: bool,
+    /// Of weights alone: low-rank adapters go into the weights that they stand beside.
+    pub merge_adapters: bool,
     pub verify: bool,
+}
+
+/// What was written, and how it differs from the original.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exported {
+    /// In one sentence.
+    pub said: String,
+    /// Name, value, exact value.
+    pub facts: Vec<(String, String, String)>,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
 }

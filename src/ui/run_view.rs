@@ -2,7 +2,7 @@
 
 pub use super::series::{Moment, Series, XAxis};
 use crate::train::WeightRow;
-use crate::train::metrics::PrecisionRecall;
+use crate::train::metrics::{ClassRow, PrecisionRecall};
 
 use super::weights::Watch;
 
@@ -36,14 +36,14 @@ impl RunState {
     }
 }
 
-/// What a marker on the time axis stands for.
+/// What a marker on the time axis stands for; where there is no room for all of them, later ones go before earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkKind {
     Epoch,
     Checkpoint,
-    BestCheckpoint,
-    RateChange,
     Pause,
+    RateChange,
+    BestCheckpoint,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -66,16 +66,25 @@ pub struct Prediction {
     pub is_number: bool,
 }
 
-/// Mistakes by how sure the model was, then what is right by how unsure it was; numbers by how far they are off.
+impl Prediction {
+    pub fn is_right(&self) -> bool {
+        self.label == self.predicted
+    }
+}
+
+/// Mistakes by what they cost and how sure the model was, then what is right by the same; numbers by how far they are off.
 pub fn sort_worst_first(predictions: &mut [Prediction]) {
+    // An unknown loss is no worse than any other.
+    let cost = |p: &Prediction| if p.loss.is_nan() { f64::NEG_INFINITY } else { p.loss };
     predictions.sort_by(|a, b| {
+        let by_cost = cost(b).total_cmp(&cost(a));
         if a.is_number || b.is_number {
-            return b.loss.total_cmp(&a.loss);
+            return by_cost;
         }
-        let right = |p: &Prediction| p.label == p.predicted;
-        let order = right(a).cmp(&right(b));
         let by_probability = b.probability.total_cmp(&a.probability);
-        order.then(if right(a) { by_probability.reverse() } else { by_probability })
+        let right = a.is_right();
+        let order = right.cmp(&b.is_right()).then(by_cost);
+        order.then(if right { by_probability.reverse() } else { by_probability })
     });
 }
 
@@ -111,6 +120,9 @@ pub struct RunView {
     pub confusion: Option<(Vec<String>, Vec<Vec<usize>>)>,
     /// Precision against recall of each class, with its name.
     pub curves: Vec<(String, PrecisionRecall)>,
+    /// Precision, recall and F1 of each class or label, and of each type of entity, as the newest evaluation says.
+    pub classes: Vec<ClassRow>,
+    pub entities: Vec<ClassRow>,
     /// Memory of this program while the run goes on, in bytes.
     pub memory: Series,
     /// How each weight does.
@@ -168,6 +180,11 @@ mod tests {
         sort_worst_first(&mut all);
         let order: Vec<f64> = all.iter().map(|p| p.probability).collect();
         assert_eq!(order, [0.99, 0.6, 0.55, 0.9]);
+        all[3].loss = 7.0;
+        all[1].loss = 5.0;
+        sort_worst_first(&mut all);
+        let order: Vec<f64> = all.iter().map(|p| p.probability).collect();
+        assert_eq!(order, [0.6, 0.99, 0.9, 0.55], "the costliest first, mistakes before what is right");
         let number = |loss| Prediction { loss, is_number: true, probability: f64::NAN, ..Prediction::default() };
         let mut numbers = [number(0.1), number(3.0)];
         sort_worst_first(&mut numbers);

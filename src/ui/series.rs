@@ -60,6 +60,8 @@ pub struct Series {
     pub wall: Vec<f64>,
     pub values: Vec<f64>,
     pyramid: Pyramid,
+    not_finite: usize,
+    not_positive: usize,
 }
 
 impl Series {
@@ -80,6 +82,18 @@ impl Series {
         self.wall.push(at.wall);
         self.values.push(value);
         self.pyramid.extend(&self.values);
+        self.not_finite += usize::from(!value.is_finite());
+        self.not_positive += usize::from(value.is_finite() && value <= 0.0);
+    }
+
+    /// Values that no plot has a place for: infinities, and what is no number.
+    pub fn not_finite(&self) -> usize {
+        self.not_finite
+    }
+
+    /// Values that a logarithmic axis has no place for.
+    pub fn not_positive(&self) -> usize {
+        self.not_positive
     }
 
     pub fn last(&self) -> Option<f64> {
@@ -262,6 +276,9 @@ mod tests {
         let s = series([1.0, f64::NAN, 3.0].into_iter());
         assert_eq!(s.thin(XAxis::Step, 0.0, 9.0, 10), [0, 2]);
         assert_eq!(s.xs(XAxis::TimeWithoutPauses), [0.0, 2.0, 4.0]);
+        let s = series([0.0, f64::NAN, -3.0, f64::INFINITY, 2.0].into_iter());
+        assert_eq!((s.not_finite(), s.not_positive()), (2, 2));
+        assert_eq!((s.min(), s.max()), (Some(-3.0), Some(2.0)));
     }
 
     #[test]

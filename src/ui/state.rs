@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::canvas::CanvasState;
 use super::dialogs::Dialog;
-use super::panels::{BrowserState, CompareState, DataState, GradientsState, InspectorState, PlotsState};
+use super::panels::{
+    BrowserState, CompareState, DataState, GradientsState, InspectorState, PlotsState, PredictionsState,
+};
 use super::selection::Selection;
 
 #[derive(Debug, Default)]
@@ -16,11 +18,14 @@ pub struct UiState {
     pub gradients: GradientsState,
     pub plots: PlotsState,
     pub compare: CompareState,
+    pub predictions: PredictionsState,
     pub data: DataState,
     pub palette: Option<super::dialogs::PaletteState>,
     pub dialog: Option<Dialog>,
     /// Text being typed into setting fields, by key, until it is a valid value.
     pub drafts: HashMap<String, String>,
+    /// What came of the last export.
+    pub exported: Option<Result<super::ctx::Exported, String>>,
     pub show_advanced: bool,
     /// The last thing that a person touched was a key.
     pub is_by_keyboard: bool,

@@ -232,6 +232,7 @@ fn a_bypassed_node_is_gone_from_the_export() {
             constants: Vec::new(),
             remove_dropout: false,
             all_weights: false,
+            merge_adapters: false,
             verify: true,
         };
         let mut reporter = Reporter::default();

@@ -182,6 +182,7 @@ fn a_tuned_classifier_is_used_without_its_run() {
         constants: run.constants(),
         remove_dropout: true,
         all_weights: false,
+        merge_adapters: false,
         verify: false,
     };
     export::write(&what, &to, &mut Reporter::default()).unwrap();

@@ -499,6 +499,7 @@ fn a_head_is_written_into_the_folder() {
             constants: vec![("head/bias".to_owned(), bias.clone())],
             remove_dropout: true,
             all_weights: false,
+            merge_adapters: false,
             verify: true,
         };
         let to = temp.path().join(name);

@@ -150,7 +150,14 @@ fn heads_learn_as_in_tensorflow_and_are_exported() {
         let constants = store.by_name().map(|(n, t)| (n.to_owned(), t.clone())).collect();
         let file = scratch(&format!("head-{i}.pb"));
         let mut reporter = Reporter::default();
-        let export = Export { session: &session, constants, remove_dropout: true, all_weights: false, verify: true };
+        let export = Export {
+            session: &session,
+            constants,
+            remove_dropout: true,
+            all_weights: false,
+            merge_adapters: false,
+            verify: true,
+        };
         let written = export::write(&export, &file, &mut reporter).unwrap();
         assert!(written.largest_difference.unwrap() < 1e-5, "{kind}");
         let last: Vec<(String, Tensor)> = batches(8)
@@ -188,6 +195,7 @@ fn a_head_with_dropout_is_exported_with_or_without_it() {
                 constants: Vec::new(),
                 remove_dropout,
                 all_weights: false,
+                merge_adapters: false,
                 verify: remove_dropout,
             };
             let written = export::write(&export, &file, &mut reporter).unwrap();
@@ -208,8 +216,14 @@ fn a_static_export_serves_other_sizes() {
     });
     let file = scratch("free.pb");
     let mut reporter = Reporter::default();
-    let export =
-        Export { session: &session, constants: Vec::new(), remove_dropout: true, all_weights: false, verify: true };
+    let export = Export {
+        session: &session,
+        constants: Vec::new(),
+        remove_dropout: true,
+        all_weights: false,
+        merge_adapters: false,
+        verify: true,
+    };
     export::write(&export, &file, &mut reporter).unwrap();
     let inputs = io::read(&folder.join("inputs.npz")).unwrap();
     let want = io::read(&folder.join("outputs.npz")).unwrap();
@@ -349,7 +363,14 @@ fn adapters_change_nothing_at_first_and_are_merged() {
     let fetches = vec![u.names().unwrap().value("loss/BiasAdd").unwrap()];
     let beside = u.compute(&Ask { fetches, feeds, ..Ask::default() }).unwrap().outputs.remove(0).to_f64s().unwrap();
     let file = scratch("merged.pb");
-    let export = Export { session: &session, constants, remove_dropout: true, all_weights: false, verify: true };
+    let export = Export {
+        session: &session,
+        constants,
+        remove_dropout: true,
+        all_weights: false,
+        merge_adapters: false,
+        verify: true,
+    };
     export::write(&export, &file, &mut reporter).unwrap();
     let merged = Session::open(&file).unwrap();
     let n = merged.understand().unwrap().base.graph.nodes.iter().filter(|n| n.key.as_str().contains("lora")).count();

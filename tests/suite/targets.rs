@@ -38,6 +38,7 @@ fn every_kind_that_is_offered_is_written_and_opens_again() {
                 constants: Vec::new(),
                 remove_dropout: false,
                 all_weights: false,
+                merge_adapters: false,
                 verify: false,
             };
             let result = export::write(&export, &to, &mut Reporter::default());

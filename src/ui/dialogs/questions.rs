@@ -40,9 +40,7 @@ pub(super) fn preferences_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
         });
         ui.end_row();
         let label = ui.label("Threads of runs");
-        let most = std::thread::available_parallelism().map_or(64, |n| n.get() * 2);
-        let shown = |n: f64, _: std::ops::RangeInclusive<usize>| if n < 1.0 { "all".to_owned() } else { n.to_string() };
-        ui.add(egui::DragValue::new(&mut p.threads).range(0..=most).custom_formatter(shown)).labelled_by(label.id);
+        widgets::threads(ui, &mut p.threads).labelled_by(label.id);
         ui.end_row();
         ui.label("Recent files");
         ui.add_enabled_ui(!p.recent.is_empty(), |ui| {

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{RichText, Ui};
+use egui::Ui;
 
+use crate::base::Severity;
 use crate::formats::targets::{self, Target, TargetKind};
 use crate::session::EditStep;
 use crate::ui::command::Command;
-use crate::ui::ctx::{Ctx, ExportRequest, Open};
+use crate::ui::ctx::{Ctx, ExportRequest, Exported, Open};
 use crate::ui::state::UiState;
 use crate::ui::theme::{self, icons};
-use crate::ui::{text, widgets};
+use crate::ui::{text, widgets, words};
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let Some(open) = ctx.open else { return super::no_model(ui) };
@@ -26,13 +27,9 @@ fn what_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     if let Some(r) = ctx.run.filter(|r| r.state.is_active()) {
         widgets::note(ui, format!("{} is in progress: what counts is its last checkpoint.", r.name));
     }
-    let enabled = |is: fn(&EditStep) -> bool| open.recipe().edits.iter().any(|e| e.enabled && is(&e.step));
     let n_edits = open.recipe().edits.iter().filter(|e| e.enabled).count();
     widgets::fact(ui, "Edits", &text::plural(n_edits, "adjustment", "adjustments"));
     widgets::fact(ui, "Dropout sites", &text::exact(open.overview.dropout.len()));
-    if enabled(|s| matches!(s, EditStep::Lora(_))) {
-        widgets::fact(ui, "Low-rank adapters", "merged into their weights");
-    }
 }
 
 /// Draft of whose values are written: empty for the file's own, else the run's folder, `best` before it where meant.
@@ -106,25 +103,13 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         }
     });
     let target = chosen(&open.targets, Path::new(&path));
-    let is_weights = target.is_some_and(|t| matches!(t.kind, TargetKind::Safetensors | TargetKind::Npz));
-    let mut flag = |ui: &mut Ui, key: &str, words: &str, default: bool| {
-        let mut on = state.drafts.get(key).map_or(default, |v| v == "true");
-        if ui.checkbox(&mut on, words).changed() {
-            state.drafts.insert(key.to_owned(), on.to_string());
-        }
-        on
-    };
-    let (mut keep_dropout, mut with_heads, mut all_weights, mut verify) = (false, true, false, true);
-    let has_head = open.recipe().edits.iter().any(|e| e.enabled && matches!(e.step, EditStep::GraftHead(_)));
-    if is_weights {
-        all_weights = flag(ui, "export-all", "All weights, not only the tuned ones", false);
-    } else {
-        keep_dropout = flag(ui, "export-keep", "Keep dropout nodes in the graph", false);
-        if has_head {
-            with_heads = flag(ui, "export-heads", "Include the grafted head", true);
-        }
-        verify = flag(ui, "export-verify", "Read it back and compare outputs before it counts as done", true);
+    ui.add_space(theme::RELATED);
+    let mut on = [false; OPTIONS.len()];
+    for (is_on, o) in on.iter_mut().zip(options(open, target)) {
+        *is_on = option_ui(ui, &o, state);
     }
+    let has_head = open.recipe().edits.iter().any(|e| e.enabled && matches!(e.step, EditStep::GraftHead(_)));
+    let [keep_dropout, with_heads, merge_adapters, all_weights, verify] = on;
     let why_not = target.and_then(|t| t.why_not.as_ref());
     if let Some(why) = why_not {
         widgets::message(ui, crate::base::Severity::Warning, why);
@@ -137,17 +122,112 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
             let choices = value_choices(open);
             let values = values_of(&choices[chosen_values(&choices, state.drafts.get(VALUES))].1);
             let to = PathBuf::from(path.trim());
-            ctx.send(Command::Export(ExportRequest { to, values, keep_dropout, with_heads, all_weights, verify }));
+            ctx.send(Command::Export(ExportRequest {
+                to,
+                values,
+                keep_dropout,
+                // Without a head there is none to leave out.
+                with_heads: with_heads || !has_head,
+                all_weights,
+                merge_adapters,
+                verify,
+            }));
         }
         if is_busy {
             ui.spinner();
             ui.label("Exporting");
         }
     });
-    if let Some(result) = state.drafts.get("export-result") {
+    if let Some(result) = &state.exported {
         ui.add_space(theme::RELATED);
-        ui.add(egui::Label::new(RichText::new(result)).wrap());
+        result_ui(ui, result);
     }
+}
+
+/// What came of the last export.
+fn result_ui(ui: &mut Ui, result: &Result<Exported, String>) {
+    let line = |ui: &mut Ui, severity, words: &str| {
+        ui.horizontal_wrapped(|ui| {
+            widgets::severity_mark(ui, severity);
+            ui.add(egui::Label::new(words::sentence(words, |_| false)).wrap());
+        });
+    };
+    match result {
+        Err(why) => line(ui, Severity::Error, &format!("Not exported: {why}")),
+        Ok(e) => widgets::section(ui, "WRITTEN", |ui| {
+            for (name, shown, exact) in &e.facts {
+                widgets::fact_with_exact(ui, name, shown, Some(exact));
+            }
+            for note in &e.notes {
+                line(ui, Severity::Warning, note);
+            }
+        }),
+    }
+}
+
+/// A choice about what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExportOption {
+    /// Of its draft.
+    key: &'static str,
+    words: &'static str,
+    default: bool,
+    /// Why it cannot be chosen now; then `default` holds.
+    why_not: Option<&'static str>,
+}
+
+/// Key and words of every choice, in the order of [`options`].
+const OPTIONS: [(&str, &str); 5] = [
+    ("export-keep", "Keep dropout nodes in the graph"),
+    ("export-heads", "Include the grafted head"),
+    ("export-merge", "Merge low-rank adapters into their weights"),
+    ("export-all", "All weights, not only the tuned ones"),
+    ("export-verify", "Read it back and compare outputs before it counts as done"),
+];
+
+/// The choices for a kind of file, with why some are none.
+fn options(open: &Open, target: Option<&Target>) -> [ExportOption; OPTIONS.len()] {
+    let has = |is: fn(&EditStep) -> bool| open.recipe().edits.iter().any(|e| e.enabled && is(&e.step));
+    let is_weights = target.is_some_and(|t| matches!(t.kind, TargetKind::Safetensors | TargetKind::Npz));
+    let first = |reasons: &[(bool, &'static str)]| reasons.iter().find(|(is, _)| *is).map(|(_, why)| *why);
+    let no_nodes = (is_weights, "Weights alone have no nodes.");
+    let keep = first(&[no_nodes, (open.overview.dropout.is_empty(), "The graph has no dropout.")]);
+    let heads = first(&[
+        (is_weights, "Weights of a grafted head are among the tuned ones."),
+        (!has(|s| matches!(s, EditStep::GraftHead(_))), "No head was grafted."),
+    ]);
+    let has_adapters = has(|s| matches!(s, EditStep::Lora(_)));
+    let merge = first(&[
+        (!has_adapters, "There are no adapters."),
+        (!is_weights, "A model has no place for adapters beside its weights."),
+    ]);
+    let all = first(&[(!is_weights, "A model holds all of its weights.")]);
+    let verify = first(&[(is_weights, "Weights alone compute nothing.")]);
+    let of = |i: usize, default, why_not| ExportOption { key: OPTIONS[i].0, words: OPTIONS[i].1, default, why_not };
+    let has_head = has(|s| matches!(s, EditStep::GraftHead(_)));
+    let merges = has_adapters && !is_weights;
+    [
+        of(0, false, keep),
+        of(1, has_head, heads),
+        of(2, merges, merge),
+        of(3, !is_weights, all),
+        of(4, !is_weights, verify),
+    ]
+}
+
+/// A check box; grey with its reason where there is nothing to choose. Whether it is on.
+fn option_ui(ui: &mut Ui, o: &ExportOption, state: &mut UiState) -> bool {
+    let draft = state.drafts.get(o.key).map(|v| v == "true");
+    let mut on = draft.filter(|_| o.why_not.is_none()).unwrap_or(o.default);
+    let r = ui.add_enabled(o.why_not.is_none(), egui::Checkbox::new(&mut on, o.words));
+    let changed = r.changed();
+    if let Some(why) = o.why_not {
+        r.on_disabled_hover_text(why);
+    }
+    if changed {
+        state.drafts.insert(o.key.to_owned(), on.to_string());
+    }
+    on
 }
 
 /// Every kind of file as a button; those out of reach are grey and say why. The path with another kind's ending where one
@@ -209,6 +289,33 @@ mod tests {
         assert_eq!(kind("a/folder"), Some(TargetKind::Own));
         assert_eq!(targets[1].path(Path::new("a/b.v2.pb")), Path::new("a/b.v2.npz"));
         assert_eq!(target(TargetKind::Own, "").path(Path::new("a/b.ckpt")), Path::new("a/b"));
+    }
+
+    #[test]
+    fn choices_that_are_none_say_why() {
+        use crate::session::recipe::LoraChoice;
+        let open = |steps: Vec<EditStep>| {
+            let mut history = History::default();
+            history.apply(&crate::session::Change::AddEdits(steps), None);
+            Open::new(Path::new("m.pb"), std::sync::Arc::new(sample::overview()), history)
+        };
+        let plain = open(Vec::new());
+        let (own, npz) = (target(TargetKind::Own, ".pb"), target(TargetKind::Npz, ".npz"));
+        let can = |open: &Open, t: &Target| options(open, Some(t)).map(|o| o.why_not.is_none());
+        let on = |open: &Open, t: &Target| options(open, Some(t)).map(|o| o.default);
+        // Dropout, head, adapters, all weights, read back.
+        assert_eq!(can(&plain, &own), [true, false, false, false, true]);
+        assert_eq!(can(&plain, &npz), [false, false, false, true, false]);
+        let head = crate::edits::heads::HeadChoice::new(crate::edits::heads::ALL[0].kind);
+        let both = open(vec![EditStep::GraftHead(head), EditStep::Lora(LoraChoice::default())]);
+        assert_eq!(can(&both, &own), [true, true, false, false, true]);
+        assert_eq!(can(&both, &npz), [false, false, true, true, false]);
+        assert_eq!(on(&both, &own), [false, true, true, true, true], "a model has its head and merged weights");
+        assert_eq!(on(&both, &npz), [false, true, false, false, false], "of weights the tuned ones as they are");
+        assert_eq!(
+            options(&both, Some(&own))[2].why_not,
+            Some("A model has no place for adapters beside its weights.")
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use export::suggested_export;
 pub use gradients::GradientsState;
 pub use inspector::InspectorState;
 pub use plots::{PlotsState, curves, picture_ui as plots_picture_ui};
+pub use predictions::PredictionsState;
 pub use training::ESTIMATING;
 
 /// Where a panel stands in the default layout.

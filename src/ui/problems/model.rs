@@ -9,6 +9,7 @@ use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, Overview, Recipe, SitePolicy, UnbakeChoice};
 use crate::ui::Action;
 use crate::ui::ctx::{Blocker, DataView, Gradients, Open};
+use crate::ui::dialogs::HeadForm;
 use crate::ui::dialogs::objective::lacks_loss;
 use crate::ui::text;
 
@@ -177,9 +178,23 @@ impl Open {
         (batch, length.filter(|n| *n > 1))
     }
 
-    /// What often helps where data do not fit: guessing anew what was chosen by hand, or a head for the classes at hand.
+    /// What helps where data do not fit: one value for a placeholder that nothing fills, a head for the classes at hand,
+    /// guessing anew what was chosen by hand.
     fn data_cures(&self) -> Vec<Cure> {
         let Some(data) = &self.recipe().data else { return Vec::new() };
+        let mut out = Vec::new();
+        let view = self.data.as_deref();
+        if let Some(name) = view.and_then(|d| d.unfed.as_ref()) {
+            // A switch or a rate is no part of the examples: it has one value for all of them.
+            out.extend([0.0, 1.0].map(|value| {
+                let pin = Change::SetPin { name: name.clone(), value: Some(value) };
+                Cure::change(format!("Feed {name} always {value}"), pin)
+            }));
+        }
+        if let Some(n) = view.and_then(|d| d.too_many_classes) {
+            let form = HeadForm { classes: n, ..HeadForm::new(Some(self), None) };
+            out.push(Cure::change(format!("Graft a head for {n} classes"), form.change()));
+        }
         let plain = DataChoice {
             train: data.train.clone(),
             validation: data.validation.clone(),
@@ -187,7 +202,6 @@ impl Open {
             ..DataChoice::default()
         };
         let cure = |label: &str, data| Cure::change(label, Change::SetData(data));
-        let mut out = Vec::new();
         if plain != *data {
             out.push(cure("Guess columns and mapping anew", Some(plain)));
         }
@@ -309,6 +323,31 @@ mod tests {
         let last = found[0].cures.last().expect("something else can train");
         assert_eq!(last.command, Command::change(Change::Train { names: blocks, on: false }));
         assert!(found[1].message.starts_with("Odd cannot be computed") && found[1].cures.is_empty());
+    }
+
+    #[test]
+    fn data_that_do_not_fit_come_with_what_helps() {
+        let mut history = History::default();
+        let choice = DataChoice { train: "a.tsv".to_owned(), label: Some("stars".to_owned()), ..DataChoice::default() };
+        history.apply(&Change::SetData(Some(choice)), None);
+        let mut open = Open::new(Path::new("m.pb"), Arc::new(sample::overview()), history);
+        let view = DataView { problem: Some("no".to_owned()), ..DataView::default() };
+        let mut labels = |view: DataView| -> Vec<String> {
+            open.data = Some(Arc::new(view));
+            let all = open.problems();
+            let problem = all.iter().find(|p| p.code == "data").unwrap();
+            problem.cures.iter().map(|c| c.label.clone()).collect()
+        };
+        let usual = ["Guess columns and mapping anew", "Choose other data"];
+        assert_eq!(labels(view.clone()), usual);
+        let unfed = labels(DataView { unfed: Some("keep_prob:0".to_owned()), ..view.clone() });
+        assert_eq!(unfed[..2], ["Feed keep_prob:0 always 0", "Feed keep_prob:0 always 1"]);
+        let many = labels(DataView { too_many_classes: Some(5), ..view });
+        assert_eq!((many[0].as_str(), &many[1..]), ("Graft a head for 5 classes", &usual.map(str::to_owned)[..]));
+        let all = open.problems();
+        let cure = all.iter().flat_map(|p| &p.cures).find(|c| c.label.starts_with("Graft")).unwrap();
+        let form = HeadForm { classes: 5, ..HeadForm::new(Some(&open), None) };
+        assert_eq!(*cure, Cure::change("Graft a head for 5 classes", form.change()));
     }
 
     #[test]

@@ -335,6 +335,14 @@ pub fn filter_field(ui: &mut Ui, id: egui::Id, text: &mut String, name: &str, hi
     })
 }
 
+/// How many threads a run may use; 0 is all of them.
+pub fn threads(ui: &mut Ui, n: &mut usize) -> Response {
+    let most = std::thread::available_parallelism().map_or(64, |n| n.get() * 2);
+    let shown = |n: f64, _: std::ops::RangeInclusive<usize>| if n < 1.0 { "all".to_owned() } else { n.to_string() };
+    let drag = egui::DragValue::new(n).range(0..=most).custom_formatter(shown);
+    ui.add(drag).accessible_name("Threads of runs")
+}
+
 /// A thin bar, filled from the left.
 pub fn share_bar(ui: &mut Ui, fraction: f32, color: Color32, size: egui::Vec2) -> Response {
     let t = Tokens::of(ui.visuals());

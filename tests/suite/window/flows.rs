@@ -101,8 +101,8 @@ fn everything_by_keyboard_alone() {
     press(&mut window, Modifiers::COMMAND, Key::E);
     focus_on(&mut window, "Export model");
     press(&mut window, Modifiers::NONE, Key::Space);
-    wait_for(&mut window, "the export", |app| app.state.drafts.contains_key("export-result") && settled(app));
-    let said = window.app().state.drafts["export-result"].clone();
+    wait_for(&mut window, "the export", |app| app.state.exported.is_some() && settled(app));
+    let said = window.app().state.exported.clone().expect("just waited for").expect("it was written").said;
     assert!(said.contains("tuned constants") && said.contains("largest difference"), "{said}");
     // Undo everything.
     press(&mut window, Modifiers::NONE, Key::Escape);
@@ -411,7 +411,7 @@ fn plots_are_saved_as_pictures_and_ill_weights_are_problems() {
     window.click("Loss as SVG");
     accept_path(&mut window);
     let svg = std::fs::read_to_string(folder.path().join("run-3-loss.svg")).expect("the picture");
-    assert!(svg.contains("validation") && svg.matches("<polyline").count() == 3);
+    assert!(svg.contains("Validation") && svg.matches("<polyline").count() == 3);
     window.click("Save curves and plots");
     window.click("All plots as PNG");
     accept_path(&mut window);
@@ -489,9 +489,21 @@ fn kinds_of_files_are_offered_with_what_they_need() {
     use egui_kittest::kittest::NodeT;
     assert!(window.harness.get_by_label("ONNX").accesskit_node().is_disabled(), "out of reach");
     assert!(window.has("Keep dropout nodes in the graph") && window.has("Values that are written"));
+    let is_off = |w: &Window, label: &str| w.harness.get_by_label(label).accesskit_node().is_disabled();
+    let (keep, head, merge, all) = (
+        "Keep dropout nodes in the graph",
+        "Include the grafted head",
+        "Merge low-rank adapters into their weights",
+        "All weights, not only the tuned ones",
+    );
+    assert!(!is_off(&window, keep) && is_off(&window, head) && is_off(&window, merge) && is_off(&window, all));
+    // Why one is none stands in its tooltip.
+    window.harness.get_by_label(head).hover();
+    window.harness.run_steps(40);
+    assert!(window.has("No head was grafted."));
     window.click("Weights, NumPy");
     assert!(window.app().state.drafts["export-path"].ends_with("-tuned.npz"));
-    assert!(window.has("All weights, not only the tuned ones") && !window.has("Keep dropout nodes in the graph"));
+    assert!(!is_off(&window, all) && is_off(&window, keep));
     window.click("Frozen graph (as the file)");
     assert!(window.app().state.drafts["export-path"].ends_with("-tuned.pb"));
     // A path typed by hand asks for its kind too.

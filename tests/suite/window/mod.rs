@@ -1,10 +1,12 @@
 //! The window driven by its accessible names, without a display; and a few pictures.
 
 mod canvas;
+mod curves;
 mod dialogs;
 mod flows;
 mod guide;
 mod keyboard;
+mod kinds;
 mod manners;
 mod model;
 mod offers;

@@ -348,6 +348,15 @@ pub fn run() -> regraft::ui::run_view::RunView {
     }
     let at = Moment { step: 120.0, epoch: 1.0, seconds: 22.8, wall: 24.0 };
     r.marks.push(Mark { kind: MarkKind::Epoch, at, text: "epoch 2".to_owned() });
+    for (step, kind, text) in [
+        (60.0, MarkKind::Checkpoint, "checkpoint"),
+        (90.0, MarkKind::RateChange, "learning rate 3.1e-5"),
+        (150.0, MarkKind::Pause, "paused"),
+        (180.0, MarkKind::BestCheckpoint, "best checkpoint"),
+    ] {
+        let at = Moment { step, epoch: step / 120.0, seconds: step * 0.19, wall: step * 0.2 };
+        r.marks.push(Mark { kind, at, text: text.to_owned() });
+    }
     r.confusion = Some((vec!["bad".to_owned(), "good".to_owned()], vec![vec![34, 6], vec![4, 76]]));
     r.predictions = (0..24)
         .map(|i| Prediction {

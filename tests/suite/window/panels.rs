@@ -189,8 +189,8 @@ fn a_run_shows_its_curves_and_controls() {
     assert!(window.has("Pause") && window.has("Stop and keep"));
     window.click("Log y");
     assert!(window.app().state.plots.is_log_y);
-    window.click("Loss: validation");
-    let node = window.harness.get_by_label("Loss: validation");
+    window.click("Loss: Validation");
+    let node = window.harness.get_by_label("Loss: Validation");
     assert!(node.accesskit_node().toggled().is_some());
 }
 
@@ -236,8 +236,11 @@ fn the_demo_trains_is_stopped_and_exported() {
     window.settle();
     window.click_first("Keep dropout nodes in the graph");
     window.harness.get_by_label("Export model").click();
-    wait_for(&mut window, "the export", |app| app.state.drafts.contains_key("export-result"));
-    let said = window.app().state.drafts["export-result"].clone();
+    wait_for(&mut window, "the export", |app| app.state.exported.is_some());
+    let written = window.app().state.exported.clone().expect("just waited for").expect("it was written");
+    assert!(written.facts.iter().any(|(name, shown, _)| name == "Tensors changed" && shown != "0"), "{written:?}");
+    assert!(window.has("WRITTEN") && window.has("Largest difference of outputs"));
+    let said = written.said;
     assert!(said.contains("tuned constants"), "{said}");
     // Every decision can be taken back.
     window.click("Choose what trains");

@@ -1,17 +1,17 @@
 //! One curve of several runs on one plot: choosing it, drawing it, what it was where the pointer is, saving it.
 
 use egui::{RichText, Role, Ui, Vec2, WidgetInfo, vec2};
-use egui_plot::{Line, Plot, PlotPoints};
+use egui_plot::{Line, PlotPoints};
 
 use crate::ui::command::Command;
 use crate::ui::ctx::{Ctx, RunEntry};
 use crate::ui::panels::curves;
-use crate::ui::panels::plots::{axis_label, marks, nearest, svg};
+use crate::ui::panels::plots::{frame, nearest, svg};
 use crate::ui::run_view::{Series, XAxis};
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
-use super::{CompareState, color};
+use super::{CompareState, View, color};
 
 type Shown<'a> = [(usize, &'a RunEntry)];
 
@@ -77,6 +77,7 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &Shown<'_>, chosen: &str, s: &
             }
         }
         ui.toggle_value(&mut s.is_log, "Log y");
+        ui.toggle_value(&mut s.is_log_x, "Log x");
         ui.toggle_value(&mut s.keeps_outliers, "Outliers").on_hover_text("Show them even where they flatten the rest.");
         ui.menu_button(format!("{}  Save", icons::EXPORT), |ui| save_ui(ui, ctx, shown, chosen, s))
             .response
@@ -105,74 +106,83 @@ fn save_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &Shown<'_>, chosen: &str, s: &Comp
 /// The points of a curve that a plot of some width needs, on its axes.
 fn points(c: &Series, s: &CompareState, width: usize) -> Vec<[f64; 2]> {
     let xs = c.xs(s.x);
-    let y = |v: f64| if s.is_log { curves::log10(v) } else { v };
     let points = c.thin(s.x, f64::NEG_INFINITY, f64::INFINITY, width).into_iter();
-    points.map(|j| [xs[j], y(c.values[j])]).filter(|p| p[0].is_finite() && p[1].is_finite()).collect()
+    points.filter_map(|j| Some([curves::place(xs[j], s.is_log_x)?, curves::place(c.values[j], s.is_log)?])).collect()
 }
 
 /// What all curves together span: x from and to, y from and to; `None` where there is nothing to look at.
 fn bounds(shown: &Shown<'_>, chosen: &str, s: &CompareState) -> Option<[f64; 4]> {
     let all = || shown.iter().filter_map(|(_, r)| r.curve(chosen));
-    let values = all().flat_map(|c| c.values.iter().map(|v| if s.is_log { curves::log10(*v) } else { *v }));
-    let ends = |c: &Series| Some((*c.xs(s.x).first()?, *c.xs(s.x).last()?));
-    let (from, to) = all().filter_map(ends).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let (from, to) = curves::span(all(), s.x, s.is_log_x)?;
+    let values = all().flat_map(|c| points(c, s, svg::WIDTH as usize)).map(|p| p[1]);
     let (low, high) = curves::range(values, !s.keeps_outliers)?;
-    (to > from).then_some([from, to, low, high])
+    Some([from, to, low, high])
 }
 
 fn plot_ui(ui: &mut Ui, t: &'static Tokens, shown: &Shown<'_>, chosen: &str, size: Vec2, s: &mut CompareState) {
-    let (axis, is_log, width) = (s.x, s.is_log, size.x);
-    let plot = Plot::new("compare-plot")
-        .width(width)
-        .height(size.y)
-        .x_grid_spacer(move |input| marks(input, (width / 110.0) as usize))
-        .show_background(false)
-        .show_grid([false, true])
-        .allow_scroll(false)
-        .grid_color(t.stroke_subtle)
-        .show_x(false)
-        .show_y(false)
-        .y_axis_min_width(52.0)
-        .x_axis_formatter(move |m, _| axis_label(m.value, axis))
-        .y_axis_formatter(move |m, _| text::number(if is_log { 10f64.powf(m.value) } else { m.value }, 3));
-    // Another axis or curve is looked at as a whole.
-    let view = (chosen.to_owned(), axis, is_log, s.keeps_outliers);
+    let (axis, is_log) = (s.x, s.is_log);
+    let axes = frame::Axes { x: axis, is_log_x: s.is_log_x, is_log_y: is_log, is_bytes: false };
+    let plot = frame::plot("compare-plot", size, t, axes);
+    // Another axis or curve, and runs that went on, are looked at as a whole.
+    let n_points = shown.iter().filter_map(|(_, r)| r.curve(chosen)).map(|c| c.values.len()).collect();
+    let view = View {
+        curve: chosen.to_owned(),
+        axis,
+        flags: [is_log, s.is_log_x, s.keeps_outliers],
+        runs: shown.iter().map(|(i, _)| *i).collect(),
+        n_points,
+    };
     let is_new = s.view.as_ref() != Some(&view);
     s.view = Some(view);
-    let response = plot.show(ui, |p| {
-        if is_new {
-            p.set_auto_bounds(true);
-            if let Some([from, to, low, high]) = bounds(shown, chosen, s) {
+    let lines: Vec<_> = shown
+        .iter()
+        .filter_map(|(i, r)| Some((color(t, *i), r, points(r.curve(chosen)?, s, size.x.max(100.0) as usize))))
+        .collect();
+    let end = |(color, _, points): &(egui::Color32, &&RunEntry, Vec<[f64; 2]>)| {
+        let at = *points.last()?;
+        Some(frame::End { at, words: text::number(curves::at_place(at[1], is_log), 4), color: *color })
+    };
+    let ends: Vec<frame::End> = lines.iter().filter_map(end).collect();
+    let whole = bounds(shown, chosen, s);
+    let response = frame::with_captions(ui, |ui| {
+        plot.show(ui, |p| {
+            if is_new {
+                let [from, to, low, high] = whole.unwrap_or([0.0, 1.0, 0.0, 1.0]);
+                let (from, to) = frame::with_room_for_ends((from, to), size.x);
                 p.set_plot_bounds(egui_plot::PlotBounds::from_min_max([from, low], [to, high]));
             }
-        }
-        for (i, r) in shown {
-            let Some(c) = r.curve(chosen) else { continue };
-            let points = points(c, s, p.response().rect.width().max(100.0) as usize);
-            if points.len() == 1 {
-                let point = egui_plot::Points::new(&r.name, PlotPoints::from(points.clone()));
-                p.points(point.color(color(t, *i)).radius(3.5).allow_hover(false));
+            for (color, r, points) in lines {
+                if points.len() == 1 {
+                    let point = egui_plot::Points::new(&r.name, PlotPoints::from(points.clone()));
+                    p.points(point.color(color).radius(3.5).allow_hover(false));
+                }
+                p.line(Line::new(&r.name, PlotPoints::from(points)).color(color).width(2.0).allow_hover(false));
             }
-            p.line(Line::new(&r.name, PlotPoints::from(points)).color(color(t, *i)).width(2.0).allow_hover(false));
-        }
+        })
     });
+    frame::paint_ends(ui, &response.transform, &ends);
     let hovered = response.response;
     hovered.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("Plot of {chosen} of all runs")));
+    if hovered.double_clicked() {
+        s.view = None;
+    }
     if let Some(at) = hovered.hover_pos() {
-        let x = response.transform.value_from_position(at).x;
+        let x = curves::at_place(response.transform.value_from_position(at).x, s.is_log_x);
         hovered.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, t, shown, chosen, axis, x));
     }
 }
 
 /// What every run had at a place of the axis.
 fn tooltip_ui(ui: &mut Ui, t: &Tokens, shown: &Shown<'_>, curve: &str, axis: XAxis, x: f64) {
-    widgets::caption(ui, format!("{} {}", axis.title().to_lowercase(), axis_label(x, axis)));
+    widgets::caption(ui, format!("{} {}", axis.title(), frame::axis_label(x, axis)));
     egui::Grid::new("compare-tooltip").num_columns(2).spacing(vec2(12.0, 2.0)).show(ui, |ui| {
         for (i, r) in shown {
             let value = r.curve(curve).and_then(|c| Some(c.values[nearest(c.xs(axis), x)?]));
             let Some(v) = value else { continue };
             ui.label(RichText::new(&r.name).color(color(t, *i)));
-            ui.label(RichText::new(text::number(v, 8)).monospace());
+            widgets::table::right(ui, |ui| {
+                ui.label(RichText::new(text::number(v, 8)).monospace());
+            });
             ui.end_row();
         }
     });
@@ -181,8 +191,9 @@ fn tooltip_ui(ui: &mut Ui, t: &Tokens, shown: &Shown<'_>, curve: &str, axis: XAx
 /// Last, lowest and highest value of the chosen curve, run by run.
 fn extremes_ui(ui: &mut Ui, t: &Tokens, shown: &Shown<'_>, curve: &str) {
     egui::Grid::new("compare-extremes").spacing(vec2(24.0, 2.0)).show(ui, |ui| {
-        for title in ["Run", "Last", "Lowest", "Highest", "Points"] {
-            widgets::column_title(ui, title);
+        widgets::column_title(ui, "Run");
+        for title in ["Last", "Lowest", "Highest", "Points"] {
+            widgets::number_title(ui, title);
         }
         ui.end_row();
         for (i, r) in shown {
@@ -190,9 +201,11 @@ fn extremes_ui(ui: &mut Ui, t: &Tokens, shown: &Shown<'_>, curve: &str) {
             ui.label(RichText::new(&r.name).color(color(t, *i)));
             for v in [c.last(), c.min(), c.max()] {
                 let words = v.map_or_else(|| "–".to_owned(), |v| text::number(v, 4));
-                ui.label(RichText::new(words).monospace()).on_hover_text(v.map_or_else(String::new, |v| v.to_string()));
+                let exact = v.map_or_else(|| words.clone(), |v| v.to_string());
+                widgets::table::number_cell(ui, &words, &exact);
             }
-            ui.label(RichText::new(text::exact(c.values.len())).monospace());
+            let n = text::exact(c.values.len());
+            widgets::table::number_cell(ui, &n, &n);
             ui.end_row();
         }
     });
@@ -202,8 +215,7 @@ fn extremes_ui(ui: &mut Ui, t: &Tokens, shown: &Shown<'_>, curve: &str) {
 fn csv(shown: &Shown<'_>) -> String {
     let named: Vec<(String, &Series)> =
         shown.iter().flat_map(|(_, r)| r.curves.iter().map(|c| (format!("{}/{}", r.name, c.name), c))).collect();
-    let rows: Vec<(&str, &Series)> = named.iter().map(|(n, c)| (n.as_str(), *c)).collect();
-    curves::csv(&rows)
+    curves::csv(&named)
 }
 
 /// The plot as an SVG picture, all of it in sight.
@@ -220,8 +232,9 @@ fn picture(t: &Tokens, shown: &Shown<'_>, chosen: &str, s: &CompareState) -> Str
             x: (x0, x1),
             y: (y0, y1),
             axis: s.x,
-            is_log_x: false,
+            is_log_x: s.is_log_x,
             is_log_y: s.is_log,
+            is_bytes: false,
             lines: shown.iter().filter_map(line).collect(),
             marks: Vec::new(),
         },

@@ -18,21 +18,33 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
+/// What the bounds of the plot were fitted to.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct View {
+    curve: String,
+    axis: XAxis,
+    /// Logarithms of y and x, outliers.
+    flags: [bool; 3],
+    runs: Vec<usize>,
+    n_points: Vec<usize>,
+}
+
 /// Which runs are drawn, and which curve.
 #[derive(Clone, Debug, Default)]
 pub struct CompareState {
     /// Names of runs that are not compared.
     left_out: BTreeSet<String>,
-    /// What the plot was last fitted to: curve, axis, logarithm, outliers.
-    view: Option<(String, XAxis, bool, bool)>,
+    /// What the plot was last fitted to.
+    view: Option<View>,
     curve: Option<String>,
     x: XAxis,
     is_log: bool,
+    is_log_x: bool,
     keeps_outliers: bool,
     /// In what the compared runs differ, worked out once for the runs and those left out.
     differences: Option<(Arc<Vec<RunEntry>>, BTreeSet<String>, Vec<(String, Vec<String>)>)>,
     /// Epochs or steps that *Extend* adds.
-    more: Option<usize>,
+    pub more: usize,
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
@@ -90,10 +102,10 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
         if widgets::text_button(ui, icons::WAIT, "Read again").clicked() {
             ctx.send(Command::RefreshRuns);
         }
-        let mut more = s.more.unwrap_or(1);
+        let mut more = s.more.max(1);
         let label = ui.label("Extend by");
         if ui.add(egui::DragValue::new(&mut more).range(1..=10_000)).labelled_by(label.id).changed() {
-            s.more = Some(more);
+            s.more = more;
         }
         ui.label("epochs").on_hover_text("A run whose length is given in steps is extended by steps.");
     });
@@ -119,9 +131,12 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &mut CompareState) {
                 .header(theme::ROW_HEIGHT, |mut row| {
                     let fixed = ["", "Run", "", "State", "Steps", "Time"].map(str::to_owned);
                     let measured: Vec<String> = measures.iter().map(|m| crate::train::metrics::title(m)).collect();
-                    for title in fixed.iter().chain(&measured) {
-                        row.col(|ui| {
-                            widgets::caption(ui, title);
+                    for (i, title) in fixed.iter().chain(&measured).enumerate() {
+                        row.col(|ui| match i {
+                            0..4 => {
+                                widgets::column_title(ui, title);
+                            }
+                            _ => widgets::number_title(ui, title),
                         });
                     }
                 })
@@ -156,7 +171,7 @@ fn run_cells(
         ui.add(egui::Label::new(RichText::new(&r.name).color(color(ctx.tokens, i)).strong()).truncate())
             .on_hover_text(r.folder.to_string_lossy());
     });
-    row.col(|ui| actions_ui(ui, ctx, r, s.more.unwrap_or(1)));
+    row.col(|ui| actions_ui(ui, ctx, r, s.more.max(1)));
     row.col(|ui| {
         ui.label(r.state.title());
     });
@@ -182,11 +197,6 @@ fn best(name: &str, c: &crate::ui::run_view::Series) -> Option<f64> {
     if higher { c.max() } else { c.min() }
 }
 
-/// Whether a run's length is given in steps, which is then what it is extended by.
-fn is_counted_in_steps(recipe: &crate::session::Recipe) -> bool {
-    recipe.settings.get("training.steps").is_some_and(|s| !s.trim().is_empty())
-}
-
 fn actions_ui(ui: &mut Ui, ctx: &Ctx<'_>, r: &RunEntry, more: usize) {
     ui.spacing_mut().item_spacing.x = 2.0;
     let is_free = r.can_resume && ctx.is_enabled(Action::ResumeRun);
@@ -195,7 +205,7 @@ fn actions_ui(ui: &mut Ui, ctx: &Ctx<'_>, r: &RunEntry, more: usize) {
     if resume.clicked() {
         ctx.send(Command::ResumeRun { folder: r.folder.clone(), more: 0 });
     }
-    let unit = if is_counted_in_steps(&r.recipe) { ("step", "steps") } else { ("epoch", "epochs") };
+    let unit = r.unit();
     let words = format!("Extend {} by {}", r.name, text::plural(more, unit.0, unit.1));
     if widgets::icon_button_enabled(ui, is_free, icons::PLUS, &words).clicked() {
         ctx.send(Command::ResumeRun { folder: r.folder.clone(), more });

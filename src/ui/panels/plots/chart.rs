@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use egui::{Color32, RichText, Ui, Vec2, vec2};
-use egui_plot::{Line, Plot, PlotBounds, PlotPoints, Points, VLine};
+use egui::{Align2, Color32, RichText, Ui, Vec2, vec2};
+use egui_plot::{Line, PlotBounds, PlotPoints, PlotUi, Points, VLine};
 
-use crate::ui::run_view::{MarkKind, RunView, XAxis};
-use crate::ui::text;
+use crate::ui::run_view::{Mark, MarkKind, RunView, XAxis};
 use crate::ui::theme::{self, Tokens, icons, tokens};
+use crate::ui::{text, widgets};
 
-use super::{Chart, Curve, PlotsState, curves};
+use super::{Chart, Curve, PlotsState, curves, frame};
 
 /// A curve as points on the axes.
 pub(super) struct Drawn {
@@ -20,180 +20,140 @@ pub(super) struct Drawn {
 /// What a chart of some width needs of its curves; `from` and `to` are bounds of the axis before any logarithm.
 pub(super) fn drawn(run: &RunView, chart: &Chart<'_>, c: &Curve<'_>, s: &mut PlotsState, width: f32) -> Drawn {
     let seen = if s.is_following { None } else { s.seen.get(&chart.title).copied() };
-    let (from, to) = match seen {
-        Some((a, b)) if s.is_log_x => (10f64.powf(a), 10f64.powf(b)),
-        Some(bounds) => bounds,
-        None => (f64::NEG_INFINITY, f64::INFINITY),
-    };
+    let (from, to) = seen.map_or((f64::NEG_INFINITY, f64::INFINITY), |(a, b)| {
+        (curves::at_place(a, s.is_log_x), curves::at_place(b, s.is_log_x))
+    });
     let columns = width.max(50.0) as usize;
     let xs = c.series.xs(s.x);
     let is_log_x = s.is_log_x;
-    let point = |i: usize, y: f64| {
-        let x = if is_log_x { curves::log10(xs[i].max(1e-9)) } else { xs[i] };
-        [x, if chart.is_log { curves::log10(y) } else { y }]
-    };
-    let finite = |p: &[f64; 2]| p[0].is_finite() && p[1].is_finite();
+    let point = |i: usize, y: f64| Some([curves::place(xs[i], is_log_x)?, curves::place(y, chart.is_log)?]);
     let thin = c.series.thin(s.x, from, to, columns);
-    let raw: Vec<[f64; 2]> = thin.into_iter().map(|i| point(i, c.series.values[i])).filter(finite).collect();
+    let raw: Vec<[f64; 2]> = thin.into_iter().filter_map(|i| point(i, c.series.values[i])).collect();
     if !c.is_smoothed {
         return Drawn { main: raw.clone(), raw };
     }
     let smoothed = s.smoothed.entry(format!("{}/{}/{}", run.name, chart.title, c.name)).or_default();
     smoothed.follow(&c.series.values, s.smoothing);
     let range = crate::ui::series::visible(xs, from, to);
-    let main = smoothed.thin(range, columns).into_iter().map(|i| point(i, smoothed.values[i])).filter(finite);
+    let main = smoothed.thin(range, columns).into_iter().filter_map(|i| point(i, smoothed.values[i]));
     Drawn { raw, main: main.collect() }
 }
 
-pub(super) fn ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, chart: &Chart<'_>, size: Vec2, s: &mut PlotsState) {
+/// `span` is what all charts of the run span on the x axis together.
+pub(super) fn ui(
+    ui: &mut Ui,
+    t: &'static Tokens,
+    run: &RunView,
+    chart: &Chart<'_>,
+    span: (f64, f64),
+    size: Vec2,
+    s: &mut PlotsState,
+) {
     head_ui(ui, t, chart, s);
     let shown: Vec<&Curve<'_>> =
         chart.curves.iter().filter(|c| !s.hidden.contains(&key(&chart.title, &c.name))).collect();
     let lines: Vec<Drawn> = shown.iter().map(|c| drawn(run, chart, c, s, size.x)).collect();
-    let points = || lines.iter().flat_map(|l| l.raw.iter().copied());
-    let y_range = curves::range(points().map(|p| p[1]), s.ignores_outliers);
-    let x_max = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
-    let x_min = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
-    let ends: Vec<End> = shown.iter().zip(&lines).filter_map(|(c, l)| End::of(chart, c, l)).collect();
-    // A single point stands at the left of an axis that has room for the next.
-    let x_max = if x_max > x_min { x_max } else { x_min + 1.0 };
-    let x_room = (x_max - x_min) * f64::from(END_WIDTH / (size.x - AXIS_WIDTH - END_WIDTH).max(END_WIDTH));
-    let (is_log, is_log_x, axis, is_bytes) = (chart.is_log, s.is_log_x, s.x, chart.is_bytes);
-    let plot = Plot::new(("plot", &chart.title))
-        .width(size.x)
-        .height(size.y)
-        .show_background(false)
-        .show_grid([false, true])
-        .show_x(false)
-        .show_y(false)
-        .grid_color(t.stroke_subtle)
-        .allow_scroll(false)
-        .allow_boxed_zoom(true)
-        .y_axis_min_width(AXIS_WIDTH)
-        .y_grid_spacer(move |input| marks(input, (size.y / 34.0) as usize))
-        .x_grid_spacer(move |input| marks(input, (size.x / 110.0) as usize))
-        .set_margin_fraction(vec2(0.0, 0.0))
-        .y_axis_formatter(move |m, _| match (is_bytes, is_log) {
-            (true, _) => text::bytes(m.value.max(0.0) as u64),
-            (false, true) => text::number(10f64.powf(m.value), 3),
-            (false, false) => text::number(m.value, 3),
+    let values = || lines.iter().flat_map(|l| l.raw.iter().map(|p| p[1]));
+    let y_range = curves::range(values(), s.ignores_outliers);
+    let is_empty = y_range.is_none();
+    let (low, high) = y_range.unwrap_or((0.0, 1.0));
+    let (from, to) = frame::with_room_for_ends(span, size.x);
+    let ends: Vec<frame::End> = shown.iter().zip(&lines).filter_map(|(c, l)| end_of(chart, c, l)).collect();
+    let (is_log_x, axis) = (s.is_log_x, s.x);
+    let axes = frame::Axes { x: axis, is_log_x, is_log_y: chart.is_log, is_bytes: chart.is_bytes };
+    let plot = frame::plot(("plot", &chart.title), size, t, axes).allow_boxed_zoom(true);
+    let (is_following, window) = (s.is_following, s.window);
+    let response = frame::with_captions(ui, |ui| {
+        plot.show(ui, |p| {
+            if is_following {
+                p.set_plot_bounds(PlotBounds::from_min_max([from, low], [to, high]));
+            } else if let Some((a, b)) = window {
+                // What was zoomed to in one chart is looked at in all of them.
+                p.set_plot_bounds_x(a..=b);
+            }
+            marks_ui(p, t, run, axis, is_log_x);
+            for (c, line) in shown.iter().zip(lines) {
+                line_ui(p, c, line);
+            }
         })
-        .x_axis_formatter(move |m, _| axis_label(if is_log_x { 10f64.powf(m.value) } else { m.value }, axis));
-    let is_following = s.is_following;
-    let x_of = |v: f64| if is_log_x { curves::log10(v.max(1e-9)) } else { v };
-    // Numbers on the axes are captions; the head and what follows are not.
-    let body = ui.style().text_styles.get(&egui::TextStyle::Body).cloned();
-    ui.style_mut().text_styles.insert(egui::TextStyle::Body, egui::FontId::proportional(theme::CAPTION));
-    let response = plot.show(ui, |p| {
-        if is_following
-            && let Some((low, high)) = y_range
-            && x_max.is_finite()
-        {
-            p.set_plot_bounds(PlotBounds::from_min_max([x_min, low], [x_max + x_room, high]));
-        }
-        for m in &run.marks {
-            let line = VLine::new(&m.text, x_of(m.at.x(axis))).color(mark_color(t, m.kind)).width(1.0);
-            p.vline(line.allow_hover(false));
-            // Told apart by shape as well; epochs are hairlines and nothing else.
-            if let Some(icon) = mark_icon(m.kind) {
-                let at = egui_plot::PlotPoint::new(x_of(m.at.x(axis)), p.plot_bounds().max()[1]);
-                let text = RichText::new(icon).size(theme::CAPTION).color(mark_color(t, m.kind));
-                p.text(egui_plot::Text::new(&m.text, at, text).anchor(egui::Align2::CENTER_TOP).allow_hover(false));
-            }
-        }
-        for (c, line) in shown.iter().zip(lines) {
-            if c.is_smoothed {
-                let raw = Line::new(format!("{} (raw)", c.name), PlotPoints::from(line.raw));
-                p.line(raw.color(tokens::faded(c.color, 0.3)).width(1.0).allow_hover(false));
-            }
-            if c.has_points {
-                let points = Points::new(&c.name, PlotPoints::from(line.main.clone()));
-                p.points(points.color(c.color).radius(3.0).allow_hover(false));
-            }
-            p.line(Line::new(&c.name, PlotPoints::from(line.main)).color(c.color).width(2.0).allow_hover(false));
-        }
     });
-    if let Some(body) = body {
-        ui.style_mut().text_styles.insert(egui::TextStyle::Body, body);
+    frame::paint_ends(ui, &response.transform, &ends);
+    if is_empty {
+        let words =
+            if chart.curves.iter().all(|c| c.series.values.is_empty()) { "No values yet" } else { "Nothing to draw" };
+        let font = egui::FontId::proportional(theme::BODY);
+        ui.painter().text(response.transform.frame().center(), Align2::CENTER_CENTER, words, font, t.text_secondary);
     }
-    paint_ends(ui, &response.transform, &ends);
     let bounds = response.transform.bounds();
-    s.seen.insert(chart.title.clone(), (bounds.min()[0], bounds.max()[0]));
+    let seen = (bounds.min()[0], bounds.max()[0]);
+    s.seen.insert(chart.title.clone(), seen);
     let r = response.response;
     r.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, format!("Plot of {}", chart.title)));
-    if r.dragged() || (r.hovered() && ui.input(|i| (i.zoom_delta() - 1.0).abs() > 1e-3)) {
-        s.is_following = false;
-    }
+    let is_zoomed = r.hovered() && ui.input(|i| (i.zoom_delta() - 1.0).abs() > 1e-3);
     if r.double_clicked() {
         s.is_following = true;
+        s.window = None;
+    } else if r.dragged() || r.drag_stopped() || is_zoomed {
+        s.is_following = false;
+        s.window = Some(seen);
     }
     if let Some(pos) = r.hover_pos() {
-        let x = response.transform.value_from_position(pos).x;
-        let x = if is_log_x { 10f64.powf(x) } else { x };
+        let x = curves::at_place(response.transform.value_from_position(pos).x, is_log_x);
         let near: Vec<(&Curve<'_>, usize)> =
             shown.iter().filter_map(|c| Some((*c, nearest(c.series.xs(axis), x)?))).collect();
         let marks: Vec<&str> = near.first().map_or_else(Vec::new, |(c, i)| {
             let step = c.series.steps[*i];
             run.marks.iter().filter(|m| (m.at.step - step).abs() < 0.5).map(|m| m.text.as_str()).collect()
         });
-        r.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, t, &near, &marks));
+        r.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, t, chart, &near, &marks));
     }
 }
 
-/// Width of the numbers beside the y axis.
-const AXIS_WIDTH: f32 = 52.0;
-/// Width kept free at the right for the newest values.
-const END_WIDTH: f32 = 62.0;
-/// Height of a newest value.
-const END_HEIGHT: f32 = 13.0;
-
-/// Where a line ends, and the value there in words.
-struct End {
-    at: [f64; 2],
-    words: String,
-    color: Color32,
+/// Raw thin, smoothed thick; a point where there is only one.
+fn line_ui(p: &mut PlotUi<'_>, c: &Curve<'_>, line: Drawn) {
+    if c.is_smoothed {
+        let raw = Line::new(format!("{} (raw)", c.name), PlotPoints::from(line.raw));
+        p.line(raw.color(tokens::faded(c.color, 0.3)).width(1.0).allow_hover(false));
+    }
+    if c.has_points || line.main.len() == 1 {
+        let points = Points::new(&c.name, PlotPoints::from(line.main.clone()));
+        p.points(points.color(c.color).radius(3.0).allow_hover(false));
+    }
+    p.line(Line::new(&c.name, PlotPoints::from(line.main)).color(c.color).width(2.0).allow_hover(false));
 }
 
-impl End {
-    fn of(chart: &Chart<'_>, c: &Curve<'_>, line: &Drawn) -> Option<Self> {
-        let at = *line.main.last()?;
-        let value = if chart.is_log { 10f64.powf(at[1]) } else { at[1] };
-        Some(Self { at, words: chart.words(value, 4), color: c.color })
+/// Room that a hairline and an icon above it need, in points.
+const LINE_ROOM: f64 = 5.0;
+const ICON_ROOM: f64 = 14.0;
+
+/// Epochs, checkpoints, changed rates and pauses: hairlines, told apart by icons above them.
+fn marks_ui(p: &mut PlotUi<'_>, t: &Tokens, run: &RunView, axis: XAxis, is_log_x: bool) {
+    let (bounds, transform) = (p.plot_bounds(), *p.transform());
+    let in_sight = |m: &&Mark| {
+        let at = curves::place(m.at.x(axis), is_log_x);
+        at.is_some_and(|x| x >= bounds.min()[0] && x <= bounds.max()[0])
+    };
+    let all: Vec<&Mark> = run.marks.iter().filter(in_sight).collect();
+    let at = |m: &Mark| curves::place(m.at.x(axis), is_log_x).unwrap_or(f64::NAN);
+    let place = |m: &Mark| f64::from(transform.position_from_point_x(at(m)));
+    let lines: Vec<(f64, u8)> = all.iter().map(|m| (place(m), m.kind as u8)).collect();
+    for (m, _) in all.iter().zip(curves::with_room(&lines, LINE_ROOM)).filter(|(_, kept)| *kept) {
+        let line = VLine::new(&m.text, at(m)).color(mark_color(t, m.kind)).width(1.0);
+        p.vline(line.allow_hover(false));
+    }
+    // Told apart by shape as well; epochs are hairlines and nothing else.
+    let with_icons: Vec<(&Mark, &str)> = all.iter().filter_map(|m| Some((*m, mark_icon(m.kind)?))).collect();
+    let icons: Vec<(f64, u8)> = with_icons.iter().map(|(m, _)| (place(m), m.kind as u8)).collect();
+    for ((m, icon), _) in with_icons.iter().zip(curves::with_room(&icons, ICON_ROOM)).filter(|(_, kept)| *kept) {
+        let top = egui_plot::PlotPoint::new(at(m), bounds.max()[1]);
+        let text = RichText::new(*icon).size(theme::CAPTION).color(mark_color(t, m.kind));
+        p.text(egui_plot::Text::new(&m.text, top, text).anchor(Align2::CENTER_TOP).allow_hover(false));
     }
 }
 
-/// The newest value at the right end of each line that is in sight.
-fn paint_ends(ui: &Ui, transform: &egui_plot::PlotTransform, ends: &[End]) {
-    let frame = *transform.frame();
-    let place = |e: &End| transform.position_from_point(&egui_plot::PlotPoint::new(e.at[0], e.at[1]));
-    let mut shown: Vec<(egui::Pos2, &End)> =
-        ends.iter().map(|e| (place(e), e)).filter(|(p, _)| frame.expand(1.0).contains(*p)).collect();
-    shown.sort_by(|a, b| a.0.y.total_cmp(&b.0.y));
-    let mut ys: Vec<f32> = shown.iter().map(|(p, _)| p.y).collect();
-    spread(&mut ys, END_HEIGHT, frame.top() + END_HEIGHT / 2.0, frame.bottom() - END_HEIGHT / 2.0);
-    let painter = ui.painter().with_clip_rect(frame);
-    // In one column right of the longest line, so that none stands on another line.
-    let x = shown.iter().map(|(p, _)| p.x + 5.0).fold(f32::NEG_INFINITY, f32::max);
-    let x = x.min(frame.right() - END_WIDTH + 5.0);
-    for ((_, end), y) in shown.into_iter().zip(ys) {
-        let at = egui::pos2(x, y);
-        let font = theme::mono(theme::CAPTION);
-        painter.text(at, egui::Align2::LEFT_CENTER, &end.words, font, end.color);
-    }
-}
-
-/// Moves ascending heights apart so that none is nearer than `gap` to the next, between `low` and `high`.
-fn spread(ys: &mut [f32], gap: f32, low: f32, high: f32) {
-    let mut least = low;
-    for y in ys.iter_mut() {
-        *y = y.max(least);
-        least = *y + gap;
-    }
-    let mut most = high;
-    for y in ys.iter_mut().rev() {
-        *y = y.min(most);
-        most = *y - gap;
-    }
+fn end_of(chart: &Chart<'_>, c: &Curve<'_>, line: &Drawn) -> Option<frame::End> {
+    let at = *line.main.last()?;
+    Some(frame::End { at, words: chart.words(curves::at_place(at[1], chart.is_log), 4), color: c.color })
 }
 
 /// Title and legend above a chart.
@@ -206,6 +166,11 @@ fn head_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, s: &mut PlotsState) {
                 legend_chip(ui, t, &chart.title, c, &mut s.hidden);
             }
         }
+        let shown = chart.curves.iter().map(|c| c.series);
+        if let Some(words) = curves::left_out(shown, chart.is_log) {
+            let note = RichText::new(words).size(theme::CAPTION).color(t.warning);
+            ui.add(egui::Label::new(note).truncate());
+        }
     });
 }
 
@@ -217,11 +182,11 @@ pub(in crate::ui::panels) fn nearest(xs: &[f64], x: f64) -> Option<usize> {
 }
 
 /// Every series near the pointer with all its digits.
-fn tooltip_ui(ui: &mut Ui, t: &Tokens, near: &[(&Curve<'_>, usize)], marks: &[&str]) {
+fn tooltip_ui(ui: &mut Ui, t: &Tokens, chart: &Chart<'_>, near: &[(&Curve<'_>, usize)], marks: &[&str]) {
     if let Some((c, i)) = near.first() {
         let s = c.series;
         let place = format!(
-            "step {} · epoch {} · {}",
+            "Step {} · epoch {} · {}",
             text::number(s.steps[*i], 9),
             text::number(s.epochs[*i], 4),
             text::duration(s.seconds[*i])
@@ -231,19 +196,15 @@ fn tooltip_ui(ui: &mut Ui, t: &Tokens, near: &[(&Curve<'_>, usize)], marks: &[&s
     egui::Grid::new("plot-tooltip").num_columns(2).spacing([12.0, 2.0]).show(ui, |ui| {
         for (c, i) in near {
             ui.label(RichText::new(&c.name).color(c.color));
-            ui.label(RichText::new(text::number(c.series.values[*i], 8)).monospace());
+            widgets::table::right(ui, |ui| {
+                ui.label(RichText::new(chart.words(c.series.values[*i], 8)).monospace());
+            });
             ui.end_row();
         }
     });
     for words in marks {
-        ui.label(RichText::new(*words).size(theme::CAPTION).color(t.text_secondary));
+        ui.label(RichText::new(text::capitalised(words)).size(theme::CAPTION).color(t.text_secondary));
     }
-}
-
-/// About `n` round marks on an axis.
-pub(in crate::ui::panels) fn marks(input: egui_plot::GridInput, n: usize) -> Vec<egui_plot::GridMark> {
-    let (step_size, values) = curves::ticks(input.bounds.0, input.bounds.1, n.max(2));
-    values.into_iter().map(|value| egui_plot::GridMark { value, step_size }).collect()
 }
 
 fn mark_icon(kind: MarkKind) -> Option<&'static str> {
@@ -263,14 +224,6 @@ pub(super) fn mark_color(t: &Tokens, kind: MarkKind) -> Color32 {
         MarkKind::BestCheckpoint => t.flows,
         MarkKind::RateChange => t.warning,
         MarkKind::Pause => t.frozen,
-    }
-}
-
-pub(in crate::ui::panels) fn axis_label(v: f64, axis: XAxis) -> String {
-    match axis {
-        XAxis::Time | XAxis::TimeWithoutPauses => text::duration(v),
-        XAxis::Step => text::number(v, 6),
-        XAxis::Epoch => text::number(v, 3),
     }
 }
 
@@ -299,13 +252,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn newest_values_do_not_overlap() {
-        let mut ys = [10.0, 12.0, 50.0];
-        spread(&mut ys, 13.0, 0.0, 100.0);
-        assert_eq!(ys, [10.0, 23.0, 50.0]);
-        let mut ys = [95.0, 96.0, 97.0];
-        spread(&mut ys, 13.0, 0.0, 90.0);
-        assert_eq!(ys, [64.0, 77.0, 90.0], "what ends at the bottom moves up");
+    fn a_million_points_cost_as_much_as_the_plot_is_wide() {
+        let mut run = RunView { name: "run-1".to_owned(), ..RunView::default() };
+        for i in 0..1_000_000u32 {
+            let v = if i == 123_456 { 50.0 } else { f64::from(i % 97) };
+            run.loss.push(crate::ui::series::Moment { step: f64::from(i), ..Default::default() }, v);
+        }
+        let charts = super::super::charts(&tokens::DARK, &run, false);
+        let mut s = PlotsState::default();
+        let line = drawn(&run, &charts[0], &charts[0].curves[0], &mut s, 800.0);
+        assert!(line.raw.len() < 20_000 && line.main.len() < 20_000, "{} {}", line.raw.len(), line.main.len());
+        assert_eq!((line.raw[0][0], line.raw[line.raw.len() - 1][0]), (0.0, 999_999.0));
+    }
+
+    #[test]
+    fn what_has_no_place_on_an_axis_is_not_drawn() {
+        let mut run = RunView { name: "run-1".to_owned(), ..RunView::default() };
+        for (i, v) in [f64::INFINITY, 0.0, -1.0, f64::NAN, 10.0, 100.0].into_iter().enumerate() {
+            run.loss.push(crate::ui::series::Moment { step: i as f64, ..Default::default() }, v);
+        }
+        let mut s = PlotsState { smoothing: 0.0, is_log_x: true, ..PlotsState::default() };
+        let charts = super::super::charts(&tokens::DARK, &run, true);
+        let line = drawn(&run, &charts[0], &charts[0].curves[0], &mut s, 800.0);
+        assert_eq!(line.raw, [[4f64.log10(), 1.0], [5f64.log10(), 2.0]]);
+        s.is_log_x = false;
+        let charts = super::super::charts(&tokens::DARK, &run, false);
+        let line = drawn(&run, &charts[0], &charts[0].curves[0], &mut s, 800.0);
+        assert_eq!(line.raw, [[1.0, 0.0], [2.0, -1.0], [4.0, 10.0], [5.0, 100.0]]);
+        assert!(line.main.iter().flatten().all(|v| v.is_finite()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod chart;
 pub mod curves;
+pub(super) mod frame;
 pub(super) mod svg;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +17,7 @@ use crate::ui::state::UiState;
 use crate::ui::theme::{self, Tokens, icons};
 use crate::ui::{text, widgets};
 
-pub(super) use chart::{axis_label, marks, nearest};
+pub(super) use chart::nearest;
 
 /// How curves are shown; the same for all plots.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct PlotsState {
     smoothed: HashMap<String, Smoothed>,
     /// The x range that each chart showed last, as drawn.
     seen: HashMap<String, (f64, f64)>,
+    /// The x range that was zoomed to, for all charts; `None` while they follow.
+    window: Option<(f64, f64)>,
 }
 
 impl PlotsState {
@@ -64,6 +67,7 @@ impl Default for PlotsState {
             shows_table: true,
             smoothed: HashMap::new(),
             seen: HashMap::new(),
+            window: None,
         }
     }
 }
@@ -94,14 +98,7 @@ impl Chart<'_> {
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
-    let Some(run) = ctx.run else {
-        return widgets::empty_state(
-            ui,
-            icons::PLOT,
-            "No run yet",
-            "Loss, metrics and learning rate appear here as soon as training starts.",
-        );
-    };
+    let Some(run) = ctx.run else { return empty_ui(ui, ctx) };
     // Before anything is drawn: what is wider than the panel must not widen the charts.
     let width = ui.available_width();
     controls_ui(ui, ctx, run, &mut state.plots);
@@ -115,6 +112,34 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     });
 }
 
+/// Nothing was trained since the model was opened: what will come, and what earlier runs there are.
+fn empty_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    let how = "Loss, metrics and learning rate appear here as soon as training starts.";
+    widgets::empty_state(ui, icons::PLOT, "No run yet", how);
+    if let Some(last) = ctx.open.and_then(|o| o.runs.last()) {
+        ui.vertical_centered(|ui| {
+            if widgets::text_button(ui, icons::PLOT, &format!("Show {}", last.name)).clicked() {
+                ctx.send(Command::ShowRun(last.folder.clone()));
+            }
+        });
+    }
+}
+
+/// Which run is looked at, where there are several and none is in progress.
+fn run_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
+    let Some(open) = ctx.open.filter(|o| !run.state.is_active() && o.runs.len() > 1) else { return };
+    let combo = egui::ComboBox::from_id_salt("shown-run").width(84.0).selected_text(text::elide_middle(&run.name, 12));
+    let r = combo.show_ui(ui, |ui| {
+        for r in open.runs.iter().rev() {
+            let is_on = run.folder.as_ref() == Some(&r.folder);
+            if ui.selectable_label(is_on, &r.name).clicked() && !is_on {
+                ctx.send(Command::ShowRun(r.folder.clone()));
+            }
+        }
+    });
+    r.response.accessible_name("Run that is shown");
+}
+
 /// All charts of a run and nothing else, for a picture.
 pub fn picture_ui(ui: &mut Ui, run: &RunView, s: &mut PlotsState) {
     let t = Tokens::of(ui.visuals());
@@ -126,6 +151,8 @@ pub fn picture_ui(ui: &mut Ui, run: &RunView, s: &mut PlotsState) {
 
 fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) {
     let charts = charts(t, run, s.is_log_y);
+    let all = charts.iter().flat_map(|c| c.curves.iter().map(|c| c.series));
+    let span = curves::span(all, s.x, s.is_log_x).unwrap_or((0.0, 1.0));
     let width = ui.available_width();
     let columns = if width > 560.0 { 2 } else { 1 };
     let rest = charts.len().saturating_sub(1).div_ceil(columns).max(1) as f32;
@@ -136,7 +163,7 @@ fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) 
     let small = ((room - main) / rest).clamp(110.0, 260.0);
     let mut charts = charts.into_iter();
     if let Some(first) = charts.next() {
-        chart::ui(ui, t, run, &first, vec2(width, main), s);
+        chart::ui(ui, t, run, &first, span, vec2(width, main), s);
     }
     let rest: Vec<Chart<'_>> = charts.collect();
     let mut rest = rest.iter().peekable();
@@ -146,7 +173,7 @@ fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) 
             let each = (width - theme::GROUPS * (columns - 1) as f32) / columns as f32;
             for chart in rest.by_ref().take(columns) {
                 ui.allocate_ui(vec2(each, small + 26.0), |ui| {
-                    ui.vertical(|ui| chart::ui(ui, t, run, chart, vec2(each, small), s));
+                    ui.vertical(|ui| chart::ui(ui, t, run, chart, span, vec2(each, small), s));
                 });
             }
         });
@@ -155,10 +182,12 @@ fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) 
 
 fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
     ui.horizontal_wrapped(|ui| {
+        run_ui(ui, ctx, run);
         for axis in XAxis::ALL {
             if ui.selectable_label(s.x == axis, axis.title()).clicked() {
                 s.x = axis;
                 s.is_following = true;
+                s.window = None;
             }
         }
         widgets::group_gap(ui);
@@ -169,9 +198,18 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
         });
         widgets::group_gap(ui);
         ui.toggle_value(&mut s.is_log_y, "Log y");
-        ui.toggle_value(&mut s.is_log_x, "Log x");
+        if ui.toggle_value(&mut s.is_log_x, "Log x").changed() {
+            // A window on one axis means nothing on the other.
+            s.is_following = true;
+            s.window = None;
+        }
         ui.toggle_value(&mut s.ignores_outliers, "Ignore outliers");
-        ui.toggle_value(&mut s.is_following, "Follow");
+        let follow = ui.toggle_value(&mut s.is_following, "Follow");
+        let help =
+            "New points stay in sight. Drag or zoom a plot to look at a part of the run; a double click follows again.";
+        if follow.on_hover_text(help).changed() {
+            s.window = None;
+        }
         ui.toggle_value(&mut s.shows_table, "Table");
         ui.menu_button(format!("{}  Save", icons::EXPORT), |ui| {
             save_ui(ui, ctx, run, s);
@@ -200,18 +238,19 @@ fn save_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &PlotsState) {
     }
 }
 
-/// Every series with its name in the CSV file.
-fn all_series(run: &RunView) -> Vec<(&str, &Series)> {
-    let mut out: Vec<(&str, &Series)> = vec![("loss", &run.loss), ("validation loss", &run.validation_loss)];
+/// Every series under the name that it has in the run's log.
+fn all_series(run: &RunView) -> Vec<(String, &Series)> {
+    let named = |name: &str| name.to_owned();
+    let mut out = vec![(named("train/loss"), &run.loss), (named("validation/loss"), &run.validation_loss)];
     for (train, validation) in &run.metrics {
-        out.push((&train.name, train));
-        out.push((&validation.name, validation));
+        out.push((format!("train/{}", train.name), train));
+        out.push((format!("validation/{}", validation.name), validation));
     }
     out.extend([
-        ("learning rate", &run.rate),
-        ("gradient norm", &run.norm),
-        ("examples per second", &run.speed),
-        ("memory", &run.memory),
+        (named("train/lr"), &run.rate),
+        (named("train/grad_norm"), &run.norm),
+        (named("train/examples_per_sec"), &run.speed),
+        (named("memory_bytes"), &run.memory),
     ]);
     out.retain(|(_, s)| !s.values.is_empty());
     out
@@ -222,7 +261,7 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
         let mut curves = Vec::new();
         if !train.values.is_empty() {
             curves.push(Curve {
-                name: "train".to_owned(),
+                name: "Train".to_owned(),
                 series: train,
                 color: t.series[0],
                 is_smoothed: true,
@@ -231,7 +270,7 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
         }
         if !validation.values.is_empty() {
             curves.push(Curve {
-                name: "validation".to_owned(),
+                name: "Validation".to_owned(),
                 series: validation,
                 color: t.series[1],
                 is_smoothed: false,
@@ -252,7 +291,7 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
     }
     let one = |title: &str, series: &'a Series, color: Color32, is_smoothed: bool, is_log: bool| Chart {
         title: title.to_owned(),
-        curves: vec![Curve { name: title.to_lowercase(), series, color, is_smoothed, has_points: false }],
+        curves: vec![Curve { name: title.to_owned(), series, color, is_smoothed, has_points: false }],
         is_log,
         is_bytes: false,
     };
@@ -273,17 +312,17 @@ fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
         }
         ui.end_row();
         let mut rows: Vec<(String, &Series)> =
-            vec![("loss, train".to_owned(), &run.loss), ("loss, validation".to_owned(), &run.validation_loss)];
+            vec![("Loss, train".to_owned(), &run.loss), ("Loss, validation".to_owned(), &run.validation_loss)];
         for (a, b) in &run.metrics {
             let title = crate::train::metrics::title(&a.name);
             rows.push((format!("{title}, train"), a));
             rows.push((format!("{title}, validation"), b));
         }
         rows.extend([
-            ("learning rate".to_owned(), &run.rate),
-            ("gradient norm".to_owned(), &run.norm),
-            ("examples per second".to_owned(), &run.speed),
-            ("memory, bytes".to_owned(), &run.memory),
+            ("Learning rate".to_owned(), &run.rate),
+            ("Gradient norm".to_owned(), &run.norm),
+            ("Examples per second".to_owned(), &run.speed),
+            ("Memory, bytes".to_owned(), &run.memory),
         ]);
         for (name, s) in rows.iter().filter(|(_, s)| !s.values.is_empty()) {
             ui.label(RichText::new(name).color(ctx.tokens.text_secondary));

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use egui::Color32;
 
-use crate::ui::run_view::{RunView, XAxis};
+use crate::ui::run_view::{Mark, RunView, XAxis};
 use crate::ui::text;
 use crate::ui::theme::Tokens;
 
-use super::{Chart, PlotsState, chart, curves};
+use super::{Chart, PlotsState, chart, curves, frame};
 
 pub(in crate::ui::panels) const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 440.0;
 /// Left, top, right, bottom of the area with lines.
-const AREA: [f64; 4] = [64.0, 44.0, 784.0, 396.0];
+const AREA: [f64; 4] = [64.0, 44.0, 724.0, 396.0];
 
 /// A line of a picture, in the coordinates of its axes.
 pub(in crate::ui::panels) struct Line {
@@ -32,6 +32,8 @@ pub(in crate::ui::panels) struct Sheet {
     pub axis: XAxis,
     pub is_log_x: bool,
     pub is_log_y: bool,
+    /// Values are numbers of bytes.
+    pub is_bytes: bool,
     pub lines: Vec<Line>,
     /// Places on the x axis with their colours and words.
     pub marks: Vec<(f64, Color32, String)>,
@@ -43,12 +45,12 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
     let shown: Vec<_> =
         chart.curves.iter().filter(|c| !s.hidden.contains(&format!("{}/{}", chart.title, c.name))).collect();
     let lines: Vec<_> = shown.iter().map(|c| chart::drawn(run, chart, c, &mut view, WIDTH as f32)).collect();
-    let points = || lines.iter().flat_map(|l| l.raw.iter().copied());
-    let y = curves::range(points().map(|p| p[1]), s.ignores_outliers).unwrap_or((0.0, 1.0));
-    let x0 = points().map(|p| p[0]).fold(f64::INFINITY, f64::min);
-    let x1 = points().map(|p| p[0]).fold(f64::NEG_INFINITY, f64::max);
-    let place = |v: f64| if s.is_log_x { curves::log10(v.max(1e-9)) } else { v };
-    let marks = run.marks.iter().map(|m| (place(m.at.x(s.x)), chart::mark_color(t, m.kind), m.text.clone()));
+    let values = lines.iter().flat_map(|l| l.raw.iter().map(|p| p[1]));
+    let y = curves::range(values, s.ignores_outliers).unwrap_or((0.0, 1.0));
+    let x = curves::span(shown.iter().map(|c| c.series), s.x, s.is_log_x).unwrap_or((0.0, 1.0));
+    let place = |m: &Mark| curves::place(m.at.x(s.x), s.is_log_x);
+    let marks =
+        run.marks.iter().filter_map(|m| Some((place(m)?, chart::mark_color(t, m.kind), text::capitalised(&m.text))));
     let lines = shown.iter().zip(lines).map(|(c, line)| Line {
         name: c.name.clone(),
         color: c.color,
@@ -57,11 +59,12 @@ pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState
     });
     let sheet = Sheet {
         title: format!("{} · {}", chart.title, run.name),
-        x: if x1 > x0 { (x0, x1) } else { (0.0, 1.0) },
+        x,
         y,
         axis: s.x,
         is_log_x: s.is_log_x,
         is_log_y: chart.is_log,
+        is_bytes: chart.is_bytes,
         lines: lines.collect(),
         marks: marks.collect(),
     };
@@ -132,8 +135,10 @@ fn axes(t: &Tokens, sheet: &Sheet, frame: &Frame, out: &mut String) {
             escape(&sheet.title)
         ),
     );
-    for v in curves::ticks(sheet.y.0, sheet.y.1, 6).1 {
-        let label = text::number(if sheet.is_log_y { 10f64.powf(v) } else { v }, 3);
+    let y_ticks = if sheet.is_log_y { curves::log_ticks } else { curves::ticks };
+    for v in y_ticks(sheet.y.0, sheet.y.1, 6).1 {
+        let v_shown = curves::at_place(v, sheet.is_log_y);
+        let label = if sheet.is_bytes { text::bytes(v_shown.max(0.0) as u64) } else { text::number(v_shown, 3) };
         let at = frame.y(v);
         put(
             out,
@@ -151,8 +156,8 @@ fn axes(t: &Tokens, sheet: &Sheet, frame: &Frame, out: &mut String) {
             ),
         );
     }
-    for v in curves::ticks(sheet.x.0, sheet.x.1, 7).1 {
-        let label = chart::axis_label(if sheet.is_log_x { 10f64.powf(v) } else { v }, sheet.axis);
+    for v in frame::x_ticks(sheet.axis, sheet.is_log_x)(sheet.x.0, sheet.x.1, 7).1 {
+        let label = frame::axis_label(curves::at_place(v, sheet.is_log_x), sheet.axis);
         put(
             out,
             format_args!(
@@ -188,7 +193,17 @@ fn put_line(t: &Tokens, sheet: &Sheet, frame: &Frame, i: usize, line: &Line, out
             ),
         );
     }
-    let at = AREA[2] - 90.0 * (sheet.lines.len() - i) as f64;
+    if let Some(&[x, y]) = line.points.last() {
+        let (x, y) = (frame.x(x), frame.y(y));
+        let is_seen = (AREA[0]..=AREA[2]).contains(&x) && (AREA[1]..=AREA[3]).contains(&y);
+        if is_seen {
+            let v = curves::at_place(line.points[line.points.len() - 1][1], sheet.is_log_y);
+            let words = if sheet.is_bytes { text::bytes(v.max(0.0) as u64) } else { text::number(v, 4) };
+            put(out, format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{color}\"/>"));
+            put(out, format_args!("<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{color}\">{words}</text>", x + 6.0, y + 4.0));
+        }
+    }
+    let at = AREA[2] + 60.0 - 90.0 * (sheet.lines.len() - i) as f64;
     put(
         out,
         format_args!(

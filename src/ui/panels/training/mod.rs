@@ -37,7 +37,7 @@ const LEAST_HEIGHT: f32 = 340.0;
 fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     match ctx.run.filter(|r| r.state.is_active()) {
         Some(run) => running_ui(ui, ctx, run, state),
-        None => start_ui(ui, ctx, open),
+        None => start_ui(ui, ctx, open, state),
     }
     if open.form.iter().any(|g| g.advanced) {
         ui.checkbox(&mut state.show_advanced, "Advanced settings");
@@ -58,11 +58,12 @@ fn form_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
         });
     }
     if shows_advanced {
+        widgets::section(ui, "THIS MACHINE", |ui| threads_ui(ui, ctx));
         widgets::section(ui, "GROUPS", |ui| groups::ui(ui, ctx, open, state));
     }
 }
 
-fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
+fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let (n, parameters) = (open.overview.counts.trainable, open.overview.counts.trainable_parameters);
     let why_not = why_not(ctx, open, n);
     let is_ready = why_not.is_none();
@@ -89,7 +90,8 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     objective_ui(ui, ctx, open);
     estimate::ui(ui, ctx, open, is_ready);
     if let Some(run) = ctx.run {
-        let mut words = format!("Last run: {} at step {}", run.state.title().to_lowercase(), text::exact(run.step));
+        let state = run.state.title().to_lowercase();
+        let mut words = format!("{}: {state} at step {}", text::capitalised(&run.name), text::exact(run.step));
         if let Some(m) = &run.message {
             words.push_str(&format!(". {m}"));
         }
@@ -99,6 +101,43 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
             widgets::note(ui, words);
         }
     }
+    again_ui(ui, ctx, open, state);
+}
+
+/// Goes on with a run: to its end, or beyond it. The one that is looked at, else the newest with a checkpoint.
+fn again_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
+    let shown = ctx.run.and_then(|r| r.folder.as_ref());
+    let entry = open.runs.iter().find(|r| r.can_resume && Some(&r.folder) == shown);
+    let Some(entry) = entry.or_else(|| open.runs.iter().rfind(|r| r.can_resume)) else { return };
+    let can = ctx.is_enabled(Action::ResumeRun);
+    ui.horizontal_wrapped(|ui| {
+        if entry.steps < entry.total_steps {
+            let words = format!("Resume {}", entry.name);
+            let help =
+                format!("Goes on after step {} of {}.", text::exact(entry.steps), text::exact(entry.total_steps));
+            let r = widgets::text_button_enabled(ui, can, icons::PLAY, &words).on_hover_text(help);
+            if r.clicked() {
+                ctx.send(Command::ResumeRun { folder: entry.folder.clone(), more: 0 });
+            }
+        }
+        let (one, many) = entry.unit();
+        let more = &mut state.compare.more;
+        let n = (*more).max(1);
+        let words = format!("Extend the run by {}", text::plural(n, one, many));
+        let help = format!(
+            "{} trains on from its last checkpoint, beyond its end, with the settings that it had.",
+            entry.name
+        );
+        if widgets::text_button_enabled(ui, can, icons::PLUS, &words).on_hover_text(help).clicked() {
+            ctx.send(Command::ResumeRun { folder: entry.folder.clone(), more: n });
+        }
+        let mut number = n;
+        let drag =
+            ui.add(egui::DragValue::new(&mut number).range(1..=10_000)).accessible_name("Length of the extension");
+        if drag.changed() {
+            *more = number;
+        }
+    });
 }
 
 /// What is minimised, and the way to another choice.
@@ -144,7 +183,7 @@ fn running_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, state: &mut UiState) {
     ui.horizontal_wrapped(|ui| {
         let actions: &[Action] = match run.state {
             RunState::Running => &[Action::Pause, Action::StopAndKeep, Action::StopAndDiscard, Action::SaveCheckpoint],
-            RunState::Paused => &[Action::Resume, Action::StopAndKeep, Action::StopAndDiscard],
+            RunState::Paused => &[Action::Resume, Action::StopAndKeep, Action::StopAndDiscard, Action::SaveCheckpoint],
             _ => &[Action::StopAndKeep],
         };
         for action in actions {
@@ -214,6 +253,25 @@ pub(super) fn setting_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, s: &Setting, s
             ctx.change(Change::SetSetting { key: s.key.clone(), value });
         }
     });
+}
+
+/// How many threads runs may use: of this machine, so it is no part of a recipe.
+fn threads_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
+    let mut p = ctx.settings.clone();
+    ui.horizontal(|ui| {
+        ui.set_min_height(theme::LIST_ROW_HEIGHT);
+        let left = egui::Layout::left_to_right(egui::Align::Center);
+        ui.allocate_ui_with_layout(egui::vec2(LABEL_WIDTH, 20.0), left, |ui| {
+            ui.set_min_width(LABEL_WIDTH);
+            ui.label("Threads");
+        });
+        widgets::threads(ui, &mut p.threads).on_hover_text(
+            "Threads of the next run. 0: as many as the machine has cores. The same numbers come out of any.",
+        );
+    });
+    if p != *ctx.settings {
+        ctx.send(Command::SetPreferences(p));
+    }
 }
 
 fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut UiState) -> Option<String> {
