@@ -94,6 +94,10 @@ impl Samples {
         let is_single = self.width == 2 && scores.len() == labels.len();
         let width = if is_single { 2 } else { shape.last().copied().unwrap_or(0) };
         let paired = is_single.then(|| pairs(scores));
+        // A model may have more outputs than the data have classes.
+        if self.rows.is_empty() && width > self.width {
+            self.width = width;
+        }
         if width == self.width {
             self.take(batch, (labels, 1), paired.as_deref().unwrap_or(scores));
         }
@@ -229,6 +233,11 @@ mod tests {
         assert_eq!((&out[0].truth, &out[0].said), (&Said::Class(1), &Said::Class(0)));
         // Worked by hand: −ln softmax([3, 0])[1].
         assert!((out[0].loss - (1.0 + 3.0f64.exp()).ln()).abs() < 1e-9);
+        let mut s = Samples::new(&task, 2).unwrap();
+        let labels = Some(Tensor::from_slice(&[1], &[1i32]));
+        let batch = Batch { n_examples: 1, labels, rows: vec![0], ..Batch::default() };
+        s.add(&batch, &Tensor::from_slice(&[1, 3], &[0.0f32, 1.0, 5.0]));
+        assert_eq!(s.finish()[0].said, Said::Class(2), "an output that no class of the data uses");
         assert!(Samples::new(&Task::None, 5).is_none() && Samples::new(&task, 0).is_none());
     }
 

@@ -119,7 +119,12 @@ impl Series {
 
     /// Indices of the points that a plot of `columns` pixel columns needs between two x; see [`Pyramid::thin`].
     pub fn thin(&self, axis: XAxis, from: f64, to: f64, columns: usize) -> Vec<usize> {
-        self.pyramid.thin(&self.values, visible(self.xs(axis), from, to), columns)
+        self.thin_range(visible(self.xs(axis), from, to), columns)
+    }
+
+    /// As [`Self::thin`], of an index range.
+    pub fn thin_range(&self, range: std::ops::Range<usize>, columns: usize) -> Vec<usize> {
+        self.pyramid.thin(&self.values, range, columns)
     }
 }
 

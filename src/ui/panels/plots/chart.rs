@@ -27,15 +27,15 @@ pub(super) fn drawn(run: &RunView, chart: &Chart<'_>, c: &Curve<'_>, s: &mut Plo
     let xs = c.series.xs(s.x);
     let is_log_x = s.is_log_x;
     let point = |i: usize, y: f64| Some([curves::place(xs[i], is_log_x)?, curves::place(y, chart.is_log)?]);
-    let thin = c.series.thin(s.x, from, to, columns);
+    let thin = curves::thinned(xs, (from, to), is_log_x, |range| c.series.thin_range(range, columns));
     let raw: Vec<[f64; 2]> = thin.into_iter().filter_map(|i| point(i, c.series.values[i])).collect();
     if !c.is_smoothed {
         return Drawn { main: raw.clone(), raw };
     }
     let smoothed = s.smoothed.entry(format!("{}/{}/{}", run.name, chart.title, c.name)).or_default();
     smoothed.follow(&c.series.values, s.smoothing);
-    let range = crate::ui::series::visible(xs, from, to);
-    let main = smoothed.thin(range, columns).into_iter().filter_map(|i| point(i, smoothed.values[i]));
+    let thin = curves::thinned(xs, (from, to), is_log_x, |range| smoothed.thin(range, columns));
+    let main = thin.into_iter().filter_map(|i| point(i, smoothed.values[i]));
     Drawn { raw, main: main.collect() }
 }
 

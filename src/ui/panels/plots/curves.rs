@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ui::series::{Series, XAxis};
+use crate::ui::series::{self, Series, XAxis};
 use crate::ui::text;
 
 /// Values from which percentiles tell what is ordinary.
@@ -57,6 +57,28 @@ pub fn span<'a>(all: impl Iterator<Item = &'a Series>, axis: XAxis, is_log: bool
     let (from, to) = all.filter_map(ends).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
     // A single point stands at the left of an axis that has room for the next.
     Some((from, if to > from { to } else { from + 1.0 }))
+}
+
+/// The points that a plot needs of ascending x positions between two bounds: on a logarithmic axis factor by factor of two,
+/// since the early points take as much room as all the later ones.
+pub fn thinned(
+    xs: &[f64],
+    (from, to): (f64, f64),
+    is_log: bool,
+    thin: impl Fn(std::ops::Range<usize>) -> Vec<usize>,
+) -> Vec<usize> {
+    let all = series::visible(xs, from, to);
+    if !is_log {
+        return thin(all);
+    }
+    let mut out = Vec::new();
+    let mut start = all.start.max(xs.partition_point(|x| *x <= 0.0));
+    while start < all.end {
+        let end = (start + 1).max(xs.partition_point(|x| *x < 2.0 * xs[start])).min(all.end);
+        out.extend(thin(start..end));
+        start = end;
+    }
+    out
 }
 
 /// Position on an axis; `None` where it has none: a logarithmic axis knows only what is above zero.
@@ -265,6 +287,21 @@ mod tests {
         assert_eq!(span([&a, &b].into_iter(), XAxis::Step, true), Some((36f64.log10(), 2.0)));
         assert_eq!(span([&series(&[(5.0, 1.0)])].into_iter(), XAxis::Step, false), Some((5.0, 6.0)));
         assert_eq!(span([&Series::new("e")].into_iter(), XAxis::Step, false), None);
+    }
+
+    #[test]
+    fn early_points_keep_their_room_on_a_logarithmic_axis() {
+        let mut s = Series::new("s");
+        for i in 0..100_000u32 {
+            s.push(Moment { step: f64::from(i), ..Moment::default() }, f64::from(i % 7));
+        }
+        let thin = |r: std::ops::Range<usize>| s.thin_range(r, 100);
+        let all = (f64::NEG_INFINITY, f64::INFINITY);
+        let t = thinned(&s.steps, all, true, thin);
+        assert_eq!(t[..60], (1..=60).collect::<Vec<usize>>()[..], "without step 0");
+        assert!(t.windows(2).all(|w| w[0] < w[1]) && t.last() == Some(&99_999));
+        assert!(thinned(&s.steps, all, false, thin).len() < 2000);
+        assert!(thinned(&[], all, true, thin).is_empty());
     }
 
     #[test]

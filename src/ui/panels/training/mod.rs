@@ -91,7 +91,7 @@ fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     estimate::ui(ui, ctx, open, is_ready);
     if let Some(run) = ctx.run {
         let state = run.state.title().to_lowercase();
-        let mut words = format!("{}: {state} at step {}", text::capitalised(&run.name), text::exact(run.step));
+        let mut words = format!("Last run: {}, {state} at step {}", run.name, text::exact(run.step));
         if let Some(m) = &run.message {
             words.push_str(&format!(". {m}"));
         }
