@@ -84,10 +84,10 @@ pub fn axis_label(v: f64, axis: XAxis) -> String {
     }
 }
 
-/// The bounds of an x axis over a span with room for the newest values at its right.
+/// The bounds of an x axis over a span with room for the newest values at its right, and for half a point at its left.
 pub fn with_room_for_ends((from, to): (f64, f64), width: f32) -> (f64, f64) {
-    let share = END_WIDTH / (width - AXIS_WIDTH - END_WIDTH).max(END_WIDTH);
-    (from, to + (to - from) * f64::from(share))
+    let each = (to - from) / f64::from((width - AXIS_WIDTH - END_WIDTH).max(END_WIDTH));
+    (from - 4.0 * each, to + f64::from(END_WIDTH) * each)
 }
 
 /// Captions on the axes: the numbers there are in the body style otherwise.
@@ -162,7 +162,7 @@ mod tests {
             let (from, to) = with_room_for_ends((10.0, 110.0), width);
             let room = (to - 110.0) / (to - from) * f64::from(width - AXIS_WIDTH);
             assert!(
-                from == 10.0 && room >= f64::from(END_WIDTH).min(f64::from(width - AXIS_WIDTH) / 2.0) - 1e-3,
+                from < 10.0 && room >= f64::from(END_WIDTH).min(f64::from(width - AXIS_WIDTH) / 2.1) - 1e-3,
                 "{room}"
             );
         }

@@ -304,6 +304,9 @@ fn charts<'a>(t: &Tokens, run: &'a RunView, is_log: bool) -> Vec<Chart<'a>> {
 }
 
 fn table_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
+    if all_series(run).is_empty() {
+        return;
+    }
     ui.add_space(theme::RELATED);
     egui::Grid::new("series-table").spacing(vec2(24.0, 2.0)).show(ui, |ui| {
         widgets::column_title(ui, "Series");

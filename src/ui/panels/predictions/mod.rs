@@ -31,8 +31,11 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     let s = &mut state.predictions;
     let has_both = classes::has_any(run) && !run.predictions.is_empty();
     let shows_classes = if has_both { s.shows_classes } else { classes::has_any(run) };
-    head_ui(ui, ctx, run, (has_both, shows_classes), s);
-    ui.add_space(theme::RELATED - 4.0);
+    let has_head = has_both || (!shows_classes && run.predictions.iter().any(|p| !p.is_number));
+    if has_head {
+        head_ui(ui, ctx, run, (has_both, shows_classes), s);
+        ui.add_space(theme::RELATED - 4.0);
+    }
     if shows_classes { classes::ui(ui, ctx, run) } else { rows_ui(ui, ctx, run, s.only_mistakes) }
 }
 
