@@ -147,10 +147,7 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
 /// What came of the last export.
 fn result_ui(ui: &mut Ui, result: &Result<Exported, String>) {
     let line = |ui: &mut Ui, severity, words: &str| {
-        ui.horizontal_wrapped(|ui| {
-            widgets::severity_mark(ui, severity);
-            ui.add(egui::Label::new(words::sentence(words, |_| false)).wrap());
-        });
+        widgets::message(ui, severity, &words::sentence(words, |_| false));
     };
     match result {
         Err(why) => line(ui, Severity::Error, &format!("Not exported: {why}")),

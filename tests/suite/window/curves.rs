@@ -28,7 +28,7 @@ fn series(values: &[f64]) -> Series {
 
 /// A run whose curves have one point, none, infinities, values without logarithms, an outlier at their start, a million
 /// points.
-fn odd() -> RunView {
+pub fn odd() -> RunView {
     let mut run = RunView { name: "odd".to_owned(), state: RunState::Running, ..RunView::default() };
     run.loss = series(&[40.0, 0.9, 0.7, 0.0, 0.6, -0.2, 0.5, 0.45, 0.4, 0.38, 0.37, 0.36]);
     run.validation_loss = series(&[f64::NAN, 0.8, f64::INFINITY, 0.5]);

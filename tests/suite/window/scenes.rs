@@ -12,7 +12,7 @@ use regraft::session::{Change, EditStep, History, Overview, Selector};
 use regraft::train::WeightRow;
 use regraft::train::estimate::Estimate;
 use regraft::train::metrics::PrecisionRecall;
-use regraft::ui::ctx::{Changed, ComputedAs, DataView, Estimated, JobView, LogLine, NodeDetails, Proved};
+use regraft::ui::ctx::{Changed, ComputedAs, DataView, Estimated, Exported, JobView, LogLine, NodeDetails, Proved};
 use regraft::ui::run_view::{Moment, Prediction, RunState, RunView, Series};
 use regraft::ui::{Open, Target, UiState};
 
@@ -118,6 +118,9 @@ pub const ALL: &[(&str, &[State])] = &[
             ("first step", || Scene::new().with(|s| s.run = Some(young(RunState::Running, 1)))),
             ("full", || Scene::new().running(|_| {})),
             ("not finite", || Scene::new().running(failed)),
+            ("odd", || Scene::new().with(|s| s.run = Some(super::curves::odd()))),
+            ("an earlier run", || Scene::new().running(|r| r.state = RunState::Finished).with(compared)),
+            ("earlier runs alone", || Scene::new().with(compared)),
         ],
     ),
     (
@@ -157,8 +160,10 @@ pub const ALL: &[(&str, &[State])] = &[
         &[
             ("none", Scene::new),
             ("texts", || Scene::new().running(|_| {})),
-            ("precision and recall", || Scene::new().running(|r| r.curves = curves(2))),
-            ("many classes", || Scene::new().running(many_classes)),
+            ("mistakes", || Scene::new().running(|_| {}).with(|s| s.ui.predictions.only_mistakes = true)),
+            ("confusions", || Scene::new().running(|_| {}).with(by_class)),
+            ("precision and recall", || Scene::new().running(|r| r.curves = curves(2)).with(by_class)),
+            ("many classes", || Scene::new().running(many_classes).with(by_class)),
             ("numbers", || Scene::new().running(numbers)),
         ],
     ),
@@ -176,8 +181,8 @@ pub const ALL: &[(&str, &[State])] = &[
             ("no kinds yet", Scene::fresh),
             ("full", || Scene::new().with(grafted).with(compared)),
             ("at work", || Scene::new().job("Exporting bert_mini-tuned.pb", None)),
-            ("done", || Scene::new().with(|s| result(s, EXPORTED))),
-            ("failed", || Scene::new().with(|s| result(s, NOT_EXPORTED))),
+            ("done", || Scene::new().with(|s| s.ui.exported = Some(Ok(exported())))),
+            ("failed", || Scene::new().with(|s| s.ui.exported = Some(Err(NOT_EXPORTED.to_owned())))),
             ("out of reach", || {
                 Scene::new().with(|s| {
                     s.ui.drafts.insert("export-path".to_owned(), "models/tuned/bert_mini-tuned.onnx".to_owned());
@@ -214,6 +219,7 @@ pub const ALL: &[(&str, &[State])] = &[
             ("paused", || ready().running(|r| r.state = RunState::Paused)),
             ("stopping", || ready().running(|r| r.state = RunState::Stopping)),
             ("failed", || ready().running(failed)),
+            ("to go on with", || ready().with(compared)),
             ("groups", groups),
         ],
     ),
@@ -265,9 +271,6 @@ pub const ALL: &[(&str, &[State])] = &[
 ];
 
 const KERNEL: &str = "bert/encoder/layer_0/attention/self/query/kernel";
-
-const EXPORTED: &str = "Wrote models/bert_mini-tuned.pb (19.4 MB): 41 tuned constants, 2 nodes added, 12 removed. Read back; \
-                        largest difference on 8 rows: 0.";
 
 const NOT_EXPORTED: &str = "Cannot write models/bert_mini-tuned.pb: no space is left on the disk. Nothing was changed there; \
                             free 19.4 MB or choose another path.";
@@ -361,6 +364,10 @@ fn numbers(r: &mut RunView) {
     r.predictions = (0..20).map(number).collect();
 }
 
+fn by_class(s: &mut Scene) {
+    s.ui.predictions.shows_classes = true;
+}
+
 fn compared(s: &mut Scene) {
     let mut runs = ["run-1", "run-2", "a run with a long name of its own"].map(model::entry).to_vec();
     for (i, r) in runs.iter_mut().enumerate() {
@@ -371,8 +378,22 @@ fn compared(s: &mut Scene) {
     s.open().set_runs(runs);
 }
 
-fn result(s: &mut Scene, words: &str) {
-    s.ui.drafts.insert("export-result".to_owned(), words.to_owned());
+fn exported() -> Exported {
+    let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
+    Exported {
+        said: "Exported".to_owned(),
+        facts: vec![
+            fact("File", "/home/somebody/projects/reviews/models/bert_mini-tuned.pb"),
+            fact("Tensors changed", "41"),
+            fact("Nodes removed", "12"),
+            fact("Nodes added", "2"),
+            fact("Inputs that read something else", "3"),
+            fact("Read back and compared on", "8 rows of reviews.tsv"),
+            fact("Largest difference of outputs", "2.38e-7"),
+            fact("Beside it", "labels.txt, vocab.txt"),
+        ],
+        notes: vec!["'tagger/logits' is no output any more: the head took its place".to_owned()],
+    }
 }
 
 fn unreadable(s: &mut Scene) {

@@ -14,8 +14,8 @@ use crate::ui::{text, widgets};
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PredictionsState {
-    shows_classes: bool,
-    only_mistakes: bool,
+    pub shows_classes: bool,
+    pub only_mistakes: bool,
 }
 
 pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
