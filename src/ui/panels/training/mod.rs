@@ -112,10 +112,9 @@ fn again_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     let can = ctx.is_enabled(Action::ResumeRun);
     ui.horizontal_wrapped(|ui| {
         if entry.steps < entry.total_steps {
-            let words = format!("Resume {}", entry.name);
-            let help =
-                format!("Goes on after step {} of {}.", text::exact(entry.steps), text::exact(entry.total_steps));
-            let r = widgets::text_button_enabled(ui, can, icons::PLAY, &words).on_hover_text(help);
+            let (done, all) = (text::exact(entry.steps), text::exact(entry.total_steps));
+            let help = format!("{} goes on after step {done} of {all}.", entry.name);
+            let r = widgets::text_button_enabled(ui, can, icons::PLAY, "Resume the run").on_hover_text(help);
             if r.clicked() {
                 ctx.send(Command::ResumeRun { folder: entry.folder.clone(), more: 0 });
             }
