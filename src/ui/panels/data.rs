@@ -383,7 +383,9 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
     widgets::section(ui, "EXAMPLES", |ui| {
         widgets::fact(ui, "Training", &text::exact(d.n_train));
         widgets::fact(ui, "Validation", &text::exact(d.n_validation));
-        widgets::caption(ui, held_out(&open.recipe().settings, open.recipe().data.as_ref()));
+        if let Some(how) = held_out(&open.recipe().settings, open.recipe().data.as_ref(), d.n_validation) {
+            widgets::caption(ui, how);
+        }
     });
     let unmapped = if d.mapping.is_empty() && d.problem.is_some() { as_chosen(open) } else { Vec::new() };
     if !d.mapping.is_empty() || !unmapped.is_empty() {
@@ -416,20 +418,20 @@ fn summary_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
 }
 
 /// How the validation examples were chosen, in words.
-fn held_out(settings: &indexmap::IndexMap<String, String>, data: Option<&DataChoice>) -> String {
+fn held_out(settings: &indexmap::IndexMap<String, String>, data: Option<&DataChoice>, n: usize) -> Option<String> {
     let set = |key: &str| settings.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
     if data.is_some_and(|d| d.validation.is_some()) {
-        return "From the validation file".to_owned();
+        return Some("From the validation file".to_owned());
     }
     if let Some(column) = set("data.split_column") {
-        return format!("As the column {column} says");
+        return Some(format!("As the column {column} says"));
     }
     match set("data.split").and_then(|s| s.parse::<f64>().ok()).filter(|s| *s > 0.0) {
         Some(share) => {
             let seed = set("training.seed").unwrap_or("0");
-            format!("{} of every class, drawn with seed {seed}", text::percent(share))
+            Some(format!("{} of every class, drawn with seed {seed}", text::percent(share)))
         }
-        None => "None are held out: see “Validation, split and tokenizer”".to_owned(),
+        None => (n == 0).then(|| "None are held out: see “Validation, split and tokenizer”".to_owned()),
     }
 }
 
@@ -468,13 +470,14 @@ mod tests {
     fn how_examples_are_held_out_is_said() {
         let settings = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let plain = DataChoice::default();
-        assert!(held_out(&settings(&[]), Some(&plain)).starts_with("None are held out"));
+        let held_out = |settings: &_, data| held_out(settings, Some(data), 0).unwrap_or_default();
+        assert!(held_out(&settings(&[]), &plain).starts_with("None are held out"));
         let ratio = settings(&[("data.split", "0.2"), ("training.seed", "7")]);
-        assert_eq!(held_out(&ratio, Some(&plain)), "20.0 % of every class, drawn with seed 7");
+        assert_eq!(held_out(&ratio, &plain), "20.0 % of every class, drawn with seed 7");
         let column = settings(&[("data.split", "0.2"), ("data.split_column", "part")]);
-        assert_eq!(held_out(&column, Some(&plain)), "As the column part says");
+        assert_eq!(held_out(&column, &plain), "As the column part says");
         let own = DataChoice { validation: Some("b.tsv".to_owned()), ..plain };
-        assert_eq!(held_out(&ratio, Some(&own)), "From the validation file");
+        assert_eq!(held_out(&ratio, &own), "From the validation file");
     }
 
     #[test]
