@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(held_out(&ratio, &plain), "20.0 % of every class, drawn with seed 7");
         let column = settings(&[("data.split", "0.2"), ("data.split_column", "part")]);
         assert_eq!(held_out(&column, &plain), "As the column part says");
-        let own = DataChoice { validation: Some("b.tsv".to_owned()), ..plain };
+        let own = DataChoice { validation: Some("b.tsv".to_owned()), ..plain.clone() };
         assert_eq!(held_out(&ratio, &own), "From the validation file");
     }
 
