@@ -1,6 +1,6 @@
 //! Where the time of a training step goes, node by node: measured in a job on the session's own data, for the canvas.
 
-use crate::base::{Reporter, Severity};
+use crate::base::{CancelToken, Reporter, Severity};
 use crate::engine::Workspace;
 use crate::program::Random;
 use crate::session::{Session, training};
@@ -17,7 +17,8 @@ impl App {
     pub(super) fn measure_times(&mut self) {
         let (Some(open), Some(held)) = (&self.open, &self.session) else { return };
         let session = Session::new(held.model.clone(), open.recipe().clone());
-        self.jobs.start("Measuring time per node", move |_, _| Outcome::Timed(Box::new(measure(&session))));
+        self.jobs
+            .start("Measuring time per node", move |cancel, _| Outcome::Timed(Box::new(measure(&session, cancel))));
     }
 
     pub(super) fn take_times(&mut self, result: Result<NodeTimes, String>) {
@@ -35,11 +36,14 @@ impl App {
     }
 }
 
-fn measure(session: &Session) -> Result<NodeTimes, String> {
+fn measure(session: &Session, cancel: &CancelToken) -> Result<NodeTimes, String> {
     let start = training::Start { folder: None, resume: false, delivery: Delivery::Every, waker: None, threads: None };
     let mut job = super::training::job(session, start, &mut Reporter::default())?;
     let batch = job.train.batch(0, 0).map_err(|e| e.to_string())?;
     let mut step = job.steps.make(Phase::Train, &batch.feeds).map_err(|e| e.to_string())?;
+    if cancel.is_cancelled() {
+        return Err("it was cancelled".to_owned());
+    }
     let parameters: Vec<Tensor> = job.parameters.into_iter().map(|p| p.value).collect();
     let mut space = Workspace::new();
     let costs = job.engine.install(|| {

@@ -121,6 +121,7 @@ impl Selection {
 
     /// Selects many nodes; the focus is the last.
     pub fn set_many(&mut self, nodes: impl IntoIterator<Item = String>, focus: Option<String>) {
+        self.leave();
         self.nodes = nodes.into_iter().collect();
         self.focus = focus.or_else(|| self.nodes.iter().next_back().cloned()).map(Target::Node);
         self.revision += 1;

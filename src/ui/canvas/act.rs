@@ -113,7 +113,10 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
     if response.secondary_clicked() {
         let card = || scene.hovered.map(|i| (target(scene, i), Some(scene.layout.placed[i].item)));
         state.canvas.menu_for = edge.clone().map(|e| (e, None)).or_else(card);
-        if let Some((target, _)) = &state.canvas.menu_for {
+        // One of several that are selected stands for all of them.
+        if let Some((target, _)) = &state.canvas.menu_for
+            && !is_one_of_several(target, state)
+        {
             ctx.send(Command::Select(target.clone(), How::Replace));
         }
     }
@@ -127,8 +130,10 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
             toggle(scene.layout.placed[i].item, &mut state.canvas)
         }
         Some(i) if is_clicked => {
-            let how = if ui.input(|i| i.modifiers.command) { How::Toggle } else { How::Replace };
-            ctx.send(Command::Select(target(scene, i), how));
+            let target = target(scene, i);
+            // Boxes and sites are selected by themselves: what is selected together are nodes.
+            let adds = ui.input(|i| i.modifiers.command) && matches!(target, Target::Node(_));
+            ctx.send(Command::Select(target, if adds { How::Toggle } else { How::Replace }));
         }
         None if is_clicked => {
             state.selection.deselect();
@@ -139,6 +144,10 @@ pub(super) fn clicks(ui: &Ui, ctx: &Ctx<'_>, open: &Open, scene: &Scene<'_>, res
     if let Some(about) = state.canvas.menu_for.clone() {
         response.context_menu(|ui| menu_ui(ui, ctx, open, scene, &about, state));
     }
+}
+
+fn is_one_of_several(target: &Target, state: &UiState) -> bool {
+    matches!(target, Target::Node(n) if state.selection.nodes().len() > 1 && state.selection.contains(n))
 }
 
 fn menu_ui(

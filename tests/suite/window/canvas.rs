@@ -329,6 +329,39 @@ fn the_map_goes_where_it_is_clicked_and_shapes_stand_on_edges() {
 }
 
 #[test]
+fn several_nodes_are_selected_on_the_canvas_and_have_their_offers() {
+    use egui::{Event, Modifiers, PointerButton};
+    let mut window = Window::with_model(SIZE, ThemeChoice::Dark);
+    let scope = "bert/pooler/dense";
+    window.app().state.selection.set(Target::Node(format!("{scope}/BiasAdd")));
+    window.click("Unfold what hides the selection");
+    let click = |window: &mut Window, op: &str, button, modifiers: Modifiers| {
+        // What lies on a way says so behind its name.
+        let name = format!("Node {scope}/{op}");
+        let node = window.harness.query_all_by_label_contains(&name).next();
+        let at = node.expect("it is in sight").rect().center_top() + egui::vec2(0.0, 8.0);
+        window.harness.event(Event::PointerMoved(at));
+        for pressed in [true, false] {
+            window.harness.event_modifiers(Event::PointerButton { pos: at, button, pressed, modifiers }, modifiers);
+            window.harness.step();
+        }
+        window.settle();
+    };
+    click(&mut window, "MatMul", PointerButton::Primary, Modifiers::NONE);
+    click(&mut window, "BiasAdd", PointerButton::Primary, Modifiers::COMMAND);
+    let selected = |w: &mut Window| w.app().state.selection.nodes().len();
+    assert_eq!(selected(&mut window), 2);
+    click(&mut window, "BiasAdd", PointerButton::Secondary, Modifiers::NONE);
+    assert_eq!(selected(&mut window), 2, "they stay selected");
+    assert!(window.has("Copy their names") && !window.has("Copy its name"));
+    window.harness.key_press(Key::Escape);
+    window.settle();
+    click(&mut window, "Tanh", PointerButton::Secondary, Modifiers::NONE);
+    assert_eq!(selected(&mut window), 1, "another one takes their place");
+    assert!(window.has("Copy its name") && window.has("Graft a head here…") && window.has("Trace what it needs"));
+}
+
+#[test]
 fn a_model_without_nodes_says_so() {
     let mut window = Window::new([1100.0, 700.0], 1.0, ThemeChoice::Dark, Options::default());
     let open = Open::new(Path::new("empty.onnx"), Arc::default(), History::default());
