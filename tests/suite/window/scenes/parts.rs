@@ -1,293 +1,41 @@
-//! What each panel can have to show: empty, at work, failed, full. The rows are made up, on the model of [`super::model`].
+//! What the scenes are made of: runs, data, decisions and failures.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use regraft::base::Severity;
 use regraft::data::statistics::{Described, SliceAt, Sliced};
 use regraft::edits::heads::{HeadChoice, Initializer};
 use regraft::session::prove::{OutputDifference, Proof, What};
-use regraft::session::recipe::{DataChoice, LoraChoice, ParameterGroup};
-use regraft::session::{Change, EditStep, History, Overview, Selector};
+use regraft::session::recipe::{LoraChoice, ParameterGroup};
+use regraft::session::{Change, EditStep, Selector};
 use regraft::train::WeightRow;
 use regraft::train::estimate::Estimate;
 use regraft::train::metrics::PrecisionRecall;
-use regraft::ui::ctx::{Changed, ComputedAs, DataView, Estimated, Exported, JobView, LogLine, NodeDetails, Proved};
+use regraft::ui::Target;
+use regraft::ui::ctx::{Changed, ComputedAs, DataView, Estimated, Exported, LogLine, NodeDetails, Proved};
 use regraft::ui::run_view::{Moment, Prediction, RunState, RunView, Series};
-use regraft::ui::{Open, Target, UiState};
 
-use super::model;
+use super::Scene;
+use crate::window::model;
 
-/// Everything that one panel is shown with.
-#[derive(Default)]
-pub struct Scene {
-    pub open: Option<Open>,
-    pub run: Option<RunView>,
-    pub jobs: Vec<JobView>,
-    pub log: Vec<LogLine>,
-    pub ui: UiState,
-}
+pub const KERNEL: &str = "bert/encoder/layer_0/attention/self/query/kernel";
 
-impl Scene {
-    fn new() -> Self {
-        Self { open: Some(model::open()), ..Self::default() }
-    }
-
-    /// A model of which nothing but its rows is known yet.
-    fn fresh() -> Self {
-        let open = Open::new(Path::new("bert_mini.pb"), Arc::new(model::overview()), History::default());
-        Self { open: Some(open), ..Self::default() }
-    }
-
-    fn open(&mut self) -> &mut Open {
-        self.open.as_mut().expect("the scene has a model")
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
-    }
-
-    fn decided(self, change: Change) -> Self {
-        self.with(|s| {
-            s.open().history.apply(&change, None);
-        })
-    }
-
-    fn job(self, title: &str, fraction: Option<f32>) -> Self {
-        let job = JobView { id: 1, title: title.to_owned(), fraction, ..JobView::default() };
-        self.with(|s| s.jobs.push(job))
-    }
-
-    fn running(self, change: impl FnOnce(&mut RunView)) -> Self {
-        let mut run = model::run();
-        change(&mut run);
-        self.with(|s| s.run = Some(run))
-    }
-
-    fn selected(self, target: Target) -> Self {
-        self.with(|s| s.ui.selection.set(target))
-    }
-
-    fn data(self, change: impl FnOnce(&mut DataView)) -> Self {
-        let choice = DataChoice { train: "reviews.tsv".to_owned(), ..DataChoice::default() };
-        self.decided(Change::SetData(Some(choice))).with(|s| {
-            let mut view = s.open().data.as_deref().cloned().unwrap_or_default();
-            change(&mut view);
-            s.open().data = Some(Arc::new(view));
-        })
-    }
-}
-
-/// A state of a panel by its name.
-pub type State = (&'static str, fn() -> Scene);
-
-/// The states of every panel, by its id.
-pub const ALL: &[(&str, &[State])] = &[
-    (
-        "browser",
-        &[
-            ("constants", Scene::new),
-            ("before the report", Scene::fresh),
-            ("nodes", || Scene::new().with(|s| s.ui.browser.tab = regraft::ui::panels::BrowserTab::Nodes)),
-            ("scopes", || Scene::new().with(|s| s.ui.browser.tab = regraft::ui::panels::BrowserTab::Scopes)),
-            ("nothing found", || Scene::new().with(|s| s.ui.browser.filter = "no such name".to_owned())),
-            ("no filter", || Scene::new().with(|s| s.ui.browser.filter = "elements:many kernel".to_owned())),
-            ("several", || Scene::new().with(several)),
-        ],
-    ),
-    (
-        "graph",
-        &[
-            ("full", Scene::new),
-            ("gradients", || Scene::new().with(|s| s.ui.canvas.color_mode = regraft::ui::canvas::ColorMode::Gradient)),
-            ("norms, none measured", || {
-                Scene::new().with(|s| s.ui.canvas.color_mode = regraft::ui::canvas::ColorMode::Norm)
-            }),
-            ("no nodes", || {
-                let open = Open::new(Path::new("empty.pb"), Arc::new(Overview::default()), History::default());
-                Scene { open: Some(open), ..Scene::default() }
-            }),
-        ],
-    ),
-    (
-        "plots",
-        &[
-            ("no run", Scene::new),
-            ("preparing", || Scene::new().with(|s| s.run = Some(young(RunState::Preparing, 0)))),
-            ("first step", || Scene::new().with(|s| s.run = Some(young(RunState::Running, 1)))),
-            ("full", || Scene::new().running(|_| {})),
-            ("not finite", || Scene::new().running(failed)),
-            ("odd", || Scene::new().with(|s| s.run = Some(super::curves::odd()))),
-            ("an earlier run", || Scene::new().running(|r| r.state = RunState::Finished).with(compared)),
-            ("earlier runs alone", || Scene::new().with(compared)),
-        ],
-    ),
-    (
-        "data",
-        &[
-            ("none", Scene::fresh),
-            ("reading", || Scene::fresh().job("Reading the data", None)),
-            ("unreadable", || {
-                Scene::fresh().data(|d| {
-                    *d = DataView {
-                        problem: Some(
-                            "cannot read reviews.tsv: row 4,213 has 3 columns where the first row has 2; quote the tab \
-                             in it or pick another separator"
-                                .to_owned(),
-                        ),
-                        ..DataView::default()
-                    };
-                })
-            }),
-            ("does not fit", || {
-                Scene::new().data(|d| {
-                    d.mapping.clear();
-                    d.problem = Some(
-                        "nothing says what fills the placeholder input_mask:0; map it with --map \
-                         input_mask:0=FEATURE (input_ids, input_mask, segment_ids), or pin it with --set-input \
-                         input_mask:0=VALUE"
-                            .to_owned(),
-                    );
-                })
-            }),
-            ("full", || Scene::new().data(|_| {})),
-            ("sentences", || Scene::new().data(sentences)),
-        ],
-    ),
-    (
-        "predictions",
-        &[
-            ("none", Scene::new),
-            ("texts", || Scene::new().running(|_| {})),
-            ("mistakes", || Scene::new().running(|_| {}).with(|s| s.ui.predictions.only_mistakes = true)),
-            ("confusions", || Scene::new().running(|_| {}).with(by_class)),
-            ("precision and recall", || Scene::new().running(|r| r.curves = curves(2)).with(by_class)),
-            ("many classes", || Scene::new().running(many_classes).with(by_class)),
-            ("numbers", || Scene::new().running(numbers)),
-        ],
-    ),
-    (
-        "compare",
-        &[
-            ("no runs", Scene::new),
-            ("one", || Scene::new().with(|s| s.open().set_runs(vec![model::entry("run-1")]))),
-            ("three", || Scene::new().with(compared)),
-        ],
-    ),
-    (
-        "export",
-        &[
-            ("no kinds yet", Scene::fresh),
-            ("full", || Scene::new().with(grafted).with(compared)),
-            ("at work", || Scene::new().job("Exporting bert_mini-tuned.pb", None)),
-            ("done", || Scene::new().with(|s| s.ui.exported = Some(Ok(exported())))),
-            ("failed", || Scene::new().with(|s| s.ui.exported = Some(Err(NOT_EXPORTED.to_owned())))),
-            ("out of reach", || {
-                Scene::new().with(|s| {
-                    s.ui.drafts.insert("export-path".to_owned(), "models/tuned/bert_mini-tuned.onnx".to_owned());
-                })
-            }),
-        ],
-    ),
-    (
-        "inspector",
-        &[
-            ("nothing", Scene::new),
-            ("reading", || Scene::new().selected(node(KERNEL))),
-            ("unreadable", || Scene::new().selected(node(KERNEL)).with(unreadable)),
-            ("constant", || Scene::new().selected(node(KERNEL)).with(described)),
-            ("blocked", || Scene::new().with(blocked)),
-            ("node", || Scene::new().selected(node("bert/encoder/layer_0/attention/self/MatMul")).with(details)),
-            ("edge", || Scene::new().selected(Target::Value("bert/encoder/mul:0".to_owned()))),
-            ("site", || Scene::new().selected(Target::Site("bert/embeddings/dropout/mul:0".to_owned()))),
-            ("scope", || Scene::new().selected(Target::Scope("bert/encoder/layer_0".to_owned()))),
-            ("several", || Scene::new().with(several)),
-            ("gone", || Scene::new().selected(node("bert/encoder/no/longer/there"))),
-        ],
-    ),
-    (
-        "training",
-        &[
-            ("nothing trains", || form().with(nothing_trains)),
-            ("no data", form),
-            ("ready", ready),
-            ("estimating", || ready().job(regraft::ui::panels::ESTIMATING, Some(0.4))),
-            ("estimated", || ready().with(estimated)),
-            ("no estimate", || ready().with(no_estimate)),
-            ("running", || ready().running(|_| {})),
-            ("paused", || ready().running(|r| r.state = RunState::Paused)),
-            ("stopping", || ready().running(|r| r.state = RunState::Stopping)),
-            ("failed", || ready().running(failed)),
-            ("to go on with", || ready().with(compared)),
-            ("groups", groups),
-        ],
-    ),
-    (
-        "dropout",
-        &[
-            ("none", || {
-                let mut o = model::overview();
-                o.dropout.clear();
-                let open = Open::new(Path::new("bert_mini.pb"), Arc::new(o), History::default());
-                Scene { open: Some(open), ..Scene::default() }
-            }),
-            ("full", Scene::new),
-            ("one removed", || Scene::new().with(grafted)),
-        ],
-    ),
-    (
-        "recipe",
-        &[
-            ("none", Scene::new),
-            ("full", || Scene::new().with(grafted)),
-            ("proving", || Scene::new().with(grafted).job("Proving the adjustments", Some(0.3))),
-            ("proved", || Scene::new().with(grafted).with(|s| proved(s, 0.0))),
-            ("differs", || Scene::new().with(grafted).with(|s| proved(s, 3.1e-4))),
-            ("not proved", || Scene::new().with(grafted).with(not_proved)),
-        ],
-    ),
-    ("history", &[("opened", Scene::new), ("full", || Scene::new().with(grafted))]),
-    (
-        "problems",
-        &[
-            ("none", || Scene::fresh().with(no_problems)),
-            ("several", Scene::new),
-            ("of data", || Scene::new().data(|d| d.problem = Some(NO_TOKENIZER.to_owned()))),
-            ("of a run", || Scene::new().running(failed)),
-        ],
-    ),
-    (
-        "gradients",
-        &[
-            ("not known", Scene::fresh),
-            ("blocked", Scene::new),
-            ("reached", || Scene::new().with(reached)),
-            ("measured", || Scene::new().with(reached).running(measured)),
-            ("not finite", || Scene::new().with(reached).running(failed)),
-        ],
-    ),
-    ("log", &[("none", Scene::new), ("full", || Scene::new().with(logged))]),
-];
-
-const KERNEL: &str = "bert/encoder/layer_0/attention/self/query/kernel";
-
-const NOT_EXPORTED: &str = "Cannot write models/bert_mini-tuned.pb: no space is left on the disk. Nothing was changed there; \
+pub const NOT_EXPORTED: &str = "Cannot write models/bert_mini-tuned.pb: no space is left on the disk. Nothing was changed there; \
                             free 19.4 MB or choose another path.";
 
-const NO_TOKENIZER: &str = "texts need a tokenizer (--tokenizer vocab.txt)";
+pub const NO_TOKENIZER: &str = "texts need a tokenizer (--tokenizer vocab.txt)";
 
-fn node(name: &str) -> Target {
+pub fn node(name: &str) -> Target {
     Target::Node(name.to_owned())
 }
 
-fn several(s: &mut Scene) {
+pub fn several(s: &mut Scene) {
     let names: Vec<String> = s.open().overview.constants.iter().take(9).map(|c| c.name.clone()).collect();
     s.ui.selection.set_many(names, None);
 }
 
 /// A run that has come `n` steps far.
-fn young(state: RunState, n: usize) -> RunView {
+pub fn young(state: RunState, n: usize) -> RunView {
     let full = model::run();
     let first = |s: &Series| {
         let mut out = Series::new("loss");
@@ -309,7 +57,7 @@ fn young(state: RunState, n: usize) -> RunView {
     }
 }
 
-fn failed(r: &mut RunView) {
+pub fn failed(r: &mut RunView) {
     r.state = RunState::Failed;
     r.message = Some(
         "The loss is not finite at step 220. The first such value came from bert/encoder/layer_2/output/LayerNorm/Rsqrt; \
@@ -319,7 +67,7 @@ fn failed(r: &mut RunView) {
     r.watch.nan_origin = Some("bert/encoder/layer_2/output/LayerNorm/batchnorm/Rsqrt".to_owned());
 }
 
-fn sentences(d: &mut DataView) {
+pub fn sentences(d: &mut DataView) {
     d.kind = "sentences".to_owned();
     d.columns.clear();
     d.text.clear();
@@ -334,7 +82,7 @@ fn sentences(d: &mut DataView) {
     d.example_problem = Some("the label B-MISC is not among the classes".to_owned());
 }
 
-fn curves(n: usize) -> Vec<(String, PrecisionRecall)> {
+pub fn curves(n: usize) -> Vec<(String, PrecisionRecall)> {
     let curve = |class: usize| {
         let recall: Vec<f64> = (0..=20).rev().map(|i| f64::from(i) / 20.0).collect();
         let precision = recall.iter().map(|r| 1.0 - r * r * (0.3 + 0.1 * class as f64)).collect();
@@ -343,7 +91,7 @@ fn curves(n: usize) -> Vec<(String, PrecisionRecall)> {
     (0..n).map(|i| (format!("class {i} with a long name"), curve(i))).collect()
 }
 
-fn many_classes(r: &mut RunView) {
+pub fn many_classes(r: &mut RunView) {
     let names = ["B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER", "B-creative-work", "I-creative-work", "O"];
     let n = names.len();
     let counts = (0..n).map(|i| (0..n).map(|j| if i == j { 1200 + i } else { (i * j) % 7 }).collect()).collect();
@@ -351,7 +99,7 @@ fn many_classes(r: &mut RunView) {
     r.curves = curves(6);
 }
 
-fn numbers(r: &mut RunView) {
+pub fn numbers(r: &mut RunView) {
     r.confusion = None;
     let number = |i: usize| Prediction {
         text: "A sentence whose score is a number between 0 and 5.".to_owned(),
@@ -364,11 +112,11 @@ fn numbers(r: &mut RunView) {
     r.predictions = (0..20).map(number).collect();
 }
 
-fn by_class(s: &mut Scene) {
+pub fn by_class(s: &mut Scene) {
     s.ui.predictions.shows_classes = true;
 }
 
-fn compared(s: &mut Scene) {
+pub fn compared(s: &mut Scene) {
     let mut runs = ["run-1", "run-2", "a run with a long name of its own"].map(model::entry).to_vec();
     for (i, r) in runs.iter_mut().enumerate() {
         r.has_best = i == 1;
@@ -378,7 +126,7 @@ fn compared(s: &mut Scene) {
     s.open().set_runs(runs);
 }
 
-fn exported() -> Exported {
+pub fn exported() -> Exported {
     let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
     Exported {
         said: "Exported".to_owned(),
@@ -396,12 +144,12 @@ fn exported() -> Exported {
     }
 }
 
-fn unreadable(s: &mut Scene) {
+pub fn unreadable(s: &mut Scene) {
     let why = "cannot read its values: the file ends 1,024 bytes before they do; was it cut while it was copied?";
     s.open().described.insert(KERNEL.to_owned(), Err(why.to_owned()));
 }
 
-fn described(s: &mut Scene) {
+pub fn described(s: &mut Scene) {
     let histogram = (0..48).map(|i: i32| (5000.0 * (-f64::from((i - 24) * (i - 24)) / 90.0).exp()) as usize).collect();
     let described = Described {
         elements: 16_384,
@@ -434,7 +182,7 @@ fn described(s: &mut Scene) {
     s.open().changes.insert(KERNEL.to_owned(), changes);
 }
 
-fn blocked(s: &mut Scene) {
+pub fn blocked(s: &mut Scene) {
     let g = s.open().gradients.clone().expect("the model has a report");
     let row = g.constants.iter().find(|c| c.verdict == "blocked").expect("something is blocked").clone();
     let mut overview = (*s.open().overview).clone();
@@ -448,7 +196,7 @@ fn blocked(s: &mut Scene) {
     s.ui.selection.set(node(&row.name));
 }
 
-fn details(s: &mut Scene) {
+pub fn details(s: &mut Scene) {
     let details = NodeDetails {
         attributes: vec![
             ("adj_x".to_owned(), "bool".to_owned(), "false".to_owned()),
@@ -464,7 +212,7 @@ fn details(s: &mut Scene) {
     s.open().details.insert("bert/encoder/layer_0/attention/self/MatMul".to_owned(), details);
 }
 
-fn grafted(s: &mut Scene) {
+pub fn grafted(s: &mut Scene) {
     let head = HeadChoice {
         kind: "classifier".to_owned(),
         at: Some("bert/pooler/dense/Tanh:0".to_owned()),
@@ -489,7 +237,7 @@ fn grafted(s: &mut Scene) {
     }
 }
 
-fn proved(s: &mut Scene, largest: f64) {
+pub fn proved(s: &mut Scene, largest: f64) {
     let output =
         |name: &str, largest| OutputDifference { name: name.to_owned(), largest, magnitude: 4.2, is_gone: false };
     let outputs = vec![output("loss/Mean:0", largest), output("bert/pooler/dense/Tanh:0", 0.0)];
@@ -498,28 +246,28 @@ fn proved(s: &mut Scene, largest: f64) {
     s.open().proof = Some(Proved { what: What::All, edits, result: Ok(Arc::new(proof)) });
 }
 
-fn not_proved(s: &mut Scene) {
+pub fn not_proved(s: &mut Scene) {
     let why = "the model cannot be run on random inputs: input_ids:0 has no known length; pick data first";
     let edits = s.open().recipe().edits.clone();
     s.open().proof = Some(Proved { what: What::Only(1), edits, result: Err(why.to_owned()) });
 }
 
-fn form() -> Scene {
+pub fn form() -> Scene {
     Scene::new().with(|s| s.open().form = Arc::new(regraft::app::work::form()))
 }
 
-fn nothing_trains(s: &mut Scene) {
+pub fn nothing_trains(s: &mut Scene) {
     let mut overview = (*s.open().overview).clone();
     overview.counts.trainable = 0;
     overview.counts.trainable_parameters = 0;
     s.open().overview = Arc::new(overview);
 }
 
-fn ready() -> Scene {
+pub fn ready() -> Scene {
     form().data(|_| {})
 }
 
-fn estimated(s: &mut Scene) {
+pub fn estimated(s: &mut Scene) {
     let estimate = Estimate {
         trainable: 41,
         parameters: 4_700_000,
@@ -533,13 +281,13 @@ fn estimated(s: &mut Scene) {
     s.open().estimate = Some(Estimated { recipe, result: Ok(estimate) });
 }
 
-fn no_estimate(s: &mut Scene) {
+pub fn no_estimate(s: &mut Scene) {
     let recipe = s.open().history.recipe().clone();
     let why = "row 12 of reviews.tsv: the label 'maybe' is not among the classes good, bad";
     s.open().estimate = Some(Estimated { recipe, result: Err(why.to_owned()) });
 }
 
-fn groups() -> Scene {
+pub fn groups() -> Scene {
     let of = |select: Selector, lr: Option<f64>, lr_factor: Option<f64>| ParameterGroup {
         select: vec![select],
         lr,
@@ -558,13 +306,13 @@ fn groups() -> Scene {
     })
 }
 
-fn no_problems(s: &mut Scene) {
+pub fn no_problems(s: &mut Scene) {
     let mut overview = (*s.open().overview).clone();
     overview.diagnostics.clear();
     s.open().overview = Arc::new(overview);
 }
 
-fn reached(s: &mut Scene) {
+pub fn reached(s: &mut Scene) {
     let mut g = s.open().gradients.as_deref().cloned().unwrap_or_default();
     g.blockers.clear();
     g.reached = g.trainable;
@@ -572,7 +320,7 @@ fn reached(s: &mut Scene) {
     s.open().gradients = Some(Arc::new(g));
 }
 
-fn measured(r: &mut RunView) {
+pub fn measured(r: &mut RunView) {
     let names = model::overview().constants.into_iter().filter(|c| c.trainable).map(|c| c.name);
     let names: Vec<String> = names.collect();
     for n in 1..=12u32 {
@@ -587,7 +335,7 @@ fn measured(r: &mut RunView) {
     }
 }
 
-fn logged(s: &mut Scene) {
+pub fn logged(s: &mut Scene) {
     let lines = [
         (Severity::Info, "Opened bert_mini.pb: 214 nodes, 74 constants"),
         (Severity::Warning, "The batch size is baked into a Reshape: batches of another size cannot be fed."),
