@@ -76,14 +76,21 @@ impl Samples {
         if places == 0 || prediction.len() != labels.len() * width {
             return;
         }
+        let label = |at: usize| {
+            let label = labels.get(at).copied().filter(|l| *l != self.ignore)?;
+            usize::try_from(label).ok().filter(|l| *l < width)
+        };
+        let counted = places * batch.n_examples.min(batch.rows.len());
+        // One row alone would not tell logits from a distribution: they may sum to 1 by chance.
+        let are_probabilities = (0..counted)
+            .filter(|&at| label(at).is_some())
+            .all(|at| scores.row(at).is_some_and(|r| is_distribution(&r)));
+        let mut found = Vec::new();
         for (i, &row) in batch.rows.iter().enumerate().take(batch.n_examples) {
-            let positions = (i * places..(i + 1) * places).filter_map(|at| {
-                let label = labels.get(at).copied().filter(|l| *l != self.ignore)?;
-                let label = usize::try_from(label).ok().filter(|l| *l < width)?;
-                Some((label, scores.row(at)?))
-            });
-            self.sequences.extend(of_positions(row, positions, self.kind == Kind::Words));
+            let positions = (i * places..(i + 1) * places).filter_map(|at| Some((label(at)?, scores.row(at)?)));
+            found.extend(of_positions(row, positions, are_probabilities, self.kind == Kind::Words));
         }
+        self.sequences.extend(found);
         if self.sequences.len() > 4 * self.keep.max(256) {
             worst_first(&mut self.sequences, self.keep);
         }
@@ -151,11 +158,16 @@ fn worst_first(samples: &mut Vec<Sample>, keep: usize) {
 }
 
 /// Labels with their scores along one example; `None` where none of its positions counts.
-fn of_positions(row: usize, positions: impl Iterator<Item = (usize, Vec<f64>)>, are_words: bool) -> Option<Sample> {
+fn of_positions(
+    row: usize,
+    positions: impl Iterator<Item = (usize, Vec<f64>)>,
+    are_probabilities: bool,
+    are_words: bool,
+) -> Option<Sample> {
     let (mut truth, mut said, mut loss, mut sureness) = (Vec::new(), Vec::new(), 0.0, 0.0);
     for (label, scores) in positions {
         let best = argmax(&scores);
-        let ln = ln_probabilities(&scores, [label, best]);
+        let ln = ln_probabilities(&scores, are_probabilities, [label, best]);
         truth.push(label);
         said.push(best);
         loss -= ln[0];
@@ -172,11 +184,13 @@ fn of_positions(row: usize, positions: impl Iterator<Item = (usize, Vec<f64>)>, 
     })
 }
 
-/// Logarithms of the probabilities of two entries: scores are logits, or a distribution already.
-fn ln_probabilities(scores: &[f64], at: [usize; 2]) -> [f64; 2] {
-    let is_distribution =
-        scores.iter().all(|s| (0.0..=1.0).contains(s)) && (scores.iter().sum::<f64>() - 1.0).abs() < 1e-3;
-    if is_distribution {
+fn is_distribution(scores: &[f64]) -> bool {
+    scores.iter().all(|s| (0.0..=1.0).contains(s)) && (scores.iter().sum::<f64>() - 1.0).abs() < 1e-3
+}
+
+/// Logarithms of the probabilities of two entries.
+fn ln_probabilities(scores: &[f64], are_probabilities: bool, at: [usize; 2]) -> [f64; 2] {
+    if are_probabilities {
         return at.map(|i| scores[i].max(f64::MIN_POSITIVE).ln());
     }
     let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);

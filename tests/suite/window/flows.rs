@@ -367,6 +367,7 @@ fn a_run_is_estimated_and_groups_get_their_own_rate() {
     assert!(estimate.steps > 0 && estimate.memory_bytes > 0 && estimate.total_secs > 0.0);
     assert!(window.has("Time in all") && !window.has("Estimate memory and time"));
     assert!(!folder.path().join("demo.runs").exists(), "nothing is written");
+    super::pictures::write(&mut window, "panels/training-estimate-dark");
     window.click("Advanced settings");
     window.harness.get_by_label("Heads learn faster").scroll_to_me();
     window.settle();
@@ -376,6 +377,9 @@ fn a_run_is_estimated_and_groups_get_their_own_rate() {
     assert_eq!(open.recipe().groups[0].lr_factor, Some(10.0));
     assert!(open.group_sizes[0].as_ref().is_ok_and(|(constants, parameters)| *constants > 0 && *parameters > 0));
     assert!(window.has("Estimate memory and time"), "it was for other decisions");
+    window.harness.get_by_label("Members of group 1").scroll_to_me();
+    window.settle();
+    super::pictures::write(&mut window, "panels/training-groups-dark");
     window.harness.get_by_label("Remove group 1").scroll_to_me();
     window.settle();
     window.click("Remove group 1");

@@ -13,6 +13,8 @@ use super::curves;
 pub const AXIS_WIDTH: f32 = 52.0;
 /// Width kept free at the right for the newest values.
 const END_WIDTH: f32 = 62.0;
+/// Width kept free at the left, so that a point on the axis is whole.
+const HALF_POINT: f32 = 4.0;
 /// Height of a newest value.
 const END_HEIGHT: f32 = 13.0;
 
@@ -86,8 +88,8 @@ pub fn axis_label(v: f64, axis: XAxis) -> String {
 
 /// The bounds of an x axis over a span with room for the newest values at its right, and for half a point at its left.
 pub fn with_room_for_ends((from, to): (f64, f64), width: f32) -> (f64, f64) {
-    let each = (to - from) / f64::from((width - AXIS_WIDTH - END_WIDTH).max(END_WIDTH));
-    (from - 4.0 * each, to + f64::from(END_WIDTH) * each)
+    let each = (to - from) / f64::from((width - AXIS_WIDTH - HALF_POINT - END_WIDTH).max(END_WIDTH));
+    (from - f64::from(HALF_POINT) * each, to + f64::from(END_WIDTH) * each)
 }
 
 /// Captions on the axes: the numbers there are in the body style otherwise.

@@ -151,8 +151,7 @@ pub fn picture_ui(ui: &mut Ui, run: &RunView, s: &mut PlotsState) {
 
 fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) {
     let charts = charts(t, run, s.is_log_y);
-    let all = charts.iter().flat_map(|c| c.curves.iter().map(|c| c.series));
-    let span = curves::span(all, s.x, s.is_log_x).unwrap_or((0.0, 1.0));
+    let span = span(&charts, s);
     let width = ui.available_width();
     let columns = if width > 560.0 { 2 } else { 1 };
     let rest = charts.len().saturating_sub(1).div_ceil(columns).max(1) as f32;
@@ -178,6 +177,12 @@ fn sheet_ui(ui: &mut Ui, t: &'static Tokens, run: &RunView, s: &mut PlotsState) 
             }
         });
     }
+}
+
+/// What all charts of a run span on the x axis together.
+fn span(charts: &[Chart<'_>], s: &PlotsState) -> (f64, f64) {
+    let all = charts.iter().flat_map(|c| c.curves.iter().map(|c| c.series));
+    curves::span(all, s.x, s.is_log_x).unwrap_or((0.0, 1.0))
 }
 
 fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &mut PlotsState) {
@@ -229,10 +234,12 @@ fn save_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView, s: &PlotsState) {
         ctx.send(Command::SavePlots);
         ui.close();
     }
-    for chart in charts(ctx.tokens, run, s.is_log_y) {
+    let charts = charts(ctx.tokens, run, s.is_log_y);
+    let span = span(&charts, s);
+    for chart in charts {
         if widgets::text_button(ui, icons::PLOT, &format!("{} as SVG", chart.title)).clicked() {
             let suggested = format!("{}-{}.svg", run.name, chart.title.to_lowercase().replace(' ', "-"));
-            ctx.send(Command::SaveFile { suggested, bytes: svg::chart(ctx.tokens, run, &chart, s).into_bytes() });
+            ctx.send(Command::SaveFile { suggested, bytes: svg::chart(ctx.tokens, run, &chart, span, s).into_bytes() });
             ui.close();
         }
     }

@@ -39,15 +39,14 @@ pub(in crate::ui::panels) struct Sheet {
     pub marks: Vec<(f64, Color32, String)>,
 }
 
-/// The whole chart as it is set, on the theme's own ground.
-pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, s: &PlotsState) -> String {
+/// The whole chart as it is set, on the theme's own ground, from and to what all charts of the run span on the x axis.
+pub(super) fn chart(t: &Tokens, run: &RunView, chart: &Chart<'_>, x: (f64, f64), s: &PlotsState) -> String {
     let mut view = s.view();
     let shown: Vec<_> =
         chart.curves.iter().filter(|c| !s.hidden.contains(&format!("{}/{}", chart.title, c.name))).collect();
     let lines: Vec<_> = shown.iter().map(|c| chart::drawn(run, chart, c, &mut view, WIDTH as f32)).collect();
     let values = lines.iter().flat_map(|l| l.raw.iter().map(|p| p[1]));
     let y = curves::range(values, s.ignores_outliers).unwrap_or((0.0, 1.0));
-    let x = curves::span(shown.iter().map(|c| c.series), s.x, s.is_log_x).unwrap_or((0.0, 1.0));
     let place = |m: &Mark| curves::place(m.at.x(s.x), s.is_log_x);
     let marks =
         run.marks.iter().filter_map(|m| Some((place(m)?, chart::mark_color(t, m.kind), text::capitalised(&m.text))));
@@ -237,7 +236,8 @@ mod tests {
             run.loss.push(Moment { step: f64::from(i), ..Moment::default() }, 1.0 / f64::from(i + 1));
         }
         let charts = super::super::charts(&tokens::LIGHT, &run, false);
-        let svg = chart(&tokens::LIGHT, &run, &charts[0], &PlotsState::default());
+        let s = PlotsState::default();
+        let svg = chart(&tokens::LIGHT, &run, &charts[0], super::super::span(&charts, &s), &s);
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
         assert_eq!(svg.matches("<polyline").count(), 2, "raw and smoothed");
         assert!(svg.contains("Loss · a&lt;b") && svg.contains(">0.4<"));
