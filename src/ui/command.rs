@@ -583,8 +583,7 @@ mod tests {
         for (i, a) in Action::ALL.iter().enumerate() {
             for b in &Action::ALL[..i] {
                 assert_ne!(a.info().title, b.info().title);
-                // One key for both: never do both make sense.
-                let is_pair = matches!((a, b), (Action::Resume, Action::Pause));
+                let is_pair = matches!((a, b), (Action::Resume, Action::Pause)); // never do both make sense
                 if let (Some(x), Some(y), false) = (a.info().shortcut, b.info().shortcut, is_pair) {
                     assert_ne!(x, y, "{a:?} and {b:?}");
                 }

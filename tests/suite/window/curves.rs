@@ -65,8 +65,8 @@ fn a_run_is_stopped_from_its_own_buttons() {
     window.app().run = Some(model::run());
     show(&mut window, &["plots", "training"]);
     for (state, actions) in [
-        (RunState::Running, ["Pause", "Stop and keep", "Stop and discard", "Checkpoint now"]),
-        (RunState::Paused, ["Resume", "Stop and keep", "Stop and discard", "Checkpoint now"]),
+        (RunState::Running, ["Pause", "Stop and keep", "Stop and discard…", "Checkpoint now"]),
+        (RunState::Paused, ["Resume", "Stop and keep", "Stop and discard…", "Checkpoint now"]),
     ] {
         window.app().run.as_mut().expect("a run").state = state;
         window.settle();
