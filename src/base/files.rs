@@ -310,7 +310,7 @@ mod tests {
         let ok = |_: &Path| Ok::<(), io::Error>(());
         assert!(unless_cancelled(&cancel, || create_folder_checked(&other, ok, ok)).is_err());
         assert!(unless_cancelled(&cancel, || place_checked(folder.path(), &["a.txt".to_owned()], ok, ok)).is_err());
-        assert_eq!(list(folder.path()).unwrap(), [file.clone()], "nothing is left behind");
+        assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&file), "nothing is left behind");
         // Work after it is not bound by it.
         replace(&file, b"third").unwrap();
         assert_eq!(read_to_string(&file).unwrap(), "third");

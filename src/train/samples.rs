@@ -48,7 +48,7 @@ impl Samples {
         };
         let none = || (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (rows, labels, scores, sequences) = none();
-        (keep > 0).then(|| Self { keep, kind, width, ignore, rows, labels, scores, sequences })
+        (keep > 0).then_some(Self { keep, kind, width, ignore, rows, labels, scores, sequences })
     }
 
     /// Takes the examples of a batch that count.

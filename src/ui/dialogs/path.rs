@@ -221,7 +221,7 @@ fn field_ui(ui: &mut Ui, form: &mut PathForm, matches: &[String]) -> bool {
         mark_text(ui, id, end..end);
     }
     // A field that has the keyboard again has not lost it.
-    if (is_taken && !is_entered) || (!is_entered && ui.memory(|m| m.focused().is_none())) {
+    if !is_entered && (is_taken || ui.memory(|m| m.focused().is_none())) {
         r.request_focus();
     }
     is_entered
