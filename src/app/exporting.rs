@@ -28,6 +28,7 @@ impl App {
             Err(text) => self.say(Severity::Error, format!("Not exported: {text}")),
         }
         self.state.exported = Some(result);
+        self.state.is_export_new = true;
     }
 }
 

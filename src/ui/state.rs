@@ -26,6 +26,8 @@ pub struct UiState {
     pub drafts: HashMap<String, String>,
     /// What came of the last export.
     pub exported: Option<Result<super::ctx::Exported, String>>,
+    /// It was not in sight yet.
+    pub is_export_new: bool,
     pub show_advanced: bool,
     /// The last thing that a person touched was a key.
     pub is_by_keyboard: bool,

@@ -140,7 +140,10 @@ fn where_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, state: &mut UiState) {
     });
     if let Some(result) = &state.exported {
         ui.add_space(theme::RELATED);
-        result_ui(ui, result);
+        let shown = ui.scope(|ui| result_ui(ui, result)).response;
+        if std::mem::take(&mut state.is_export_new) {
+            shown.scroll_to_me(None);
+        }
     }
 }
 

@@ -154,3 +154,30 @@ fn predictions_are_looked_at_by_example_and_by_class() {
     window.settle();
     assert!(window.has("urgent") && window.has("75.0 %") && !window.has("PER TYPE OF ENTITY"));
 }
+
+#[test]
+fn a_plot_tells_what_is_under_the_pointer_and_is_zoomed_by_dragging() {
+    let mut window = Window::with_model(SIZE, ThemeChoice::Light);
+    window.app().run = Some(model::run());
+    show(&mut window, &["plots"]);
+    let middle = window.harness.get_by_label("Plot of Loss").rect().center();
+    window.harness.hover_at(middle);
+    window.harness.run_steps(40);
+    for words in ["Step ", "Train", "Validation"] {
+        assert!(window.has_containing(words), "{words}");
+    }
+    assert!(window.has_containing(" · epoch "), "when it was");
+    pictures::write(&mut window, "panels/plots-hover-light");
+    window.harness.drag_at(middle);
+    window.harness.step();
+    for x in [20.0, 60.0, 120.0] {
+        window.harness.hover_at(middle - egui::vec2(x, 0.0));
+        window.harness.step();
+    }
+    window.harness.drop_at(middle - egui::vec2(120.0, 0.0));
+    window.settle();
+    assert!(!window.app().state.plots.is_following, "what was dragged stays");
+    pictures::write(&mut window, "panels/plots-frozen-light");
+    window.click("Follow");
+    assert!(window.app().state.plots.is_following);
+}

@@ -95,7 +95,7 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, curves: &[(String, PrecisionRecall)]) {
     let color = |i: usize| ctx.tokens.series[i % ctx.tokens.series.len()];
     let drawn = || curves.iter().enumerate().take(MAX_CLASSES);
     widgets::column_title(ui, "Precision upwards, recall to the right");
-    ui.horizontal_top(|ui| {
+    let add = |ui: &mut Ui| {
         let plot = egui_plot::Plot::new("precision-recall")
             .width(280.0)
             .height(200.0)
@@ -148,7 +148,13 @@ fn curves_ui(ui: &mut Ui, ctx: &Ctx<'_>, curves: &[(String, PrecisionRecall)]) {
             });
             more_note(ui, curves.len());
         });
-    });
+    };
+    // The legend goes below where there is no room beside the plot.
+    if ui.clip_rect().width() > 560.0 {
+        ui.horizontal_top(add);
+    } else {
+        ui.vertical(add);
+    }
 }
 
 fn quarters(_: egui_plot::GridInput) -> Vec<egui_plot::GridMark> {
