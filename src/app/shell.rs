@@ -336,7 +336,8 @@ fn job_ui(ui: &mut Ui, ctx: &Ctx<'_>, job: &JobView) {
     ui.separator();
     match job.fraction {
         Some(f) => {
-            ui.add(egui::ProgressBar::new(f).desired_width(80.0).desired_height(6.0)).accessible_name(&job.title);
+            ui.add(egui::ProgressBar::new(f).desired_width(80.0).desired_height(6.0).fill(ctx.tokens.accent))
+                .accessible_name(&job.title);
         }
         None => {
             ui.add(egui::Spinner::new().size(12.0));

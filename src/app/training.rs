@@ -264,6 +264,10 @@ fn start(
         _ => Vec::new(),
     };
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
+    if cancel.is_cancelled() {
+        trainer.send(TrainCommand::Stop { keep: false });
+        return Err("it was cancelled".to_owned());
+    }
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
     let clock = Clock::new(before.as_ref().map_or((0.0, 0.0), follow::seconds_of));
     Ok(Training {

@@ -50,6 +50,10 @@ pub fn ui(ui: &mut Ui, ctx: &Ctx<'_>, state: &mut UiState) {
     });
 }
 
+/// Where the words of an adjustment begin, behind its grip and box; and the room of the two buttons that move it.
+const INDENT: f32 = 42.0;
+const MOVES_WIDTH: f32 = 76.0;
+
 fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut UiState) {
     let entry = &recipe.edits[i];
     let (kind, what) = entry.step.label();
@@ -75,12 +79,15 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         });
     });
     ui.horizontal(|ui| {
-        ui.add_space(42.0);
+        ui.add_space(INDENT);
+        let left = egui::Layout::left_to_right(egui::Align::Center);
+        let room = egui::vec2((ui.available_width() - MOVES_WIDTH).max(40.0), 24.0);
+        ui.allocate_ui_with_layout(room, left, |ui| {
+            ui.set_min_width(room.x);
+            widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
+        });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             move_ui(ui, ctx, i, recipe.edits.len() - 1);
-            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
-                widgets::name_label_colored(ui, &what, ctx.tokens.text_secondary);
-            });
         });
     });
     let key = format!("edit-note-{i}");
@@ -89,7 +96,11 @@ fn edit_ui(ui: &mut Ui, ctx: &Ctx<'_>, recipe: &Recipe, i: usize, state: &mut Ui
         .hint_text(RichText::new("Note").color(ctx.tokens.text_secondary))
         .desired_width(f32::INFINITY)
         .frame(egui::Frame::NONE);
-    let r = ui.add(edit).accessible_name(format!("Note on adjustment {}", i + 1));
+    let r = ui.horizontal(|ui| {
+        ui.add_space(INDENT);
+        ui.add(edit).accessible_name(format!("Note on adjustment {}", i + 1))
+    });
+    let r = r.inner;
     if r.changed() {
         state.drafts.insert(key.clone(), note.clone());
     }
@@ -160,7 +171,7 @@ const PROVING: &str = "Proving the adjustments";
 /// *Prove*, and what came of it.
 fn proof_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
     if let Some(job) = ctx.jobs.iter().find(|j| j.title == PROVING) {
-        ui.add(egui::ProgressBar::new(job.fraction.unwrap_or(0.0)).desired_height(6.0))
+        ui.add(egui::ProgressBar::new(job.fraction.unwrap_or(0.0)).desired_height(6.0).fill(ctx.tokens.accent))
             .accessible_name("Progress of the proof");
         if widgets::text_button(ui, icons::CLOSE, "Cancel the proof").clicked() {
             ctx.send(Command::CancelJob(job.id));

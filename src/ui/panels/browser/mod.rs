@@ -383,6 +383,8 @@ fn constant_cells(
         let mut on = c.trainable;
         let can = is_float(&c.dtype);
         ui.add_space(4.0);
+        // An empty box is the mark of what is frozen.
+        ui.visuals_mut().widgets.inactive.bg_stroke.color = ctx.tokens.frozen;
         let r = ui.add_enabled(can, egui::Checkbox::without_text(&mut on));
         let name = format!("Train {}", c.name);
         r.widget_info(|| WidgetInfo::selected(Role::CheckBox, can, c.trainable, &name));
