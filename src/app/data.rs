@@ -109,7 +109,8 @@ impl App {
             Ok(found) => found,
             Err(e) => {
                 if let Some(open) = &mut self.open {
-                    let view = DataView { problem: Some(e.clone()), ..DataView::default() };
+                    let problem = Some(crate::ui::words::in_window(&e));
+                    let view = DataView { problem, ..DataView::default() };
                     open.data = Some(Arc::new(view));
                 }
                 return self.say(Severity::Error, format!("The data could not be read: {e}"));
@@ -167,7 +168,7 @@ fn look(
     let examples = match plan(&mut view, &set, recipe, model, base) {
         Ok(examples) => Some(Arc::new(examples)),
         Err(e) => {
-            view.problem = Some(e.to_string());
+            view.problem = Some(crate::ui::words::in_window(&e.to_string()));
             match e {
                 SessionError::Unfed { placeholder, .. } => view.unfed = Some(placeholder),
                 SessionError::TooManyClasses { classes, .. } => view.too_many_classes = Some(classes),
@@ -217,9 +218,12 @@ fn plan(
         view.n_cut = lengths.iter().filter(|&&l| l > view.max_length).count();
         (view.lengths, view.length_bin) = bins(&lengths);
     }
+    let classes = |l: &LabelVocabulary| l.names().iter().cloned().zip(l.counts().iter().copied()).collect();
+    // Also where there are too many for the model: a head for them is grafted from here.
+    view.classes = set.labels(&plan.columns)?.as_ref().map(classes).unwrap_or_default();
     let labels = plan.labels(set, &mut reporter)?;
     if let Some(l) = &labels {
-        view.classes = l.names().iter().cloned().zip(l.counts().iter().copied()).collect();
+        view.classes = classes(l);
     }
     let opened = plan.opened(set.clone(), labels.as_ref())?;
     match &plan.data.validation {

@@ -40,6 +40,8 @@ fn title_of(what: Picked) -> &'static str {
     }
 }
 
+const ALL: &[&str] = &["*"];
+
 impl App {
     pub(super) fn take_results(&mut self) {
         let (done, lost) = self.jobs.poll();
@@ -93,7 +95,8 @@ impl App {
 
     /// Asks for a path with the system's dialog, off this thread. `content` is a suggested name and what to write.
     pub(super) fn pick(&mut self, what: Picked, content: Option<(String, Vec<u8>)>) {
-        let folder = self.open.as_ref().and_then(|o| o.path.parent()).map(std::path::Path::to_owned);
+        let near = self.open.as_ref().map(|o| &o.path).or(self.preferences.recent.first());
+        let folder = near.and_then(|p| p.parent()).filter(|p| files::is_dir(p)).map(std::path::Path::to_owned);
         if !self.has_chooser || !may_have_chooser() {
             return self.type_path_instead(what, content);
         }
@@ -105,9 +108,11 @@ impl App {
             }
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
-                Picked::Open => dialog.add_filter("Models and sessions", MODELS).pick_file(),
+                Picked::Open => dialog.add_filter("Models and sessions", MODELS).add_filter("All files", ALL).pick_file(),
                 Picked::OpenFolder | Picked::DataFolder => dialog.pick_folder(),
-                Picked::Data => dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).pick_file(),
+                Picked::Data => {
+                    dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).add_filter("All files", ALL).pick_file()
+                }
                 Picked::DataFile(_) => dialog.pick_file(),
                 Picked::Export => {
                     let path = PathBuf::from(&name);
@@ -117,7 +122,7 @@ impl App {
                 }
                 Picked::SaveSession => dialog.set_file_name("session.regraft").save_file(),
                 Picked::SaveFile => dialog.set_file_name(name).save_file(),
-                Picked::OtherModel => dialog.add_filter("Models", MODELS).pick_file(),
+                Picked::OtherModel => dialog.add_filter("Models", MODELS).add_filter("All files", ALL).pick_file(),
                 Picked::Tensor => {
                     let last = name.rsplit('/').next().unwrap_or("tensor").replace(':', "-");
                     dialog.set_file_name(format!("{last}.npy")).save_file()

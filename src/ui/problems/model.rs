@@ -7,7 +7,7 @@ use crate::base::{Diagnostic, Severity};
 use crate::session::overview::{SiteRow, ValueRow};
 use crate::session::recipe::DataChoice;
 use crate::session::{Change, EditStep, Overview, Recipe, SitePolicy, UnbakeChoice};
-use crate::ui::Action;
+use crate::ui::command::{Action, Command, DataFile};
 use crate::ui::ctx::{Blocker, DataView, Gradients, Open};
 use crate::ui::dialogs::HeadForm;
 use crate::ui::dialogs::objective::lacks_loss;
@@ -202,6 +202,10 @@ impl Open {
             ..DataChoice::default()
         };
         let cure = |label: &str, data| Cure::change(label, Change::SetData(data));
+        if !data.text.is_empty() && data.tokenizer.is_none() && view.is_none_or(|d| d.tokenizer.is_none()) {
+            let command = Command::PickDataFile(DataFile::Tokenizer);
+            out.push(Cure { label: "Choose the tokenizer…".to_owned(), command });
+        }
         if plain != *data {
             out.push(cure("Guess columns and mapping anew", Some(plain)));
         }
