@@ -31,6 +31,8 @@ pub struct Training {
     data: Option<DataChoice>,
     /// What an earlier part of the run showed.
     before: Option<RunView>,
+    /// It goes on with an earlier run, whose checkpoints stay.
+    goes_on: bool,
     warnings: Vec<String>,
     has_samples: bool,
 }
@@ -94,6 +96,7 @@ impl App {
                 for w in &training.warnings {
                     self.note(Severity::Warning, w.clone());
                 }
+                training.goes_on = training.before.is_some();
                 let before = training.before.take().unwrap_or_default();
                 let folder = Some(training.folder.clone());
                 super::layout::show(&mut self.layout, "plots");
@@ -134,10 +137,26 @@ impl App {
             if !has_samples && reason != EndReason::Discarded {
                 self.predict();
             }
+            if reason == EndReason::Discarded {
+                self.forget_run();
+            }
             self.refresh_runs();
         }
         for (severity, text) in said {
             if severity == Severity::Info { self.note(severity, text) } else { self.say(severity, text) }
+        }
+    }
+
+    /// A new run that was discarded leaves nothing behind: no curves, no folder. One that went on with an earlier run
+    /// falls back to that one's last checkpoint.
+    fn forget_run(&mut self) {
+        let Some(training) = self.training.take_if(|t| !t.goes_on) else { return };
+        let folder = training.folder.clone();
+        drop(training);
+        self.run = None;
+        match runs::delete(&folder) {
+            Ok(()) => self.say(Severity::Info, "The run was discarded."),
+            Err(e) => self.say(Severity::Warning, format!("The run was discarded, but its folder remains: {e}")),
         }
     }
 
@@ -277,6 +296,7 @@ fn start(
         follower: Follower { clock, classes, said: Vec::new(), measured: None },
         data,
         before: before.map(|e| follow::view_of(&e, epochs)),
+        goes_on: false,
         warnings: warnings.collect(),
         has_samples: false,
     })

@@ -64,11 +64,15 @@ fn recoverable_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
 }
 
 fn start_ui(ui: &mut Ui, ctx: &Ctx<'_>) {
-    ui.allocate_ui(vec2(290.0, theme::BUTTON_HEIGHT + 8.0), |ui| {
+    ui.allocate_ui(vec2(450.0, theme::BUTTON_HEIGHT + 8.0), |ui| {
         ui.horizontal_centered(|ui| {
             ui.spacing_mut().button_padding = vec2(16.0, 8.0);
             if widgets::primary_button(ui, icons::OPEN, "Open a model…", true).clicked() {
                 ctx.act(Action::OpenFile);
+            }
+            let folder = widgets::text_button(ui, icons::FOLDER, "Open a folder…");
+            if folder.on_hover_text(Action::OpenFolder.info().help).clicked() {
+                ctx.act(Action::OpenFolder);
             }
             let demo = widgets::text_button(ui, icons::DEMO, "Try the demo");
             if demo.on_hover_text(Action::OpenDemo.info().help).clicked() {

@@ -2,6 +2,7 @@
 
 use egui::{Role, Ui, WidgetInfo};
 
+use crate::edits::heads::{self, HeadChoice};
 use crate::session::Change;
 use crate::session::recipe::{EditStep, IGNORE_LABEL, Objective};
 use crate::train::losses::{self, LossOptions};
@@ -83,9 +84,27 @@ pub fn lacks_loss(open: &Open) -> bool {
 pub fn words(open: &Open) -> String {
     match &open.recipe().objective {
         Some(Objective::Attached { loss, on, .. }) => format!("{loss} on {on}"),
+        Some(Objective::Head { head, loss, .. }) => of_head(open, Some(head), loss.as_deref()),
+        None if newest_head(open, None).is_some() => of_head(open, None, None),
         _ if lacks_loss(open) => "nothing yet".to_owned(),
         _ => open.gradients.as_ref().map(|g| g.objective.clone()).unwrap_or_default(),
     }
+}
+
+/// The head of this name; the newest where none is named.
+fn newest_head<'a>(open: &'a Open, name: Option<&str>) -> Option<&'a HeadChoice> {
+    let heads = open.recipe().edits.iter().filter(|e| e.enabled).filter_map(|e| match &e.step {
+        EditStep::GraftHead(head) => Some(head),
+        _ => None,
+    });
+    heads.rev().find(|h| name.is_none_or(|n| n == h.name))
+}
+
+/// The loss of a grafted head: the one that was chosen, or its kind's own.
+fn of_head(open: &Open, name: Option<&str>, loss: Option<&str>) -> String {
+    let head = newest_head(open, name);
+    let own = head.and_then(|h| heads::find(&h.kind)).map_or("loss", |h| h.loss);
+    format!("{} on {}", loss.unwrap_or(own), head.map_or(name.unwrap_or("the head"), |h| h.name.as_str()))
 }
 
 /// What the file calls its output, or the first value that nothing reads.

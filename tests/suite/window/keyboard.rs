@@ -7,6 +7,7 @@ use egui_kittest::kittest::{NodeT, Queryable};
 use regraft::app::Options;
 use regraft::ui::ctx::ThemeChoice;
 use regraft::ui::dialogs::Dialog;
+use regraft::ui::run_view::RunState;
 
 use super::{Window, model};
 
@@ -164,4 +165,54 @@ fn a_path_is_typed_with_the_help_of_its_folder() {
     assert!(window.has("Replace") && window.app().state.dialog.is_some());
     window.click("Replace");
     assert!(window.app().state.dialog.is_none());
+}
+
+#[test]
+fn a_discarded_run_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder for the demo");
+    let options = Options { config_dir: Some(folder.path().to_owned()), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+    window.click("Try the demo");
+    super::flows::wait_for(&mut window, "a first step", |app| app.run.as_ref().is_some_and(|r| r.step >= 1));
+    press(&mut window, Modifiers::NONE, Key::F8);
+    super::flows::wait_for(&mut window, "the pause", |app| app.run.as_ref().is_some_and(|r| r.state == RunState::Paused));
+    let run = window.app().run.as_ref().and_then(|r| r.folder.clone()).expect("its folder");
+    assert!(run.exists());
+    window.click_first("Stop and discard…");
+    window.click("Discard");
+    super::flows::wait_for(&mut window, "the end", |app| app.run.is_none() && app.is_settled());
+    assert!(!run.exists() && !window.has("Stop and discard…"));
+}
+
+#[test]
+fn open_sizes_and_stand_ins_are_set_in_the_inspector() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { open: Some(super::pictures::demo_session(folder.path())), ..Options::default() };
+    let mut window = Window::new(SIZE, 1.0, ThemeChoice::Dark, options);
+    super::flows::wait_for(&mut window, "the demo", |app| app.open.is_some() && app.is_settled());
+    let show = |window: &mut Window, name: &str| {
+        window.app().state.selection.set(regraft::ui::Target::Node(name.to_owned()));
+        window.settle();
+    };
+    show(&mut window, "input_ids");
+    let field = |window: &mut Window, text: &str| {
+        window.harness.get_by_label("Shape of what is fed").focus();
+        window.settle();
+        press(window, Modifiers::COMMAND, Key::A);
+        write(window, text);
+        press(window, Modifiers::NONE, Key::Enter);
+    };
+    field(&mut window, "2 x 16 x 4");
+    assert!(window.app().open.as_ref().expect("open").recipe().shapes.is_empty(), "its rank is known");
+    field(&mut window, "2x16");
+    let shapes = window.app().open.as_ref().expect("open").recipe().shapes.clone();
+    assert_eq!(shapes.values().collect::<Vec<_>>(), [&vec![2, 16]]);
+    super::flows::wait_for(&mut window, "the update", |app| app.open.as_ref().is_some_and(|o| !o.is_refreshing));
+    // A node computes forwards as it does, and backwards as one says.
+    let node = "bert/pooler/dense/MatMul";
+    show(&mut window, node);
+    window.click("Gradient of this node");
+    window.click("stopped");
+    let recipe = window.app().open.as_ref().expect("open").recipe().clone();
+    assert_eq!(recipe.stand_ins.get(node), Some(&regraft::session::StandIn::Stop));
 }

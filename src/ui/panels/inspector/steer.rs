@@ -30,9 +30,9 @@ fn field(ui: &mut Ui, state: &mut UiState, key: String, label: &str, now: &str, 
     let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| now.to_owned());
     let r = ui
         .horizontal(|ui| {
-            let name = ui.label(RichText::new(label).color(ui.visuals().weak_text_color()));
+            ui.label(RichText::new(label).color(ui.visuals().weak_text_color()));
             let edit = egui::TextEdit::singleline(&mut draft).font(theme::mono(theme::BODY)).hint_text(hint);
-            ui.add(edit.desired_width((ui.available_width() - 8.0).clamp(60.0, 180.0))).labelled_by(name.id)
+            ui.add(edit.desired_width((ui.available_width() - 8.0).clamp(60.0, 180.0))).accessible_name(format!("{label} of what is fed"))
         })
         .inner;
     if r.changed() {
