@@ -108,7 +108,9 @@ impl App {
             }
             let name = content.as_ref().map(|c| c.0.clone()).unwrap_or_default();
             let path = match what {
-                Picked::Open => dialog.add_filter("Models and sessions", MODELS).add_filter("All files", ALL).pick_file(),
+                Picked::Open => {
+                    dialog.add_filter("Models and sessions", MODELS).add_filter("All files", ALL).pick_file()
+                }
                 Picked::OpenFolder | Picked::DataFolder => dialog.pick_folder(),
                 Picked::Data => {
                     dialog.add_filter("Data", crate::data::dataset::EXTENSIONS).add_filter("All files", ALL).pick_file()

@@ -175,7 +175,9 @@ fn a_discarded_run_leaves_nothing_behind() {
     window.click("Try the demo");
     super::flows::wait_for(&mut window, "a first step", |app| app.run.as_ref().is_some_and(|r| r.step >= 1));
     press(&mut window, Modifiers::NONE, Key::F8);
-    super::flows::wait_for(&mut window, "the pause", |app| app.run.as_ref().is_some_and(|r| r.state == RunState::Paused));
+    super::flows::wait_for(&mut window, "the pause", |app| {
+        app.run.as_ref().is_some_and(|r| r.state == RunState::Paused)
+    });
     let run = window.app().run.as_ref().and_then(|r| r.folder.clone()).expect("its folder");
     assert!(run.exists());
     window.click_first("Stop and discard…");

@@ -32,7 +32,8 @@ fn field(ui: &mut Ui, state: &mut UiState, key: String, label: &str, now: &str, 
         .horizontal(|ui| {
             ui.label(RichText::new(label).color(ui.visuals().weak_text_color()));
             let edit = egui::TextEdit::singleline(&mut draft).font(theme::mono(theme::BODY)).hint_text(hint);
-            ui.add(edit.desired_width((ui.available_width() - 8.0).clamp(60.0, 180.0))).accessible_name(format!("{label} of what is fed"))
+            ui.add(edit.desired_width((ui.available_width() - 8.0).clamp(60.0, 180.0)))
+                .accessible_name(format!("{label} of what is fed"))
         })
         .inner;
     if r.changed() {
