@@ -12,7 +12,7 @@ use super::curves;
 /// Width of the numbers beside the y axis.
 pub const AXIS_WIDTH: f32 = 52.0;
 /// Width kept free at the right for the newest values.
-const END_WIDTH: f32 = 62.0;
+const END_WIDTH: f32 = 66.0;
 /// Width kept free at the left, so that a point on the axis is whole.
 const HALF_POINT: f32 = 4.0;
 /// Height of a newest value.
@@ -121,8 +121,8 @@ pub fn paint_ends(ui: &Ui, transform: &PlotTransform, ends: &[End]) {
     spread(&mut ys, END_HEIGHT, frame.top() + END_HEIGHT / 2.0, frame.bottom() - END_HEIGHT / 2.0);
     let painter = ui.painter().with_clip_rect(frame);
     // In one column right of the longest line, so that none stands on another line.
-    let x = shown.iter().map(|(p, _)| p.x + 5.0).fold(f32::NEG_INFINITY, f32::max);
-    let x = x.min(frame.right() - END_WIDTH + 5.0);
+    let x = shown.iter().map(|(p, _)| p.x + 9.0).fold(f32::NEG_INFINITY, f32::max);
+    let x = x.min(frame.right() - END_WIDTH + 9.0);
     for ((_, end), y) in shown.into_iter().zip(ys) {
         let at = egui::pos2(x, y);
         let font = theme::mono(theme::CAPTION);
