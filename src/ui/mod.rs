@@ -9,7 +9,6 @@ pub mod bulk;
 pub mod canvas;
 pub mod command;
 pub mod ctx;
-mod data_file;
 pub mod dialogs;
 pub mod focus;
 pub mod index;
@@ -23,7 +22,6 @@ pub mod run_view;
 #[cfg(test)]
 pub mod sample;
 pub mod selection;
-mod sender;
 pub mod series;
 pub mod state;
 pub mod text;
