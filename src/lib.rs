@@ -5,7 +5,7 @@
 //! Layers, from the bottom up (arrows point one way; `tests/suite/architecture.rs` enforces it):
 //! [`base`], [`tensor`], [`graph`], [`program`], [`ops`], [`lower`], [`formats`], [`recognize`], [`specialise`],
 //! [`autodiff`], [`passes`], [`engine`], [`data`], [`edits`], [`train`], [`session`], [`cli`], and with the feature
-//! `gui` [`ui`] and [`app`].
+//! `gui` also `ui` and `app`.
 //!
 //! How failures are shown: fatal for the operation → a typed error; worth telling and going on → a
 //! [`base::Diagnostic`]; a bug → an error log, never a crash of the window.
