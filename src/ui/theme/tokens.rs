@@ -182,23 +182,19 @@ pub fn faded(color: Color32, opacity: f32) -> Color32 {
     color.gamma_multiply(opacity)
 }
 
-/// A point of the viridis scale (van der Walt and Smith 2015; 9 anchors), `t` from 0 to 1.
+/// A point of the viridis scale (van der Walt and Smith 2015), `t` from 0 to 1.
 pub fn viridis(t: f32) -> Color32 {
-    const ANCHORS: [u32; 9] =
-        [0x440154, 0x472D7B, 0x3B528B, 0x2C728E, 0x21918C, 0x28AE80, 0x5EC962, 0xADDC30, 0xFDE725];
-    scale(&ANCHORS, t)
+    at(colorous::VIRIDIS, t)
 }
 
-/// Blue, white, red; `t` from -1 to 1, centred at zero.
+/// Blue, white, red (Brewer's RdBu); `t` from -1 to 1, centred at zero.
 pub fn diverging(t: f32) -> Color32 {
-    const ANCHORS: [u32; 5] = [0x2166AC, 0x92C5DE, 0xF7F7F7, 0xF4A582, 0xB2182B];
-    scale(&ANCHORS, (t + 1.0) / 2.0)
+    at(colorous::RED_BLUE, (1.0 - t) / 2.0)
 }
 
-fn scale(anchors: &[u32], t: f32) -> Color32 {
-    let at = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f32;
-    let low = (at.floor() as usize).min(anchors.len() - 2);
-    mix(hex(anchors[low]), hex(anchors[low + 1]), at - low as f32)
+fn at(scale: colorous::Gradient, t: f32) -> Color32 {
+    let c = scale.eval_continuous(f64::from(t.clamp(0.0, 1.0)));
+    Color32::from_rgb(c.r, c.g, c.b)
 }
 
 /// Contrast ratio of two colours after WCAG 2.1, from 1 to 21.
@@ -303,7 +299,9 @@ mod tests {
     fn scales_meet_their_ends() {
         assert_eq!(viridis(0.0), hex(0x440154));
         assert_eq!(viridis(1.0), hex(0xFDE725));
-        assert_eq!(diverging(0.0), hex(0xF7F7F7));
-        assert_eq!(diverging(5.0), hex(0xB2182B));
+        // White in the middle, warm above it, cold below it, as strong on both sides.
+        let (zero, high, low) = (diverging(0.0), diverging(5.0), diverging(-5.0));
+        assert!(zero.r() > 235 && zero.g() > 235 && zero.b() > 235, "{zero:?}");
+        assert!(high.r() > 2 * high.b() && low.b() > 2 * low.r(), "{high:?} {low:?}");
     }
 }
