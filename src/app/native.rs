@@ -18,7 +18,7 @@ pub fn run(path: Option<PathBuf>) -> Result<()> {
     let config_dir = preferences::config_dir();
     let preferences = preferences::load(config_dir.as_deref());
     let options = Options { open: path, preferences, config_dir, has_chooser: true, ..Options::default() };
-    run_with(options, viewport([1440.0, 900.0]), |app| app)
+    run_with(options, viewport([1360.0, 840.0]), |app| app)
 }
 
 /// The window's title, icon, class and least size.

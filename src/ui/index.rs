@@ -29,7 +29,7 @@ impl Index {
         let mut index = Self::default();
         for (i, n) in overview.nodes.iter().enumerate() {
             index.node_by_name.insert(n.name.clone(), i);
-            for part in n.name.split('/') {
+            for part in n.name.split(super::text::separator(&n.name)) {
                 match index.parts.get_mut(part) {
                     Some(count) => *count += 1,
                     None => {

@@ -113,8 +113,7 @@ pub fn elide_middle(name: &str, max: usize) -> String {
     if name.chars().count() <= max {
         return name.to_owned();
     }
-    // PyTorch's names are paths with dots.
-    let (separator, gap) = if name.contains('/') { ("/", "/…/") } else { (".", "…") };
+    let (separator, gap) = if separator(name) == '/' { ("/", "/…/") } else { (".", "…") };
     let parts: Vec<&str> = name.split(separator).collect();
     let first = parts[0];
     for keep in (1..parts.len()).rev() {
@@ -141,10 +140,17 @@ pub fn elide_middle(name: &str, max: usize) -> String {
     cut_middle(parts[parts.len() - 1], max)
 }
 
+/// What stands between the parts of a name: PyTorch's names are paths with dots.
+pub fn separator(name: &str) -> char {
+    if name.contains('/') { '/' } else { '.' }
+}
+
 /// Elides a path by what tells it from others: its last part stays, then the parts that the fewest names share, as many
 /// as fit in `max` characters: `…/Conv1/…/resource`. `count` says how many names hold a part.
 pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> String {
-    let parts: Vec<&str> = name.split('/').collect();
+    let separator = separator(name);
+    let parts: Vec<&str> = name.split(separator).collect();
+    let joined = |kept: &[bool]| joined(&parts, kept, separator);
     let last = parts.len() - 1;
     if name.chars().count() <= max || last == 0 || parts[last].chars().count() + 2 > max {
         return elide_middle(name, max);
@@ -156,7 +162,7 @@ pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> Stri
     let few = count(parts[rarest]).saturating_mul(2);
     let mut kept = vec![false; parts.len()];
     kept[last] = true;
-    let length = |kept: &[bool]| joined(&parts, kept).chars().count();
+    let length = |kept: &[bool]| joined(kept).chars().count();
     for &i in &order {
         if count(parts[i]) > few && kept.iter().filter(|k| **k).count() == 1 {
             // Nothing that tells it apart fits; without its middle, the rarest part still does.
@@ -166,18 +172,18 @@ pub fn elide_common(name: &str, max: usize, count: impl Fn(&str) -> u32) -> Stri
         kept[i] = length(&kept) <= max;
     }
     if kept.iter().filter(|k| **k).count() > 1 {
-        return joined(&parts, &kept);
+        return joined(&kept);
     }
     kept[rarest] = true;
     let room = parts[rarest].chars().count().saturating_sub(length(&kept).saturating_sub(max));
     if room < 5 {
         return elide_middle(name, max);
     }
-    joined(&parts, &kept).replacen(parts[rarest], &cut_middle(parts[rarest], room), 1)
+    joined(&kept).replacen(parts[rarest], &cut_middle(parts[rarest], room), 1)
 }
 
 /// The kept parts of a path, with an ellipsis for each run of others.
-fn joined(parts: &[&str], kept: &[bool]) -> String {
+fn joined(parts: &[&str], kept: &[bool], separator: char) -> String {
     let mut out: Vec<&str> = Vec::new();
     for (part, is_kept) in parts.iter().zip(kept) {
         match is_kept {
@@ -186,7 +192,9 @@ fn joined(parts: &[&str], kept: &[bool]) -> String {
             false => {}
         }
     }
-    out.join("/")
+    let path = out.join(&separator.to_string());
+    // Dots beside an ellipsis would look like one of four.
+    if separator == '.' { path.replace("….", "…").replace(".…", "…") } else { path }
 }
 
 /// A word without its middle, in `max` characters; its end is worth more than its start.
@@ -314,6 +322,16 @@ mod tests {
         for max in 4..50 {
             assert!(elide_common(names[1], max, count).chars().count() <= max, "{max}");
         }
+        // The same weight of two layers.
+        let dotted = |part: &str| match part {
+            "0" | "1" => 16,
+            "query" => 4,
+            _ => 40,
+        };
+        let of_layer = |i: usize| format!("encoder.layer.{i}.attention.self.query.weight");
+        assert_eq!(elide_common(&of_layer(0), 20, dotted), "…0…query.weight");
+        assert_eq!(elide_common(&of_layer(1), 20, dotted), "…1…query.weight");
+        assert_eq!(elide_common("m.weight", 6, dotted), elide_middle("m.weight", 6));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::text;
 /// What is said there, and what it is called here.
 const ROWS: &[(&str, &str)] = &[
     (r"name a loss with --loss or attach one with --attach-loss", "choose the loss in the Train menu"),
+    (r"choose with --signature, or in the File menu of the window", "choose another in the File menu"),
     (r"with --map \S+", "under “What feeds what” in the Data panel"),
     (r"with --set-input \S+", "there to be always the same"),
     (r"--tokenizer \S+\b", "“Validation, split and tokenizer” in the Data panel"),

@@ -125,7 +125,9 @@ fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
         }
         let tokenizer = choice.tokenizer.as_deref().or(d.tokenizer.as_deref());
         let hint = "vocab.txt or tokenizer.json";
-        if let Some(tokenizer) = path_ui(ui, ctx, state, DataFile::Tokenizer, tokenizer, hint) {
+        // Pictures and arrays have no words.
+        let has_words = tokenizer.is_some() || matches!(d.kind.as_str(), "rows" | "sentences" | "");
+        if has_words && let Some(tokenizer) = path_ui(ui, ctx, state, DataFile::Tokenizer, tokenizer, hint) {
             set(ctx, DataChoice { tokenizer, ..choice.clone() });
         }
         let labels = choice.labels.as_deref();
