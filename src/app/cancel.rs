@@ -95,7 +95,8 @@ mod tests {
         let is_left = || files::list(&runs).is_ok_and(|l| !l.is_empty());
         wait(&mut app, &ctx, |_| !is_left());
         app.start_training();
-        wait(&mut app, &ctx, |app| app.run.as_ref().is_some_and(|r| r.step > 0));
+        wait(&mut app, &ctx, |app| app.run.as_ref().is_some_and(|r| r.step > 0 || r.state == RunState::Failed));
+        assert_ne!(app.run.as_ref().map(|r| r.state), Some(RunState::Failed));
         app.tell_trainer(crate::ui::Action::StopAndDiscard);
         wait(&mut app, &ctx, |app| app.run.as_ref().is_none_or(|r| !r.state.is_active()));
     }

@@ -237,6 +237,9 @@ impl App {
 /// Wakes the window when there is something to read.
 type Waker = Arc<dyn Fn() + Send + Sync>;
 
+/// What a start that was cancelled says; nobody reads it.
+const CANCELLED: &str = "it was cancelled";
+
 fn start(
     model: Arc<Model>,
     which: Which,
@@ -244,10 +247,13 @@ fn start(
     waker: Waker,
     cancel: &CancelToken,
 ) -> Result<Training, String> {
+    if cancel.is_cancelled() {
+        return Err(CANCELLED.to_owned());
+    }
     let (session, folder, before, resume) = match which {
         Which::New { recipe, opened } => {
             let session = Session::new(model, (*recipe).clone());
-            let folder = run::default_folder(&session, &opened);
+            let folder = run::claim_folder(&session, &opened).map_err(|e| e.to_string())?;
             (session, folder, None, false)
         }
         Which::Again { folder, more } => {
@@ -267,16 +273,16 @@ fn start(
     };
     let mut reporter = Reporter::default();
     let data = session.recipe().data.clone();
-    let is_new = !files::exists(&folder);
-    let job = job(&session, start, &mut reporter);
-    if cancel.is_cancelled() {
-        // Nothing but the recipe is in its folder yet.
-        if is_new && files::exists(&folder) {
-            files::remove_dir_all(&folder).map_err(|e| e.to_string())?;
+    let job = match job(&session, start, &mut reporter) {
+        Ok(job) if !cancel.is_cancelled() => job,
+        other => {
+            if !resume {
+                // Nothing but the recipe is in its folder yet.
+                files::remove_dir_all(&folder).map_err(|e| e.to_string())?;
+            }
+            return Err(other.err().unwrap_or_else(|| CANCELLED.to_owned()));
         }
-        return Err("it was cancelled".to_owned());
-    }
-    let job = job?;
+    };
     let epochs = if job.settings.training.steps.is_some() { 0 } else { job.settings.training.epochs };
     let classes = match &job.task {
         Task::Classes { names, .. } | Task::MultiLabel { names } => names.clone(),
@@ -285,7 +291,11 @@ fn start(
     let trainer = Trainer::start(job).map_err(|e| e.to_string())?;
     if cancel.is_cancelled() {
         trainer.send(TrainCommand::Stop { keep: false });
-        return Err("it was cancelled".to_owned());
+        trainer.join();
+        if !resume {
+            files::remove_dir_all(&folder).map_err(|e| e.to_string())?;
+        }
+        return Err(CANCELLED.to_owned());
     }
     let warnings = reporter.diagnostics().iter().filter(|d| d.severity > Severity::Info).map(|d| d.message.clone());
     let clock = Clock::new(before.as_ref().map_or((0.0, 0.0), follow::seconds_of));
@@ -311,6 +321,20 @@ pub(super) fn job(session: &Session, start: training::Start, reporter: &mut Repo
 mod tests {
     use super::*;
     use crate::session::demo;
+
+    #[test]
+    fn runs_that_start_together_get_folders_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = demo::write(dir.path()).unwrap();
+        let model = Arc::new(Model::open(&dir.path().join("model.pb")).unwrap());
+        let session = Session::new(model, demo::recipe(dir.path()));
+        let claimed: Vec<PathBuf> = std::thread::scope(|s| {
+            let all: Vec<_> = (0..4).map(|_| s.spawn(|| run::claim_folder(&session, &opened).unwrap())).collect();
+            all.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let different: std::collections::BTreeSet<&PathBuf> = claimed.iter().collect();
+        assert_eq!(different.len(), 4, "{claimed:?}");
+    }
 
     #[test]
     fn a_start_that_is_cancelled_leaves_no_folder() {

@@ -128,6 +128,12 @@ pub fn create_dir_all(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
+/// Makes one folder; an error of the kind `AlreadyExists` where something has its name, so that only one of several asks
+/// gets it.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
 pub fn remove_file(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }

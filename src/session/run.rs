@@ -34,6 +34,30 @@ pub fn default_folder(session: &Session, opened: &Path) -> PathBuf {
     base.join(format!("run-{}", (1..).find(free).unwrap_or(1)))
 }
 
+/// As [`default_folder`], and makes it, so that no other run takes the same.
+///
+/// Errors: the folder cannot be made.
+pub fn claim_folder(session: &Session, opened: &Path) -> Result<PathBuf, SessionError> {
+    let mut folder = default_folder(session, opened);
+    let make = |folder: &Path| {
+        folder.parent().map_or(Ok(()), files::create_dir_all)?;
+        files::create_dir(folder)
+    };
+    let mut made = make(&folder);
+    // Others may take a free name between the look and the making, but not for ever.
+    for _ in 0..100 {
+        if !made.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::AlreadyExists) {
+            break;
+        }
+        folder = default_folder(session, opened);
+        made = make(&folder);
+    }
+    match made {
+        Ok(()) => Ok(folder),
+        Err(e) => Err(SessionError::File { path: folder, what: "made for a run", why: e.to_string() }),
+    }
+}
+
 impl Run {
     /// `which` is `best`, `last`, or a checkpoint's path.
     pub fn open(folder: &Path, which: &str) -> Result<Self, SessionError> {

@@ -329,8 +329,8 @@ mod tests {
             _ => 40,
         };
         let of_layer = |i: usize| format!("encoder.layer.{i}.attention.self.query.weight");
-        assert_eq!(elide_common(&of_layer(0), 20, dotted), "…0…query.weight");
-        assert_eq!(elide_common(&of_layer(1), 20, dotted), "…1…query.weight");
+        assert_eq!(elide_common(&of_layer(0), 20, dotted), "…0…self.query.weight");
+        assert_eq!(elide_common(&of_layer(1), 20, dotted), "…1…self.query.weight");
         assert_eq!(elide_common("m.weight", 6, dotted), elide_middle("m.weight", 6));
     }
 
