@@ -63,8 +63,16 @@ impl Scene<'_> {
         let right = r.right() - (6.0 + 16.0 * f32::from(n_marks)) * z;
         let line = |words: &str, size: f32, y: f32, color: Color32| {
             let size = self.font(size).max(SMALLEST_TEXT + 0.5);
-            let fits = text::elide_middle(words, ((right - left) / (size * 0.55)) as usize);
-            clip.text(pos2(left, y), Align2::LEFT_CENTER, fits, FontId::proportional(size), color);
+            let lay =
+                |max: usize| clip.layout_no_wrap(text::elide_middle(words, max), FontId::proportional(size), color);
+            // Most words are as wide as this; those with wide letters are laid out again.
+            let max = (right - left) / (size * 0.55);
+            let mut galley = lay(max as usize);
+            if galley.size().x > right - left {
+                galley = lay((max * (right - left) / galley.size().x) as usize);
+            }
+            let at = Align2::LEFT_CENTER.anchor_size(pos2(left, y), galley.size());
+            clip.galley(at.min, galley, color);
         };
         let is_short = r.height() < 30.0 * z + 10.0 || !has_second;
         let title_y = if is_short && p.chips.is_empty() && !has_second { r.center().y } else { r.top() + 14.0 * z };

@@ -208,7 +208,7 @@ pub(super) fn weights_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut WeightsForm) {
 fn buttons_ui(ui: &mut Ui, ctx: &Ctx<'_>, icon: &str, label: &str, change: Option<Change>) {
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
-        let clicked = widgets::primary_button(ui, icon, label, change.is_some()).clicked();
+        let clicked = widgets::answer_button(ui, icon, label, change.is_some()).clicked();
         if let Some(change) = change.filter(|_| clicked) {
             ctx.send(Command::change(change));
             ctx.send(Command::CloseDialog);

@@ -165,7 +165,7 @@ pub(super) fn ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut LossForm) {
     ui.add_space(theme::GROUPS);
     ui.horizontal(|ui| {
         let change = form.change();
-        let clicked = widgets::primary_button(ui, icons::CHECK, "Minimise this", change.is_some()).clicked();
+        let clicked = widgets::answer_button(ui, icons::CHECK, "Minimise this", change.is_some()).clicked();
         if let Some(change) = change.filter(|_| clicked) {
             ctx.change(change);
             ctx.send(Command::CloseDialog);

@@ -130,6 +130,9 @@ fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
         if has_words && let Some(tokenizer) = path_ui(ui, ctx, state, DataFile::Tokenizer, tokenizer, hint) {
             set(ctx, DataChoice { tokenizer, ..choice.clone() });
         }
+        if has_words && let Some(lower) = letters_ui(ui, choice.lower) {
+            set(ctx, DataChoice { lower, ..choice.clone() });
+        }
         let labels = choice.labels.as_deref();
         if let Some(labels) = path_ui(ui, ctx, state, DataFile::Labels, labels, "none: as in the data") {
             set(ctx, DataChoice { labels, ..choice.clone() });
@@ -139,6 +142,25 @@ fn sources_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, state: &mut
             super::training::setting_ui(ui, ctx, open, s, state);
         }
     });
+}
+
+/// Whether texts are lowered before they are cut into tokens; the new choice where it changed.
+fn letters_ui(ui: &mut Ui, now: Option<bool>) -> Option<Option<bool>> {
+    const CHOICES: [(Option<bool>, &str); 3] =
+        [(None, "as the tokenizer says"), (Some(true), "lowered"), (Some(false), "as they are")];
+    let mut new = None;
+    widgets::form_row(ui, "Letters", |ui| {
+        let shown = CHOICES.iter().find(|c| c.0 == now).map_or("", |c| c.1);
+        let r = egui::ComboBox::from_id_salt("letters").width(150.0).selected_text(shown).show_ui(ui, |ui| {
+            for (choice, words) in CHOICES {
+                if ui.selectable_label(choice == now, words).clicked() && choice != now {
+                    new = Some(choice);
+                }
+            }
+        });
+        r.response.accessible_name("Letters");
+    });
+    new
 }
 
 /// A path that may be left empty; the new one where it changed.
@@ -154,12 +176,7 @@ fn path_ui(
     let key = format!("data-path-{name}");
     let mut draft = state.drafts.get(&key).cloned().unwrap_or_else(|| now.unwrap_or_default().to_owned());
     let mut is_done = false;
-    ui.horizontal(|ui| {
-        let left = egui::Layout::left_to_right(egui::Align::Center);
-        ui.allocate_ui_with_layout(vec2(112.0, 20.0), left, |ui| {
-            ui.set_min_width(112.0);
-            ui.label(name);
-        });
+    widgets::form_row(ui, name, |ui| {
         let width = (ui.available_width() - 44.0).clamp(80.0, 420.0);
         let edit =
             egui::TextEdit::singleline(&mut draft).font(theme::mono(theme::BODY)).hint_text(hint).desired_width(width);

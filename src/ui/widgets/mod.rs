@@ -126,6 +126,18 @@ pub fn together<R>(ui: &mut Ui, width: f32, add: impl FnOnce(&mut Ui) -> R) -> R
     ui.horizontal(add).inner
 }
 
+/// A field of a form: its name in a column of its own, and the control.
+pub fn form_row<R>(ui: &mut Ui, name: &str, add: impl FnOnce(&mut Ui) -> R) -> R {
+    ui.horizontal(|ui| {
+        ui.allocate_ui_with_layout(vec2(112.0, 20.0), Layout::left_to_right(Align::Center), |ui| {
+            ui.set_min_width(112.0);
+            ui.label(name);
+        });
+        add(ui)
+    })
+    .inner
+}
+
 /// Sets groups in a row that wraps apart; unlike a line, it leaves nothing behind at the end of one.
 pub fn group_gap(ui: &mut Ui) {
     ui.add_space(theme::RELATED);
