@@ -76,7 +76,7 @@ fn color_mode_ui(ui: &mut Ui, mode: &mut ColorMode) {
         .selected_text(mode.title())
         .show_ui(ui, |ui| {
             for m in ColorMode::ALL {
-                ui.selectable_value(mode, m, m.title());
+                widgets::choose(ui, mode, m, m.title());
             }
         })
         .response

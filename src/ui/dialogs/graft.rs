@@ -109,7 +109,7 @@ pub(super) fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut HeadForm) {
             combo
                 .show_ui(ui, |ui| {
                     for h in heads::ALL {
-                        ui.selectable_value(&mut form.choice.kind, h.kind.to_owned(), h.label).on_hover_text(h.help);
+                        widgets::choose(ui, &mut form.choice.kind, h.kind.to_owned(), h.label).on_hover_text(h.help);
                     }
                 })
                 .response
@@ -133,9 +133,9 @@ pub(super) fn head_ui(ui: &mut Ui, ctx: &Ctx<'_>, form: &mut HeadForm) {
             let combo = egui::ComboBox::from_id_salt("head-loss").width(220.0).selected_text(shown);
             combo
                 .show_ui(ui, |ui| {
-                    ui.selectable_value(&mut form.loss, String::new(), format!("{own} (usual)"));
+                    widgets::choose(ui, &mut form.loss, String::new(), format!("{own} (usual)"));
                     for l in losses::ALL.iter().filter(|l| l.kind != own) {
-                        ui.selectable_value(&mut form.loss, l.kind.to_owned(), l.kind);
+                        widgets::choose(ui, &mut form.loss, l.kind.to_owned(), l.kind);
                     }
                 })
                 .response

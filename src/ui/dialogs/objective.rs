@@ -180,7 +180,7 @@ fn loss_row(ui: &mut Ui, form: &mut LossForm) {
     let combo = egui::ComboBox::from_id_salt("objective-loss").width(300.0).selected_text(shown);
     let r = combo.show_ui(ui, |ui| {
         for l in losses::ALL {
-            ui.selectable_value(&mut form.loss, l.kind, l.label).on_hover_text(l.help);
+            widgets::choose(ui, &mut form.loss, l.kind, l.label).on_hover_text(l.help);
         }
     });
     r.response.labelled_by(label.id);

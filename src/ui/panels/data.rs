@@ -153,7 +153,7 @@ fn letters_ui(ui: &mut Ui, now: Option<bool>) -> Option<Option<bool>> {
         let shown = CHOICES.iter().find(|c| c.0 == now).map_or("", |c| c.1);
         let r = egui::ComboBox::from_id_salt("letters").width(150.0).selected_text(shown).show_ui(ui, |ui| {
             for (choice, words) in CHOICES {
-                if ui.selectable_label(choice == now, words).clicked() && choice != now {
+                if widgets::choice(ui, choice == now, words).clicked() && choice != now {
                     new = Some(choice);
                 }
             }
@@ -243,7 +243,7 @@ fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, 
         let r = combo.show_ui(ui, |ui| {
             let columns = d.columns.iter().map(String::as_str).filter(|c| !FEATURES.contains(c));
             for f in FEATURES.into_iter().chain(columns) {
-                if ui.selectable_label(f == feature, f).clicked()
+                if widgets::choice(ui, f == feature, f).clicked()
                     && f != feature
                     && let Some(choice) = &open.recipe().data
                 {
@@ -254,11 +254,11 @@ fn feed_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, d: &DataView, (placeholder, 
             }
             // A switch or a rate is no part of the examples: it has one value for all of them.
             for value in [0.0, 1.0] {
-                if ui.selectable_label(false, format!("always {value}")).clicked() {
+                if widgets::choice(ui, false, format!("always {value}")).clicked() {
                     ctx.change(Change::SetPin { name: placeholder.to_owned(), value: Some(value) });
                 }
             }
-            if pinned.is_some() && ui.selectable_label(false, "no longer always the same").clicked() {
+            if pinned.is_some() && widgets::choice(ui, false, "no longer always the same").clicked() {
                 for name in [placeholder, bare].into_iter().filter(|n| pins.contains_key(*n)) {
                     ctx.change(Change::SetPin { name: name.to_owned(), value: None });
                 }
@@ -284,11 +284,11 @@ fn column_choice(ui: &mut Ui, name: &str, now: Option<&str>, columns: &[String])
         ui.label(name);
         let combo = egui::ComboBox::from_id_salt(name).width(96.0).selected_text(now.unwrap_or("none"));
         let r = combo.show_ui(ui, |ui| {
-            if ui.selectable_label(now.is_none(), "none").clicked() {
+            if widgets::choice(ui, now.is_none(), "none").clicked() {
                 new = Some(None);
             }
             for c in columns {
-                if ui.selectable_label(now == Some(c), c).clicked() {
+                if widgets::choice(ui, now == Some(c), c).clicked() {
                     new = Some(Some(c.clone()));
                 }
             }

@@ -136,7 +136,7 @@ fn policy_ui(ui: &mut Ui, salt: &str, name: &str, policy: SitePolicy, file_rate:
         ];
         for (choice, title, help) in choices {
             let is_on = std::mem::discriminant(&choice) == std::mem::discriminant(&policy);
-            if ui.selectable_label(is_on, title).on_hover_text(help).clicked() && !is_on {
+            if widgets::choice(ui, is_on, title).on_hover_text(help).clicked() && !is_on {
                 new = Some(choice);
             }
         }

@@ -72,7 +72,7 @@ fn values_ui(ui: &mut Ui, open: &Open, state: &mut UiState) {
         let combo = egui::ComboBox::from_id_salt(VALUES).width(220.0).selected_text(&choices[now].0);
         let r = combo.show_ui(ui, |ui| {
             for (i, (name, key)) in choices.iter().enumerate() {
-                if ui.selectable_label(i == now, name).clicked() {
+                if widgets::choice(ui, i == now, name).clicked() {
                     state.drafts.insert(VALUES.to_owned(), key.clone());
                 }
             }

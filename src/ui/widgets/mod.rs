@@ -138,6 +138,24 @@ pub fn form_row<R>(ui: &mut Ui, name: &str, add: impl FnOnce(&mut Ui) -> R) -> R
     .inner
 }
 
+/// One of the choices of a list that folds out: taking it folds the list in, by mouse and by keyboard.
+pub fn choice(ui: &mut Ui, is_on: bool, words: impl Into<egui::WidgetText>) -> Response {
+    let response = ui.selectable_label(is_on, words.into());
+    if response.clicked() {
+        ui.close();
+    }
+    response
+}
+
+/// As [`choice`], and takes the value.
+pub fn choose<V: PartialEq>(ui: &mut Ui, now: &mut V, value: V, words: impl Into<egui::WidgetText>) -> Response {
+    let response = choice(ui, *now == value, words);
+    if response.clicked() {
+        *now = value;
+    }
+    response
+}
+
 /// Sets groups in a row that wraps apart; unlike a line, it leaves nothing behind at the end of one.
 pub fn group_gap(ui: &mut Ui) {
     ui.add_space(theme::RELATED);

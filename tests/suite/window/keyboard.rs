@@ -218,3 +218,21 @@ fn open_sizes_and_stand_ins_are_set_in_the_inspector() {
     let recipe = window.app().open.as_ref().expect("open").recipe().clone();
     assert_eq!(recipe.stand_ins.get(node), Some(&regraft::session::StandIn::Stop));
 }
+
+#[test]
+fn a_list_that_folds_out_folds_in_when_a_choice_is_taken() {
+    let mut window = Window::with_model([1440.0, 900.0], ThemeChoice::Dark);
+    regraft::app::layout::show(window.app().dock(), "dropout");
+    window.settle();
+    let site = "Dropout of bert/embeddings/dropout/mul:0";
+    for (label, key) in [(site, Key::Enter), ("Off", Key::Enter)] {
+        assert!(window.has(label), "{label} is there");
+        window.harness.get_by_label(label).focus();
+        window.harness.step();
+        window.harness.key_press(key);
+        window.settle();
+    }
+    let recipe = window.app().open.as_ref().expect("a model is open").recipe().clone();
+    assert_eq!(recipe.dropout.sites["bert/embeddings/dropout/mul:0"], regraft::session::SitePolicy::Off);
+    assert!(!window.has("At an own rate"), "the list is folded in");
+}

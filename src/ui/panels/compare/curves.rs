@@ -61,7 +61,7 @@ fn controls_ui(ui: &mut Ui, ctx: &Ctx<'_>, shown: &Shown<'_>, chosen: &str, s: &
             .selected_text(crate::train::metrics::title(chosen));
         let r = combo.show_ui(ui, |ui| {
             for n in names(shown) {
-                if ui.selectable_label(n == chosen, crate::train::metrics::title(&n)).clicked() {
+                if widgets::choice(ui, n == chosen, crate::train::metrics::title(&n)).clicked() {
                     s.curve = Some(n);
                 }
             }

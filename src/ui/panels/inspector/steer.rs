@@ -101,7 +101,7 @@ fn stand_in_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open, node: &str) {
         ui.label(RichText::new("Backwards").color(ui.visuals().weak_text_color()));
         let r = egui::ComboBox::from_id_salt("stand-in").selected_text(word).show_ui(ui, |ui| {
             for (stand_in, word, help) in STAND_INS {
-                let r = ui.selectable_label(stand_in == now, word).on_hover_text(help);
+                let r = widgets::choice(ui, stand_in == now, word).on_hover_text(help);
                 if r.clicked() && stand_in != now {
                     ctx.change(Change::SetStandIn { node: node.to_owned(), stand_in });
                 }

@@ -132,7 +132,7 @@ fn run_ui(ui: &mut Ui, ctx: &Ctx<'_>, run: &RunView) {
     let r = combo.show_ui(ui, |ui| {
         for r in open.runs.iter().rev() {
             let is_on = run.folder.as_ref() == Some(&r.folder);
-            if ui.selectable_label(is_on, &r.name).clicked() && !is_on {
+            if widgets::choice(ui, is_on, &r.name).clicked() && !is_on {
                 ctx.send(Command::ShowRun(r.folder.clone()));
             }
         }

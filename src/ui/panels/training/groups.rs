@@ -60,7 +60,7 @@ fn layer_decay_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
         ui.label("Rate per layer");
         for decay in DECAYS {
             let words = if decay == "1" { "same" } else { decay };
-            let r = ui.selectable_label(now == decay, words);
+            let r = widgets::choice(ui, now == decay, words);
             let name =
                 if decay == "1" { "Same rate in every layer".to_owned() } else { format!("Layer decay {decay}") };
             r.widget_info(|| WidgetInfo::selected(egui::Role::RadioButton, true, now == decay, &name));

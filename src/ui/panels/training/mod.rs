@@ -287,7 +287,7 @@ fn value_ui(ui: &mut Ui, ctx: &Ctx<'_>, s: &Setting, value: &str, state: &mut Ui
             let combo = egui::ComboBox::from_id_salt(&s.key).width(88.0).selected_text(value.to_owned());
             let r = combo.show_ui(ui, |ui| {
                 for c in choices {
-                    if ui.selectable_label(c == value, c.as_str()).clicked() {
+                    if widgets::choice(ui, c == value, c.as_str()).clicked() {
                         new = Some(c.clone());
                     }
                 }
