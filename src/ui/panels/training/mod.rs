@@ -156,7 +156,13 @@ fn objective_ui(ui: &mut Ui, ctx: &Ctx<'_>, open: &Open) {
 /// What is missing before training can start.
 fn why_not(ctx: &Ctx<'_>, open: &Open, n_trainable: usize) -> Option<String> {
     if n_trainable == 0 {
-        Some("Nothing trains. Choose constants in the browser.".to_owned())
+        let has_weights = open.overview.counts.suggested_trainable > 0;
+        let words = if has_weights {
+            "Nothing trains. Choose constants in the browser."
+        } else {
+            "This model holds no weights, so there is nothing to train; a grafted head would bring some."
+        };
+        Some(words.to_owned())
     } else if objective::lacks_loss(open) {
         Some("Nothing says what to minimise: choose a loss on an output, or graft a head.".to_owned())
     } else if open.recipe().data.is_none() {
