@@ -149,7 +149,9 @@ fn fill_last(sample: &DataSet, out: &mut Vec<FeedSpec>, open: &mut Vec<(String, 
         }
         _ => None,
     };
-    if let (Some(feature), Some((_, spec))) = (feature, open.pop()) {
+    if let Some(feature) = feature
+        && let Some((_, spec)) = open.pop()
+    {
         out.push(FeedSpec { feature, ..spec });
     }
 }

@@ -303,6 +303,16 @@ fn digits(data: DataChoice) -> Session {
 }
 
 #[test]
+fn a_placeholder_that_nothing_feeds_is_named_before_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..8).map(|i| format!("{i},{},{}\n", i * 2, ["even", "odd"][i % 2])).collect();
+    let train_table = write(dir.path(), "numbers.csv", format!("a,b,label\n{rows}").as_bytes());
+    let data = DataChoice { train: train_table, label: Some("label".to_owned()), ..DataChoice::default() };
+    let refused = train(&digits(data), &dir.path().join("run")).unwrap_err().to_string();
+    assert!(refused.contains("nothing says what fills the placeholder"), "{refused}");
+}
+
+#[test]
 fn arrays_of_examples_train() {
     let dir = tempfile::tempdir().unwrap();
     let n = 32;
