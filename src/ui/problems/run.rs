@@ -60,6 +60,8 @@ pub fn of_run(run: &RunView, recipe: &Recipe) -> Vec<Problem> {
 
 /// Steps before a loss is judged.
 const ENOUGH_STEPS: usize = 30;
+/// Steps at the start and at the end that are compared: this is asked in every frame, however long the run was.
+const MOST_COMPARED: usize = 1000;
 /// A loss that kept more than this of itself hardly fell.
 const FLAT: f64 = 0.95;
 
@@ -70,7 +72,7 @@ fn flat(run: &RunView, recipe: &Recipe) -> Option<Problem> {
         return None;
     }
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
-    let part = values.len() / 5;
+    let part = (values.len() / 5).min(MOST_COMPARED);
     let (first, last) = (mean(&values[..part]), mean(&values[values.len() - part..]));
     // What is small already need not fall.
     if !(first > 0.1 && last > first * FLAT) {
